@@ -1,0 +1,7 @@
+"""`python -m gslb.cli`."""
+
+import sys
+
+from gslb.cli.main import main
+
+sys.exit(main())

@@ -1,0 +1,48 @@
+"""`gslb COMMAND ...`: imports only the command that was asked, since `gslb run` must answer within a second."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+from gslb import __version__
+
+COMMANDS = {
+    "run": "serve: the nameserver and its controller",
+    "check": "load and check the configuration and zones; print every problem found",
+    "explain": "say how a name is answered for a client, step by step",
+    "status": "show sites, pools and overrides",
+    "drain": "take a site, pool or answer out of new answers",
+    "up": "force a site, pool or answer up",
+    "down": "force a site, pool or answer down",
+    "auto": "end an override",
+    "geo": "show what is known of an address: location, class, order of pools, scope",
+}
+_OVERRIDES = ("drain", "up", "down", "auto")  # one module: they differ by one word
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status (0 done, 1 refused, 2 wrong usage)."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    parser = argparse.ArgumentParser(prog="gslb", description="Global DNS load balancing with anycast.")
+    parser.add_argument("--version", action="version", version=f"gslb {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    asked = next((word for word in words if not word.startswith("-")), None)
+    module: ModuleType | None = None
+    for name, help_text in COMMANDS.items():
+        command = commands.add_parser(name, help=help_text, description=help_text[0].upper() + help_text[1:] + ".")
+        if name == asked:
+            module = importlib.import_module(f"gslb.cli.commands.{'override' if name in _OVERRIDES else name}")
+            module.add_arguments(command)
+    arguments = parser.parse_args(words)
+    if module is None:
+        parser.error("no command given")
+    status: int = module.run(arguments)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The words of the system as frozen values.  Pure: no IO, no clock, no randomness, no logging."""

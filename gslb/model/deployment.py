@@ -1,0 +1,341 @@
+"""What the operator wrote: one deployment, checked and frozen.  Pure.
+
+Shares are 0..1, times are seconds, rates are per second; "80%" and "5s" exist only in `gslb.units`.
+A value of these types has passed every check of `gslb.config.rules`, so no reader checks again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import NewType
+
+SiteId = NewType("SiteId", str)
+NodeId = NewType("NodeId", str)
+MonitorId = NewType("MonitorId", str)
+PoolId = NewType("PoolId", str)
+PolicyId = NewType("PolicyId", str)
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+TYPE_A = 1
+TYPE_AAAA = 28
+DYNAMIC_TYPES = (TYPE_A, TYPE_AAAA)  # what a policy can answer: addresses
+
+
+@dataclass(frozen=True, slots=True)
+class Datacenter:
+    """A place (site).  `at` is (latitude, longitude) in degrees; a `burst` site takes only what others shed."""
+
+    name: SiteId
+    at: tuple[float, float] | None = None
+    continent: str | None = None
+    provider: str | None = None
+    burst: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One machine that runs gslb."""
+
+    name: NodeId
+    site: SiteId
+
+
+@dataclass(frozen=True, slots=True)
+class Geo:
+    """Where clients are looked up.  Geography is quantised to `scope4` and `scope6` bits."""
+
+    databases: tuple[str, ...] = ()
+    nearest_limit: int = 3
+    scope4: int = 24
+    scope6: int = 56
+
+
+@dataclass(frozen=True, slots=True)
+class Monitor:
+    """How to check a target.  `settings` holds what only this `kind` knows (path, expect, ...)."""
+
+    name: MonitorId
+    kind: str
+    interval_s: float
+    timeout_s: float
+    fall: int
+    rise: int
+    quorum: float
+    port: int | None = None
+    settings: Mapping[str, object] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One address that DNS may return, with its weight among the pool's addresses of that family."""
+
+    address: Address
+    weight: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What a pool can carry.  `soft` is None for `soft: auto` (Erlang C over `servers`)."""
+
+    conns_per_s: float | None = None
+    servers: int | None = None
+    soft: float | None = 0.8
+    hard: float = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class LoadSource:
+    """Where a pool's load is read: `balancer`, `push`, or `url` with a JSON path or a metric name."""
+
+    kind: str
+    url: str | None = None
+    json: str | None = None
+    metric: str | None = None
+
+
+class Return(StrEnum):
+    """How a failed-over pool comes back."""
+
+    GRADUAL = "gradual"
+    MANUAL = "manual"
+    AT_ONCE = "at_once"
+
+
+class Forward(StrEnum):
+    """How the balancer reaches a backend."""
+
+    L2 = "l2"
+    IPIP = "ipip"
+    GUE = "gue"
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """One real server behind a site's balancer.  `id` is for QUIC connection ids."""
+
+    address: Address
+    weight: int = 1
+    id: int | None = None
+    forward: Forward = Forward.L2
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """One protocol and port of a balanced pool; port 0 stands for any."""
+
+    protocol: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """How the site's balancer spreads a pool's addresses over backends."""
+
+    listen: tuple[Listen, ...]
+    forward: Forward
+    backends: tuple[Backend, ...]
+    min_healthy: int = 1
+    without_balancer: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """The addresses of one service in one datacenter: the unit of failover, capacity and override."""
+
+    name: PoolId
+    datacenter: SiteId
+    answers: tuple[Answer, ...]
+    monitor: MonitorId | None = None
+    capacity: Capacity | None = None
+    load: LoadSource | None = None
+    return_: Return = Return.GRADUAL
+    balance: Balance | None = None
+
+    def answers_of(self, rtype: int) -> tuple[Answer, ...]:
+        """The pool's addresses of record type `rtype` (A or AAAA), in the configured order."""
+        version = 4 if rtype == TYPE_A else 6
+        return tuple(answer for answer in self.answers if answer.address.version == version)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Which clients (all conditions empty: every client) are given which pools, in order or by distance.
+
+    `geos` are octoDNS codes: EU, EU-NO, NA-US-CA.  With `nearest` the order of `pools` is the
+    fallback order where the client's place is not known.
+    """
+
+    pools: tuple[PoolId, ...]
+    nearest: bool = False
+    subnets: tuple[Network, ...] = ()
+    asns: tuple[int, ...] = ()
+    geos: tuple[str, ...] = ()
+
+    @property
+    def catches_all(self) -> bool:
+        """Whether the rule has no condition."""
+        return not (self.subnets or self.asns or self.geos)
+
+
+@dataclass(frozen=True, slots=True)
+class Spill:
+    """Where a full pool's users go, and how fast, in share of the pool's answers per second."""
+
+    to: tuple[PoolId, ...] = ()
+    step_per_s: float = 0.05 / 60
+    recover_per_s: float = 0.02 / 60
+
+
+class AllDown(StrEnum):
+    """What is answered when no pool of a policy is usable."""
+
+    SERVE_ALL = "serve_all"
+    LAST_GOOD = "last_good"
+    LAST_RESORT = "last_resort"
+    NODATA = "nodata"
+    SERVFAIL = "servfail"
+
+
+@dataclass(frozen=True, slots=True)
+class Sticky:
+    """Client networks of these lengths keep the same pool member."""
+
+    v4: int = 24
+    v6: int = 56
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Ordered rules, then spill, stickiness, all-down mode and TTL.  The last rule catches all."""
+
+    name: PolicyId
+    rules: tuple[Rule, ...]
+    spill: Spill = Spill()
+    answers: int = 1
+    sticky: Sticky | None = Sticky()
+    on_all_down: AllDown = AllDown.SERVE_ALL
+    last_resort: tuple[Address, ...] = ()
+    panic: float = 0.5
+    velocity: float = 0.5
+    ttl_max: int = 60
+    ttl_min: int = 5
+    view: str | None = None
+
+    @property
+    def pools(self) -> tuple[PoolId, ...]:
+        """Every pool that a rule names, in order of first mention; spill targets are not among them."""
+        return tuple(dict.fromkeys(pool for rule in self.rules for pool in rule.pools))
+
+
+@dataclass(frozen=True, slots=True)
+class Anycast:
+    """One set of anycast prefixes and when this node announces them."""
+
+    name: str
+    prefixes: tuple[Network, ...]
+    announce_when: tuple[str, ...]
+    pools: tuple[PoolId, ...] = ()
+    min_sites: int = 1
+    on_controller_loss: str = "drain"
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """How a route is de-preferred before it is withdrawn."""
+
+    community: str | None = None
+    prepend: int = 0
+    med: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbor:
+    """One BGP neighbor of a node."""
+
+    address: Address
+    peer_as: int
+    md5_env: str | None = None
+    md5_file: str | None = None
+    port: int = 179
+    drain: Drain = Drain()
+
+
+@dataclass(frozen=True, slots=True)
+class Bgp:
+    """The BGP speaker of one node or site."""
+
+    name: str
+    local_as: int
+    router_id: IPv4Address
+    neighbors: tuple[Neighbor, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on what clients can make the nameserver do."""
+
+    responses_per_s: float = 200.0
+    slip: int = 2
+    exempt: tuple[Network, ...] = ()
+    tcp_clients: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Socket:
+    """An address and a port to listen on."""
+
+    address: Address
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dns:
+    """The nameserver.  `workers` is None for one per core; `nsid` is `site`, `node`, or a text."""
+
+    listen: tuple[Socket, ...]
+    workers: int | None = None
+    xdp: str = "auto"
+    nsid: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bus:
+    """The NATS servers; without any this node is alone."""
+
+    nats: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """The HTTP API."""
+
+    listen: Socket
+    token_env: str | None = None
+    token_file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """Everything that `gslb.yaml` says, except the zones.  Mappings keep the order of the file."""
+
+    name: str
+    nodes: Mapping[NodeId, Node]
+    datacenters: Mapping[SiteId, Datacenter]
+    pools: Mapping[PoolId, Pool]
+    policies: Mapping[PolicyId, Policy]
+    dns: Dns
+    api: Api
+    geo: Geo = Geo()
+    monitors: Mapping[MonitorId, Monitor] | None = None
+    anycast: tuple[Anycast, ...] = ()
+    bgp: tuple[Bgp, ...] = ()
+    reference: tuple[str, ...] = ()
+    limits: Limits = Limits()
+    bus: Bus = Bus()
+    secret_env: str | None = None
+    secret_file: str | None = None

@@ -1,0 +1,39 @@
+"""What `decide` needs to know of geography: the ways in which clients are ordered.  Pure.
+
+A location class is an integer that stands for all client networks that every policy treats alike.
+Per policy, many classes share one `Ranking`; `decide` works on rankings, so its cost does not grow with
+the number of classes.  The class -> ranking map stays with the location table (`gslb.geo.table`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gslb.model.deployment import PolicyId, PoolId
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Ranking:
+    """One outcome of a policy's rules for a client network.
+
+    `rule` is the index of the rule that matched.  `pools4` and `pools6` are that rule's pools that have an
+    address for A and for AAAA, in the order in which they are to be tried: as written, or by distance.  For
+    `nearest` they hold the first `nearest_limit`; `decide` appends the rule's other pools as written.
+    """
+
+    rule: int
+    pools4: tuple[PoolId, ...]
+    pools6: tuple[PoolId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Geography:
+    """The rankings of each policy (ranking 0 is where the client's place is not known).
+
+    `digest` names the location table that these rankings belong to.
+    """
+
+    digest: str
+    classes: int
+    rankings: Mapping[PolicyId, tuple[Ranking, ...]]

@@ -1,0 +1,154 @@
+"""The plan: what `decide` says and all that executors consume.  Pure.
+
+Rule 1: a plan is immutable and equal inputs give equal bytes (`to_bytes` is canonical JSON).
+Rule 2: `digest` covers the content and not the version, so that the same content is not published twice.
+Rule 3: executors derive tables from members and weights; they never decide again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import blake2b
+from typing import Any
+
+from gslb.model.deployment import PolicyId, PoolId
+
+FORMAT = 1  # of the serialised plan; another number is refused
+
+
+class PlanUnreadable(ValueError):
+    """The bytes are no plan of this format, or their digest does not match."""
+
+
+class Mode(StrEnum):
+    """Why a choice holds what it holds."""
+
+    NORMAL = "normal"
+    KEPT = "kept"  # the last-site guard kept what would have left
+    SERVE_ALL = "serve_all"
+    LAST_GOOD = "last_good"
+    LAST_RESORT = "last_resort"
+    NODATA = "nodata"
+    SERVFAIL = "servfail"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Member:
+    """One address that may be answered; `pool` is None for an address of last resort."""
+
+    address: str
+    weight: int
+    pool: PoolId | None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What one (policy, ranking, type) answers: `count` of the `members`, by consistent hash where there are more.
+
+    No members: NODATA, or SERVFAIL when the mode says so.
+    """
+
+    mode: Mode
+    members: tuple[Member, ...]
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyPlan:
+    """One policy: `choices[rtype][ranking]` is an index into `Plan.choices`.  `ttl` in seconds.
+
+    `sticky4` and `sticky6` are prefix lengths; None: not sticky.
+    """
+
+    ttl: int
+    sticky4: int | None
+    sticky6: int | None
+    choices: Mapping[int, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The whole result of one decision.  `geography` is the digest of the location table it was made for."""
+
+    deployment: str
+    version: int
+    geography: str
+    policies: Mapping[PolicyId, PolicyPlan]
+    choices: tuple[Choice, ...]
+
+    @property
+    def digest(self) -> str:
+        """A 32-hex-digit BLAKE2b of all but the version."""
+        return _digest(_content(self))
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON: keys sorted, no spaces, ASCII."""
+        content = _content(self)
+        return _dump({"format": FORMAT, "version": self.version, "digest": _digest(content), "plan": content})
+
+
+def from_bytes(data: bytes) -> Plan:
+    """Read what `Plan.to_bytes` wrote.  Raises PlanUnreadable."""
+    try:
+        raw = json.loads(data)
+        if raw["format"] != FORMAT:
+            raise PlanUnreadable(f"plan format {raw['format']!r}, expected {FORMAT}")
+        content = raw["plan"]
+        if _digest(content) != raw["digest"]:
+            raise PlanUnreadable("the plan's digest does not match its content")
+        return Plan(
+            deployment=content["deployment"],
+            version=int(raw["version"]),
+            geography=content["geography"],
+            policies={PolicyId(name): _policy(body) for name, body in content["policies"].items()},
+            choices=tuple(_choice(body) for body in content["choices"]),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        if isinstance(error, PlanUnreadable):
+            raise
+        raise PlanUnreadable(f"not a plan: {error!r}") from error
+
+
+def _content(plan: Plan) -> dict[str, object]:
+    return {
+        "deployment": plan.deployment,
+        "geography": plan.geography,
+        "policies": {
+            name: {
+                "ttl": policy.ttl,
+                "sticky": [policy.sticky4, policy.sticky6],
+                "choices": {str(rtype): list(indexes) for rtype, indexes in policy.choices.items()},
+            }
+            for name, policy in plan.policies.items()
+        },
+        "choices": [
+            {
+                "mode": choice.mode,
+                "count": choice.count,
+                "members": [[m.address, m.weight, m.pool] for m in choice.members],
+            }
+            for choice in plan.choices
+        ],
+    }
+
+
+def _dump(value: object) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+
+
+def _digest(content: object) -> str:
+    return blake2b(_dump(content), digest_size=16).hexdigest()
+
+
+def _policy(body: Mapping[str, Any]) -> PolicyPlan:
+    sticky4, sticky6 = body["sticky"]
+    choices = {int(rtype): tuple(int(index) for index in indexes) for rtype, indexes in body["choices"].items()}
+    return PolicyPlan(ttl=int(body["ttl"]), sticky4=sticky4, sticky6=sticky6, choices=choices)
+
+
+def _choice(body: Mapping[str, Any]) -> Choice:
+    members = tuple(Member(address, int(weight), pool) for address, weight, pool in body["members"])
+    return Choice(mode=Mode(body["mode"]), members=members, count=int(body["count"]))
