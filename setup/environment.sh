@@ -30,8 +30,8 @@ case $level in
     dev) what='.[dev]' ;;
     *) echo "setup: unknown level $level, expected run or dev" >&2; exit 2 ;;
 esac
-echo "setup: installing Python packages into .venv"
-if ! .venv/bin/python -m pip install --disable-pip-version-check --editable "$what"; then
+echo "setup: installing Python packages into .venv; this takes about a minute"
+if ! .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable "$what"; then
     echo "setup: pip could not install the Python packages (its message is above); nothing else was changed" >&2
     exit 1
 fi
