@@ -1,0 +1,44 @@
+"""The order in which one client's pools are tried.  Pure.
+
+1. The rule's pools that have the record type: by the client's ranking, then (for `nearest`, which ranks only the first
+   few) the others as written.
+2. The policy's spill targets: burst sites, used when all the pools of the rule are gone.
+3. The policy's other pools, so that an answer is empty for one client only where it is empty for all (RFC 7871 section
+   7.2.1 with scope 0 on negative answers).  Where no pool of the rule has the type at all, they come before the spill
+   targets: this is no overload, and a burst site takes only what others shed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+
+from gslb.model.deployment import TYPE_A, Deployment, Policy, PoolId, Rule
+from gslb.model.location import Geography, Ranking
+
+
+def ranked(ranking: Ranking, rtype: int) -> tuple[PoolId, ...]:
+    """The ranking's pools of a record type."""
+    return ranking.pools4 if rtype == TYPE_A else ranking.pools6
+
+
+def rest(policy: Policy, rule: Rule, having: Container[PoolId]) -> tuple[PoolId, ...]:
+    """The pools to try after those that the ranking names; `having` are the pools that have the record type."""
+    own = tuple(pool for pool in rule.pools if pool in having)
+    others = tuple(pool for pool in policy.pools if pool in having)
+    spill = tuple(pool for pool in policy.spill.to if pool in having)
+    return tuple(dict.fromkeys(own + spill + others if own else others + spill))
+
+
+def order(policy: Policy, ranking: Ranking, rtype: int, having: Container[PoolId]) -> tuple[PoolId, ...]:
+    """Every pool to try for a client of this ranking, in order."""
+    first = (pool for pool in ranked(ranking, rtype) if pool in having)
+    return tuple(dict.fromkeys((*first, *rest(policy, policy.rules[ranking.rule], having))))
+
+
+def fits(model: Deployment, geography: Geography) -> bool:
+    """Whether the rankings can be those of `model`: what `decide` takes for granted."""
+    return geography.rankings.keys() == model.policies.keys() and all(
+        ranking.rule < len(policy.rules) and {*ranking.pools4, *ranking.pools6} <= set(policy.rules[ranking.rule].pools)
+        for name, policy in model.policies.items()
+        for ranking in geography.rankings[name]
+    )
