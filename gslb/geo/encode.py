@@ -1,0 +1,112 @@
+"""Sections -> the bytes of a location table (`gslb.geo.table` documents them).  Pure, without numpy.
+
+A table of one class needs the rankings of an unknown place only, so a node without a database starts without numpy.
+"""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from gslb.geo.ranking import unknown_ranking
+from gslb.geo.table import (
+    ALIGN,
+    CHECK_BYTES,
+    FORMAT,
+    HEADER_BYTES,
+    MAGIC,
+    Header,
+    check_of,
+    digest_of,
+)
+from gslb.model.deployment import Deployment, PolicyId
+from gslb.model.location import Ranking
+
+Section = bytes | memoryview  # of single bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """One policy: its distinct rankings, and the ranking of each class (16 bits each)."""
+
+    rankings: tuple[Ranking, ...]
+    of_class: Section
+
+
+@dataclass(frozen=True, slots=True)
+class Networks:
+    """Which class each address has, as sections of the file; `v6_starts` holds the end as well."""
+
+    v4: Section
+    v6_starts: Section
+    v6_classes: Section
+    index: Section
+    index_bits: int
+    search_steps: int
+
+
+def encode(classes: int, policies: Mapping[PolicyId, Ranked], networks: Networks | None) -> bytes:
+    """The whole file.  Without `networks` every address has class 0."""
+    rankings = _rankings_json(policies)
+    stride = -(-2 * classes // ALIGN) * ALIGN
+    of_class = b"".join(bytes(policy.of_class).ljust(stride, b"\0") for policy in policies.values())
+    sections: list[Section] = [rankings, of_class]
+    if networks is not None:
+        sections += [networks.v4, networks.v6_starts, networks.v6_classes, networks.index]
+    body, offsets = _join(sections)
+    header = Header(
+        magic=MAGIC,
+        format=FORMAT,
+        header_bytes=HEADER_BYTES,
+        file_bytes=HEADER_BYTES + len(body),
+        digest=digest_of(body),
+        check=bytes(CHECK_BYTES),
+        classes=classes,
+        policies=len(policies),
+        index_bits=networks.index_bits if networks else 0,
+        search_steps=networks.search_steps if networks else 0,
+        v4_at=offsets[2] if networks else 0,
+        v6_starts_at=offsets[3] if networks else 0,
+        v6_count=len(networks.v6_classes) // 4 if networks else 0,
+        v6_classes_at=offsets[4] if networks else 0,
+        index_at=offsets[5] if networks else 0,
+        rankings_at=offsets[0],
+        rankings_bytes=len(rankings),
+        ranking_of_at=offsets[1],
+        ranking_of_stride=stride,
+    )
+    return replace(header, check=check_of(header.pack(), rankings)).pack() + body
+
+
+def single_class(deployment: Deployment) -> bytes:
+    """The table of a node that knows no places: one class, scope 0, each policy's catch-all as configured."""
+    return encode(
+        1,
+        {
+            name: Ranked((unknown_ranking(deployment, policy),), array("H", [0]).tobytes())
+            for name, policy in deployment.policies.items()
+        },
+        None,
+    )
+
+
+def _rankings_json(policies: Mapping[PolicyId, Ranked]) -> bytes:
+    rows: list[tuple[str, Sequence[tuple[int, Iterable[str], Iterable[str]]]]] = [
+        (name, [(ranking.rule, ranking.pools4, ranking.pools6) for ranking in policy.rankings])
+        for name, policy in policies.items()
+    ]
+    return json.dumps(rows, separators=(",", ":"), ensure_ascii=True).encode()
+
+
+def _join(sections: Iterable[Section]) -> tuple[bytes, list[int]]:
+    parts: list[Section] = []
+    offsets: list[int] = []
+    at = HEADER_BYTES
+    for section in sections:
+        offsets.append(at)
+        padding = -len(section) % ALIGN
+        parts += [section, bytes(padding)]
+        at += len(section) + padding
+    return b"".join(parts), offsets
