@@ -1,0 +1,1 @@
+"""What keeps a node going: state on disk, processes, observation, and the hand-out of plans."""

@@ -1,0 +1,236 @@
+"""The state folder of one node: the last plan, and the operators' overrides.  IO.
+
+    ROOT/DEPLOYMENT/NODE/          mode 0700
+        plan.json                  the last plan, as `Plan.to_bytes` wrote it
+        overrides.json             the overrides; written under a lock on `overrides.lock`
+        plan.json.bad, overrides.json.bad    one copy of what could not be read
+
+Rule 1: a file is replaced whole (written beside, synced, renamed, folder synced): a reader sees the old or the new.
+Rule 2: what cannot be read is a note for a person and never an exception; an overrides file is ignored whole.
+Rule 3: nothing unreadable is overwritten: it is set aside first, and the writer says so.
+Rule 4: files belong to the owner of the folder, so that root may override what a service of another user serves.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from gslb.control.overrides import dump_overrides, parse_overrides
+from gslb.model.plan import Plan, PlanUnreadable, from_bytes
+from gslb.model.world import Override
+
+PLAN = "plan.json"
+OVERRIDES = "overrides.json"
+LOCK = "overrides.lock"
+MAX_FILE = 64 << 20  # bytes; a larger file is not one of ours
+LOCK_WAIT_S = 10.0  # writing takes milliseconds: after this the holder hangs
+_SYSTEM_ROOT = Path("/var/lib/gslb")
+
+
+class StateError(Exception):
+    """The state folder cannot be written: the message names the path and the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRead:
+    """The stored plan, or None; `note` says why a file that is there was not taken."""
+
+    plan: Plan | None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OverridesRead:
+    """The stored overrides, or None where the file cannot be read; `note` says why."""
+
+    overrides: tuple[Override, ...] | None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Edited:
+    """The overrides after an edit; `note` tells what became of a file that could not be read."""
+
+    overrides: tuple[Override, ...]
+    note: str | None = None
+
+
+def default_root(environment: Mapping[str, str], uid: int) -> Path:
+    """Where state is kept when nothing else is said: /var/lib/gslb for root, else the user's state folder (XDG)."""
+    if uid == 0:
+        return _SYSTEM_ROOT
+    base = environment.get("XDG_STATE_HOME", "")
+    if not Path(base).is_absolute():  # the XDG specification: relative values are ignored
+        base = str(Path(environment.get("HOME", "~")).expanduser() / ".local" / "state")
+    return Path(base) / "gslb"
+
+
+class Store:
+    """The state of one node of one deployment, under `root`."""
+
+    def __init__(self, root: Path, deployment: str, node: str) -> None:
+        self.deployment = deployment
+        self.folder = root / quote(deployment, safe=" ") / quote(node, safe=" ")
+
+    @property
+    def overrides_path(self) -> Path:
+        """The file to watch for a change of overrides."""
+        return self.folder / OVERRIDES
+
+    def create(self) -> None:
+        """Make the folder, for its owner alone.  Raises StateError."""
+        try:
+            self.folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.folder.mkdir(exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise _refusal(self.folder, error) from error
+
+    def save_plan(self, plan: Plan) -> None:
+        """Keep `plan` as the last one.  Raises StateError, and then the earlier one is still there."""
+        self._replace(PLAN, plan.to_bytes())
+
+    def load_plan(self) -> PlanRead:
+        """The last plan; one that cannot be read, or of another deployment, is set aside and not taken."""
+        path = self.folder / PLAN
+        try:
+            data = _bounded(path)
+            if data is None:
+                return PlanRead(None)
+            plan = from_bytes(data)
+            if plan.deployment != self.deployment:
+                raise PlanUnreadable(f"it is of deployment {plan.deployment!r}, expected {self.deployment!r}")
+        except OSError as error:
+            return PlanRead(None, f"{path}: {_why(error)}")
+        except ValueError as error:
+            return PlanRead(None, f"{path}: {error}; {self._set_aside(PLAN)}")
+        return PlanRead(plan)
+
+    def load_overrides(self) -> OverridesRead:
+        """The overrides, also those that expired; no file is no overrides."""
+        try:
+            return OverridesRead(self._parsed_overrides())
+        except (OSError, ValueError) as error:
+            return OverridesRead(None, f"{self.overrides_path}: {_why(error)}; the whole file is ignored")
+
+    def edit_overrides(self, change: Callable[[tuple[Override, ...]], tuple[Override, ...]], now: float) -> Edited:
+        """Replace the overrides in force at `now` by what `change` makes of them, alone of all writers.
+
+        Expired ones are forgotten.  What `change` raises leaves the file as it is.  Raises StateError.
+        """
+        self.create()
+        with self._locked():
+            stored, unreadable = self._overrides_to_edit()
+            overrides = change(tuple(override for override in stored if override.holds_at(now)))
+            try:
+                data = dump_overrides(self.deployment, overrides)
+            except ValueError as error:
+                raise StateError(f"{self.overrides_path}: {error}; nothing was changed") from error
+            note = None if unreadable is None else f"{unreadable}; {self._set_aside(OVERRIDES)}"
+            self._replace(OVERRIDES, data)
+            return Edited(overrides, note)
+
+    def _overrides_to_edit(self) -> tuple[tuple[Override, ...], str | None]:
+        """The stored overrides, or none and what is wrong with the file's content."""
+        try:
+            return self._parsed_overrides(), None
+        except OSError as error:
+            raise _refusal(self.overrides_path, error) from error
+        except ValueError as error:
+            return (), f"{self.overrides_path}: {error}"
+
+    def _parsed_overrides(self) -> tuple[Override, ...]:
+        data = _bounded(self.overrides_path)
+        return () if data is None else parse_overrides(data, self.deployment)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        path = self.folder / LOCK
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise _refusal(path, error) from error
+        try:
+            self._give_to_owner(handle)
+            deadline = time.monotonic() + LOCK_WAIT_S
+            while not _lock(handle):
+                if time.monotonic() > deadline:
+                    raise StateError(f"{path}: another process has held the lock for {LOCK_WAIT_S:.0f} s")
+                time.sleep(0.02)
+            yield
+        finally:
+            os.close(handle)
+
+    def _replace(self, name: str, data: bytes) -> None:
+        """Write a file whole: beside, synced, renamed, and the folder synced."""
+        self.create()
+        path = self.folder / name
+        beside = self.folder / f".{name}.new"
+        try:
+            handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            with os.fdopen(handle, "wb") as file:
+                self._give_to_owner(handle)
+                file.write(data)
+                file.flush()
+                os.fsync(handle)
+            beside.replace(path)
+            _sync_folder(self.folder)
+        except OSError as error:
+            with suppress(OSError):
+                beside.unlink(missing_ok=True)
+            raise _refusal(path, error) from error
+
+    def _give_to_owner(self, handle: int) -> None:
+        owner = self.folder.stat()
+        if os.geteuid() == 0 and owner.st_uid != 0:
+            os.fchown(handle, owner.st_uid, owner.st_gid)
+
+    def _set_aside(self, name: str) -> str:
+        bad = self.folder / f"{name}.bad"
+        try:
+            (self.folder / name).replace(bad)
+        except OSError as error:
+            return f"it stays where it is ({error.strerror})"
+        return f"set aside as {bad.name}"
+
+
+def _bounded(path: Path) -> bytes | None:
+    """The file's bytes, None where there is none.  Raises OSError, and ValueError for a file too large to be ours."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE + 1)
+    except FileNotFoundError:
+        return None
+    if len(data) > MAX_FILE:
+        raise ValueError(f"it is larger than {MAX_FILE >> 20} MB")
+    return data
+
+
+def _lock(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _why(error: Exception) -> str:
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+
+
+def _refusal(path: Path, error: OSError) -> StateError:
+    return StateError(f"{path}: {_why(error)}; nothing was changed")
