@@ -1,0 +1,215 @@
+"""The UDP worker: one process, one loop, its own socket for each address.  IO.
+
+Rule 1: nothing that arrives on a socket, lies in the serving folder, or befalls the supervisor or the controller ends the loop; only
+`finish` does.  Rule 2: the generation is looked at once a turn, before the turn's queries, so a reply is made from
+one generation.  Rule 3: a query that was received is answered before the loop ends.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from gslb.nameserver import channel
+from gslb.nameserver.failure import Failures
+from gslb.nameserver.follower import Follower, Maker
+from gslb.nameserver.orders import obey
+from gslb.nameserver.scoreboard import SUFFIX as BOARD_SUFFIX
+from gslb.nameserver.scoreboard import Kind, Scoreboard, Tally
+from gslb.nameserver.sockets import Endpoint, endpoint_of
+
+BATCH = 64  # datagrams a socket a turn, so that one busy address does not starve the others
+DATAGRAM_MAX = 4096  # octets of a query that are looked at
+SHOW_S = 0.2  # how old the shown counts of a busy worker may be
+IDLE_WAIT_S = 1.0
+FIRST_WAIT_S = 0.02  # while there is no generation yet
+
+log = logging.getLogger("gslb.worker")
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """Where a worker stands: which folders it uses and which of its kind it is."""
+
+    deployment: str
+    serving: Path  # the generations
+    run: Path  # scoreboards and unix sockets of the node's workers
+    slot: int
+
+
+class Worker:
+    """A UDP worker over `sockets`, obeying its supervisor at the other end of `line`."""
+
+    def __init__(self, post: Post, make: Maker, line: socket.socket | None, sockets: Sequence[socket.socket]) -> None:
+        """Raises OSError, UnusableGeneration."""
+        name = f"udp-{os.getpid()}"
+        self._board = Scoreboard(post.run / (name + BOARD_SUFFIX), Kind.UDP, post.slot)
+        self._follower = Follower(post.serving, post.deployment, make, self._board)
+        self._failures = Failures()
+        self._answer: Callable[[bytes, str], bytes | None] | None = None
+        self._finished = False
+        self._sockets: dict[int, socket.socket] = {}
+        self._lines: dict[int, socket.socket] = {}
+        self._handlers: dict[int, Callable[[], None]] = {}
+        self._epoll = select.epoll()
+        self._door = channel.listen(post.run, name + channel.SUFFIX)
+        self._watch(self._door, self._admit)
+        self._line = line
+        if line is not None:
+            self._take_line(line)
+        for sock in sockets:
+            self.serve(sock)
+
+    def run(self) -> None:
+        """Serve until told to finish."""
+        self._catch_termination()
+        follower = self._follower
+        word = follower.word
+        poll = self._epoll.poll
+        handlers = self._handlers
+        show_at, wait = 0.0, FIRST_WAIT_S
+        while not self._finished:
+            ready = poll(wait)
+            if word[1] != follower.seen:
+                self._follow()
+            for descriptor, _ in ready:
+                handler = handlers.get(descriptor)
+                if handler is not None:
+                    handler()
+            now = time.monotonic()
+            if now >= show_at or not ready:
+                self._show(now)
+                show_at = now + SHOW_S
+            wait = FIRST_WAIT_S if self._answer is None else SHOW_S if ready else IDLE_WAIT_S
+        self._close()
+
+    def held(self) -> Sequence[socket.socket]:
+        """The sockets it serves."""
+        return list(self._sockets.values())
+
+    def serve(self, sock: socket.socket) -> None:
+        """Serve one more socket.  Before the first generation its queries wait in it."""
+        self._sockets[sock.fileno()] = sock
+        if self._answer is not None:
+            self._watch(sock, partial(self._drain, sock.recvfrom, sock.sendto))
+
+    def leave(self, endpoints: frozenset[Endpoint]) -> None:
+        """Close the sockets of `endpoints`."""
+        for descriptor, sock in list(self._sockets.items()):
+            if endpoint_of(sock) in endpoints:
+                del self._sockets[descriptor]
+                self._unwatch(sock)
+                sock.close()
+
+    def finish(self) -> None:
+        """End the loop after this turn."""
+        self._finished = True
+
+    def _drain(self, receive: Callable[..., tuple[bytes, tuple[str, int]]], send: Callable[..., int]) -> None:
+        """Answer what waits in one socket, up to BATCH datagrams."""
+        answer = self._answer
+        assert answer is not None
+        for _ in range(BATCH):
+            try:
+                query, client = receive(DATAGRAM_MAX)
+            except BlockingIOError:
+                return
+            except OSError:  # an ICMP error of an earlier reply is reported here
+                self._board.tallies[Tally.RECEIVE_FAILED] += 1
+                return
+            try:
+                reply = answer(query, client[0])
+            except Exception as error:  # noqa: BLE001  # rule 1
+                self._board.tallies[Tally.RESPONDER_FAILED] += 1
+                reply = self._failures.reply(query, error, time.monotonic())
+            if reply is not None:
+                try:
+                    send(reply, client)
+                except OSError:  # a full queue, a firewall, a client that is gone: the client asks again
+                    self._board.tallies[Tally.SEND_FAILED] += 1
+
+    def _follow(self) -> None:
+        if not self._follower.follow(time.monotonic()):
+            return
+        answers = self._follower.answers
+        assert answers is not None
+        first = self._answer is None
+        self._answer = answers.udp
+        gc.freeze()  # the tables live until the next generation: collections need not look at them
+        log.debug("serving", extra={"pid": os.getpid(), "generation": self._follower.seen})
+        if first:
+            for sock in list(self._sockets.values()):
+                self.serve(sock)
+            if self._line is not None:
+                channel.send(self._line, {"say": "serving"})
+
+    def _show(self, now: float) -> None:
+        answers = self._follower.answers
+        self._board.show(answers.counts if answers is not None else ())
+        self._follower.retry(now)
+
+    def _admit(self) -> None:
+        try:
+            line, _ = self._door.accept()
+        except OSError:
+            return
+        self._take_line(line)
+
+    def _take_line(self, line: socket.socket) -> None:
+        self._lines[line.fileno()] = line
+        self._watch(line, partial(self._obey, line))
+
+    def _obey(self, line: socket.socket) -> None:
+        if obey(self, line):
+            return
+        del self._lines[line.fileno()]
+        self._unwatch(line)
+        line.close()
+        if line is self._line and not self._finished:
+            self._line = None
+            log.warning("the supervisor is gone; serving on", extra={"pid": os.getpid()})
+
+    def _watch(self, source: socket.socket, handler: Callable[[], None]) -> None:
+        if source.fileno() not in self._handlers:
+            self._epoll.register(source.fileno(), select.EPOLLIN)
+        self._handlers[source.fileno()] = handler
+
+    def _unwatch(self, source: socket.socket) -> None:
+        if self._handlers.pop(source.fileno(), None) is not None:
+            self._epoll.unregister(source.fileno())
+
+    def _catch_termination(self) -> None:
+        """SIGTERM ends the loop; SIGINT and SIGHUP of a terminal are for the supervisor."""
+        bell, clapper = socket.socketpair(type=socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        self._watch(bell, partial(_swallow, bell))
+        self._bell = (bell, clapper)
+        signal.set_wakeup_fd(clapper.fileno(), warn_on_full_buffer=False)
+        signal.signal(signal.SIGTERM, lambda *_: self.finish())
+        for ignored in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(ignored, signal.SIG_IGN)
+
+    def _close(self) -> None:
+        if self._answer is not None:
+            for sock in self._sockets.values():
+                self._drain(sock.recvfrom, sock.sendto)
+        self._show(time.monotonic())
+        signal.set_wakeup_fd(-1)
+        self._door.close()
+        for source in (*self._sockets.values(), *self._lines.values(), *self._bell):
+            source.close()
+        self._epoll.close()
+        self._follower.close()
+        self._board.close()
+
+
+def _swallow(bell: socket.socket) -> None:
+    bell.recv(64)
