@@ -1,0 +1,152 @@
+"""What is wrong with a configuration, where, and what was expected instead.
+
+Rule 1: a problem names its place, the offending value and what was expected.
+Rule 2: nothing stops at the first problem; readers report to `Problems` and go on.
+Rule 3: one mistake gives one problem: who finds a value damaged already stays silent (`Problems.damaged`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+MAX_PROBLEMS = 1000  # a wrong file of a million records must not fill the terminal or the memory
+
+KeyPath = tuple[str | int, ...]  # ("policies", "web", "rules", 0, "subnets", 1)
+
+
+class Severity(StrEnum):
+    """Errors refuse the configuration; warnings are printed and do not."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Where:
+    """A place in a file.  Lines and columns count from 1; 0 stands for "the whole" (file, line)."""
+
+    file: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:  # type: ignore[explicit-override]  # typing.override comes with 3.12
+        return ":".join([self.file, *(str(number) for number in (self.line, self.column) if number)])
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong.  `subject` names it in the words of the file: a key, or a record."""
+
+    where: Where
+    subject: str
+    message: str
+    severity: Severity = Severity.ERROR
+
+    def __str__(self) -> str:  # type: ignore[explicit-override]
+        word = "" if self.severity is Severity.ERROR else "warning: "
+        subject = f"{self.subject}: " if self.subject else ""
+        return f"{self.where}: {word}{subject}{self.message}"
+
+
+class Refused(Exception):
+    """A configuration was refused.  `problems` holds every error and warning, in the order of the files.
+
+    `files` are the files that were read, so that a watcher knows what to wait for.
+    """
+
+    def __init__(self, problems: Iterable[Problem], files: Iterable[Path] = ()) -> None:
+        self.problems = tuple(problems)
+        self.files = tuple(files)
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+class Problems:
+    """Collects problems, and remembers which keys are damaged."""
+
+    def __init__(self) -> None:
+        self._found: list[Problem] = []
+        self._damaged: set[KeyPath] = set()
+        self._left_out = 0
+
+    def add(self, problem: Problem, path: KeyPath | None = None) -> None:
+        """Report `problem`; an error at key `path` damages that key."""
+        if path is not None and problem.severity is Severity.ERROR:
+            self._damaged.add(path)
+        if len(self._found) < MAX_PROBLEMS:
+            self._found.append(problem)
+        else:
+            self._left_out += 1
+
+    def error(self, where: Where, path: KeyPath, message: str) -> None:
+        """Report an error at key `path`."""
+        self.add(Problem(where, path_text(path), message), path)
+
+    def damaged(self, path: KeyPath) -> bool:
+        """Whether an error was reported at `path`, below it, or at something that holds it."""
+        return any(bad[: len(path)] == path or path[: len(bad)] == bad for bad in self._damaged)
+
+    @property
+    def failed(self) -> bool:
+        """Whether there was an error."""
+        return self._left_out > 0 or any(problem.severity is Severity.ERROR for problem in self._found)
+
+    def sorted(self) -> tuple[Problem, ...]:
+        """All problems, file by file in the order in which the files were met, then by place."""
+        files = {name: number for number, name in enumerate(dict.fromkeys(p.where.file for p in self._found))}
+        found = sorted(self._found, key=lambda p: (files[p.where.file], p.where.line, p.where.column))
+        if self._left_out:
+            last = Problem(Where(found[-1].where.file), "", f"{self._left_out} more problems are not shown")
+            found.append(last)
+        return tuple(found)
+
+
+def path_text(path: KeyPath) -> str:
+    """`policies.web.rules[0].subnets[1]`."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def one_of(known: Collection[str], written: str) -> str:
+    """What was expected instead of the unknown word `written`: the nearest known one, or all where they are few."""
+    likely = nearest(written, known)
+    if likely is not None:
+        return f"did you mean {likely}?"
+    if not known:
+        return "none is defined"
+    if len(known) > 20:
+        return f"expected one of {len(known)} others"
+    return "expected " + ("one of " if len(known) > 1 else "") + ", ".join(known)
+
+
+def nearest(written: str, known: Iterable[str]) -> str | None:
+    """The known word with the least edit distance from `written`, if it is near enough to be a slip."""
+    allowed = max(1, len(written) // 3)
+    best: tuple[int, str] | None = None
+    for word in known:
+        if abs(len(word) - len(written)) > allowed or len(word) > 255:
+            continue
+        distance = edit_distance(written.lower(), word.lower())
+        if distance <= allowed and (best is None or distance < best[0]):
+            best = (distance, word)
+    return best[1] if best else None
+
+
+def edit_distance(left: str, right: str) -> int:
+    """Insertions, deletions, replacements and swaps of neighbours that turn `left` into `right`."""
+    before: list[int] = []
+    row = list(range(len(right) + 1))
+    for i, a in enumerate(left, 1):
+        above, row_before = row, before
+        row = [i]
+        for j, b in enumerate(right, 1):
+            cost = min(above[j] + 1, row[j - 1] + 1, above[j - 1] + (a != b))
+            if i > 1 and j > 1 and a == right[j - 2] and left[i - 2] == b:
+                cost = min(cost, row_before[j - 2] + 1)
+            row.append(cost)
+        before = above
+    return row[-1]
