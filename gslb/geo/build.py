@@ -1,0 +1,139 @@
+"""Deployment and places -> the location table's bytes.  Pure.
+
+The order of work: profiles of places; runs of profiles, cut at subnets; situations (profile, subnets); classes; merged
+runs; and then each family's layout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gslb.geo.classes import Situations, classify, segments, split
+from gslb.geo.encode import Networks, Section, encode
+from gslb.geo.places import PLACE, Places, Runs, coalesced, nowhere
+from gslb.geo.rank import I64, profiles
+from gslb.geo.table import EMBEDDED, MAX_CLASSES, V4_BITS, V6_BITS
+from gslb.model.deployment import Deployment
+
+U32 = NDArray[np.uint32]
+U64 = NDArray[np.uint64]
+BOOLS = NDArray[np.bool_]
+
+_INDEX_BITS = 20  # of the IPv6 index: 4 MB, and about 10 search steps in a full database
+
+
+def build_table(deployment: Deployment, places: Places | None, most_classes: int = MAX_CLASSES) -> bytes:
+    """The table of `deployment` over `places` (None: no place is known).  Raises TooManyClasses."""
+    places = places or _no_places()
+    known = profiles(places, deployment)
+    signatures: dict[tuple[int, ...], int] = {}
+    families = []
+    for version, bits, scope, runs in (
+        (4, V4_BITS, deployment.geo.scope4, places.v4),
+        (6, V6_BITS, deployment.geo.scope6, places.v6),
+    ):
+        covered = segments(deployment, version, bits, signatures)
+        families.append(split(_quantised(runs, bits, scope), known, covered))
+    met, numbers = _situations([(profile, signature) for _, profile, signature in families], signatures)
+    classes = classify(deployment, known, met, most_classes)
+    if classes.count == 1:
+        return encode(1, classes.policies, None)
+    v4, v6 = (
+        coalesced(starts, classes.of_situation[number])
+        for (starts, _, _), number in zip(families, numbers, strict=True)
+    )
+    return encode(classes.count, classes.policies, _networks(v4, v6))
+
+
+def v4_entries(runs: Runs) -> U32:
+    """The IPv4 section: each /24's class and the length of the shortest prefix around it that has one class."""
+    ends = np.append(runs.starts[1:], np.uint64(1 << V4_BITS))
+    classes = np.repeat(runs.places, (ends - runs.starts).astype(np.int64))
+    levels: list[BOOLS] = [np.ones(1 << V4_BITS, np.bool_)]  # is the block uniform, from /24 up to /0
+    values = classes
+    for _ in range(V4_BITS):
+        below = levels[-1]
+        levels.append(below[0::2] & below[1::2] & (values[0::2] == values[1::2]))
+        values = values[0::2]
+    depth = np.where(levels[-1], 0, V4_BITS).astype(np.uint8)
+    for length in range(1, V4_BITS + 1):
+        depth = np.repeat(depth, 2)
+        uniform = levels[V4_BITS - length]
+        depth[uniform & (depth > length)] = length
+    entries: U32 = (classes << np.uint32(8)) | depth
+    return entries
+
+
+def v6_ranges(runs: Runs) -> Runs:
+    """Ranges of the IPv6 section: embedded-IPv4 regions are ranges of their own, never merged with a neighbour."""
+    starts, classes = runs.starts, runs.places
+    for low, high in EMBEDDED:
+        edges = np.array([low, high], np.uint64)
+        at = np.searchsorted(starts, edges, side="right") - 1  # the ranges that hold the edges
+        before, after = int(np.searchsorted(starts, low)), int(np.searchsorted(starts, high))
+        after += int(after < starts.size and starts[after] == edges[1])
+        starts = np.concatenate([starts[:before], edges, starts[after:]])
+        classes = np.concatenate([classes[:before], classes[at], classes[after:]])
+    return Runs(starts, classes)
+
+
+def _no_places() -> Places:
+    rows = np.zeros(1, PLACE)
+    rows["latitude"] = rows["longitude"] = np.nan
+    return Places("", rows, (("", "", ""),), nowhere(), nowhere(), ())
+
+
+def _quantised(runs: Runs, bits: int, scope: int) -> Runs:
+    """The runs where the first key of each block of `scope` bits decides for all of the block."""
+    if scope == bits:
+        return runs
+    step = np.uint64((1 << (bits - scope)) - 1)
+    starts = (runs.starts + step) & ~step
+    last = np.append(starts[1:] != starts[:-1], True)  # of several runs in a block, the next block sees the last
+    last &= starts < 1 << bits
+    return coalesced(starts[last], runs.places[last])
+
+
+def _situations(
+    families: Sequence[tuple[I64, I64]], signatures: dict[tuple[int, ...], int]
+) -> tuple[Situations, list[I64]]:
+    """The distinct pairs over both families, the unknown place's first, and each run's number."""
+    profile = np.concatenate([np.zeros(1, np.int64), *(profile for profile, _ in families)])
+    signature = np.concatenate([np.zeros(1, np.int64), *(signature for _, signature in families)])
+    outside = signature == 0
+    met = np.zeros(int(profile.max()) + 1, np.bool_)
+    met[profile[outside]] = True
+    number = (np.cumsum(met) - 1)[profile]  # of those outside of all subnets, which are nearly all
+    size = len(signatures)
+    distinct, inside = np.unique(profile[~outside] * size + signature[~outside], return_inverse=True)
+    profiles_outside = np.flatnonzero(met)
+    number[~outside] = inside + profiles_outside.size
+    situations = Situations(
+        profile=np.concatenate([profiles_outside, distinct // size]),
+        signature=np.concatenate([np.zeros(profiles_outside.size, np.int64), distinct % size]),
+        rules=np.array(list(signatures), np.int64).reshape(size, -1).T,
+    )
+    border = 1 + families[0][0].size
+    return situations, [number[1:border], number[border:]]
+
+
+def _networks(v4: Runs, v6: Runs) -> Networks:
+    ranges = v6_ranges(v6)
+    starts = np.append(ranges.starts, np.uint64(1 << V6_BITS))
+    buckets = np.arange((1 << _INDEX_BITS) + 1, dtype=np.uint64) << np.uint64(V6_BITS - _INDEX_BITS)
+    index = np.searchsorted(ranges.starts, buckets).astype(np.uint32)
+    return Networks(
+        v4=_section(v4_entries(v4), "<u4"),
+        v6_starts=_section(starts, "<u8"),
+        v6_classes=_section(ranges.places, "<u4"),
+        index=_section(index, "<u4"),
+        index_bits=_INDEX_BITS,
+        search_steps=int(np.diff(index).max()).bit_length(),
+    )
+
+
+def _section(values: U32 | U64, kind: str) -> Section:
+    return values.astype(kind, copy=False).view(np.uint8).data
