@@ -155,17 +155,23 @@ def free_port() -> int:
             return port
 
 
+def configure(name: str, folder: Path, target: Target) -> Path:
+    """Write all that the peer reads into `folder`; its config file."""
+    config, zone = folder / f"{name}.conf", folder / "acceptance.test.zone"
+    config.write_text(COMMANDS[name][0].format(address=target.address, port=target.port, folder=folder, zone=zone))
+    zone.write_text(expanded(ZONE_FILE.read_text()))
+    (folder / "geoip.conf").write_text(knot_geoip())
+    return config
+
+
 @contextlib.contextmanager
 def serving(name: str, folder: Path) -> Iterator[Target]:
     """Start the peer, wait until it answers, stop it at the end."""
-    template, _, arguments = COMMANDS[name]
     target = Target("127.0.0.1", free_port(), FEATURES[name])
-    config, zone = folder / f"{name}.conf", folder / "acceptance.test.zone"
-    config.write_text(template.format(address=target.address, port=target.port, folder=folder, zone=zone))
-    zone.write_text(expanded(ZONE_FILE.read_text()))
-    (folder / "geoip.conf").write_text(knot_geoip())
+    config = configure(name, folder, target)
     program = daemon(name)
     assert program
+    arguments = COMMANDS[name][2]
     with (folder / "output").open("wb") as output:
         process = subprocess.Popen([program, *arguments(config)], stdout=output, stderr=subprocess.STDOUT)
     try:

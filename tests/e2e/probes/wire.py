@@ -169,7 +169,7 @@ class Target:
 
     def raw_udp(self, packet: bytes) -> bytes:
         """The first datagram that comes back."""
-        with self._udp_socket() as sock:
+        with self.udp_socket() as sock:
             sock.send(packet)
             return sock.recv(65535)
 
@@ -185,7 +185,7 @@ class Target:
     def maybe(self, packet: bytes) -> bytes | None:
         """The reply to `packet`, or None for silence; either way the server must still answer a good query."""
         good = query("leaf", "A")
-        with self._udp_socket() as sock:
+        with self.udp_socket() as sock:
             sock.send(packet)
             sock.send(good)
             first = sock.recv(65535)
@@ -221,7 +221,8 @@ class Target:
         assert (answers, authorities) == (0, 0), f"data beside an error: {shown}"
         assert len(reply) <= UDP_PLAIN, f"{len(reply)} octets: {shown}"
 
-    def _udp_socket(self) -> socket.socket:
+    def udp_socket(self) -> socket.socket:
+        """A connected socket, from a port of its own, with the patience of a probe."""
         sock = socket.socket(socket.AF_INET6 if ":" in self.address else socket.AF_INET, socket.SOCK_DGRAM)
         sock.settimeout(PATIENCE_S)
         sock.connect((self.address, self.port))
