@@ -1,0 +1,75 @@
+"""Workers that outlived their supervisor: found by their unix sockets, asked for their own sockets, ended later.  IO."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gslb.nameserver import channel, orders, scoreboard
+
+PATIENCE_S = 2.0  # a worker answers between two turns; one that does not hangs
+
+log = logging.getLogger("gslb.supervisor")
+
+
+@dataclass(eq=False, slots=True)
+class Orphan:
+    """A worker of an earlier run, still serving.  `notice` is a pidfd."""
+
+    name: str
+    pid: int
+    notice: int
+    line: socket.socket
+
+    def finish(self) -> None:
+        """Let it answer what is under way and end."""
+        channel.send(self.line, {"do": "finish"})
+
+    def forget(self) -> None:
+        """It has ended."""
+        os.close(self.notice)
+        self.line.close()
+
+
+@dataclass(slots=True)
+class Found:
+    """What an earlier run left: workers that serve on, all their sockets, and the names of workers that hang."""
+
+    serving: list[Orphan] = field(default_factory=list)
+    sockets: list[socket.socket] = field(default_factory=list)
+    hanging: list[str] = field(default_factory=list)
+
+
+def find(run: Path) -> Found:
+    """Look through the folder `run`; what dead workers left there is removed."""
+    found = Found()
+    for path in sorted(run.glob(f"*{channel.SUFFIX}")):
+        _greet(path, found)
+    kept = {orphan.name for orphan in found.serving} | set(found.hanging)
+    for path in run.glob(f"*{scoreboard.SUFFIX}"):
+        if path.stem not in kept:
+            path.unlink(missing_ok=True)
+    return found
+
+
+def _greet(path: Path, found: Found) -> None:
+    try:
+        line = channel.connect(path.parent, path.name, PATIENCE_S)
+    except OSError:  # nobody listens: it is dead
+        path.unlink(missing_ok=True)
+        return
+    given = orders.ask_to_give(line)
+    if given is None:
+        line.close()
+        found.hanging.append(path.stem)
+        log.warning("an orphaned worker does not answer", extra={"worker": path.stem})
+        return
+    pid, sockets = given
+    found.sockets.extend(sockets)
+    try:
+        found.serving.append(Orphan(path.stem, pid, os.pidfd_open(pid), line))
+    except OSError:  # it ended after it gave
+        line.close()

@@ -1,0 +1,286 @@
+"""The supervisor of `gslb run`: owns the sockets and the processes, and does nothing else.  IO.
+
+    supervisor ── controller         reads, decides, publishes (gslb.control.node)
+               ├─ udp 0..n-1         one a core, each with its own socket an address (gslb.nameserver.worker)
+               └─ tcp                (gslb.nameserver.tcp)
+
+Rule 1: it stays small: what needs a parser or a library beyond the nameserver's happens in the controller.
+Rule 2: whoever dies is replaced, a worker on the same sockets; a crash loop slows down and never gives up.
+Rule 3: told to stop, it ends everything that it made.  Killed, it leaves the workers serving: the next run takes their
+sockets, starts its own workers on them, and only then lets the old ones finish (`gslb.control.orphans`).
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import logging
+import os
+import resource
+import signal
+import socket
+from functools import partial
+
+from gslb.control import addresses, orphans, privilege, wanted
+from gslb.control.children import Child, Restarts, bury, fork
+from gslb.control.crew import Crew, clear_away, worker_count
+from gslb.control.listening import Listening
+from gslb.control.lock import AlreadyRunning, Lock
+from gslb.control.orphans import Orphan
+from gslb.control.reactor import Reactor
+from gslb.control.start import Start
+from gslb.control.store import StateError, Store
+from gslb.control.wanted import Wanted
+from gslb.nameserver import channel
+from gslb.nameserver.generation import Current
+from gslb.nameserver.scoreboard import RETIRED
+from gslb.nameserver.sockets import CannotListen, Endpoint
+
+LOOK_S = 3.0  # between two looks at the node's addresses
+STOP_WITHIN_S = 5.0  # then what has not ended is killed
+
+log = logging.getLogger("gslb.supervisor")
+
+
+class CannotStart(Exception):
+    """One line for people on why this run cannot start."""
+
+
+def supervise(start: Start) -> int:
+    """Serve until SIGINT or SIGTERM; the exit status.  Raises CannotStart."""
+    return Supervisor(start).run()
+
+
+class Supervisor:
+    """One run.  What it learns of the configuration it learns from the controller."""
+
+    def __init__(self, start: Start) -> None:
+        self._start = start
+        self._reactor = Reactor()
+        self._listening = Listening()
+        self._restarts = Restarts()
+        self._controller: Child | None = None
+        self._wanted: Wanted | None = None
+        self._crew: Crew | None = None
+        self._lock: Lock | None = None
+        self._store: Store | None = None
+        self._orphans: set[Orphan] = set()
+        self._unreachable: set[Endpoint] = set()
+        self._stopping = False
+        self._status = 0
+        self._why: str | None = None
+
+    def run(self) -> int:
+        """Run until stopped; the exit status.  Raises CannotStart."""
+        _raise_descriptor_limit()
+        self._reactor.catch((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), self._signalled)
+        self._begin_controller()
+        while not self._done():
+            self._reactor.turn()
+        self._clear_up()
+        if self._why is not None:
+            raise CannotStart(self._why)
+        return self._status
+
+    # --- the controller ---
+
+    def _begin_controller(self) -> None:
+        if self._stopping:
+            return
+        first = self._wanted is None
+        child = fork("controller", 0, partial(_control, self._start, first), (), self._reactor.now)
+        self._controller = child
+        self._reactor.watch(child.notice, partial(self._controller_ended, child))
+        self._reactor.watch(child.line, partial(self._controller_said, child))
+
+    def _controller_ended(self, child: Child) -> None:
+        self._reactor.unwatch(child.notice)
+        self._reactor.unwatch(child.line)
+        lived_s = self._reactor.now - child.born_s
+        status = bury(child)
+        self._controller = None
+        if self._stopping:
+            return
+        if self._wanted is None:  # it has said why
+            self._stop(status or 1)
+            return
+        delay_s = self._restarts.delay_s(lived_s)
+        log.warning("controller died and is replaced", extra={"pid": child.pid, "status": status, "wait_s": delay_s})
+        self._reactor.after("controller", delay_s, self._begin_controller)
+
+    def _controller_said(self, child: Child) -> None:
+        received = channel.receive(child.line)
+        if received is None or received[0].get("say") != "wanted":
+            return
+        asked = wanted.from_json(received[0]["wanted"])  # type: ignore[arg-type]  # our own message
+        try:
+            if self._wanted is None:
+                self._open(asked)
+            else:
+                self._change(asked)
+        except (CannotStart, CannotListen) as error:
+            channel.send(child.line, {"do": "cannot", "why": str(error)})
+            if self._wanted is None:
+                self._why = str(error)
+                self._stop(1)
+            return
+        self._wanted = asked
+        listening = sorted({endpoint.label.rpartition("/")[0] for endpoint in self._listening.endpoints})
+        channel.send(child.line, {"do": "go", "listening": listening})
+
+    # --- what it asked for ---
+
+    def _open(self, asked: Wanted) -> None:
+        """Take the node's state folder and sockets, and start the workers.  Raises CannotStart, CannotListen."""
+        store = Store(self._start.state, asked.deployment, asked.node)
+        self._take(store, asked)
+        found = orphans.find(store.folder / "run")
+        self._listening.adopt(found.sockets)
+        try:
+            self._cover(asked)
+        except CannotListen as error:
+            if found.hanging:
+                names = ", ".join(found.hanging)
+                raise CannotStart(f"{error}; workers of an earlier run hang (kill them): {names}") from error
+            raise
+        self._store = store
+        self._crew = Crew(self._reactor, self._listening, store.folder, self._all_serving)
+        for orphan in found.serving:
+            self._orphans.add(orphan)
+            self._reactor.watch(orphan.notice, partial(self._orphan_ended, orphan))
+        privilege.keep_only({privilege.CAP_NET_BIND_SERVICE})
+        gc.freeze()  # what is here now is shared with every child, and stays so
+        self._crew.renew(asked)
+        self._reactor.after("look", LOOK_S, self._look)
+
+    def _take(self, store: Store, asked: Wanted) -> None:
+        """Make the state folder ours.  Raises CannotStart."""
+        run, serving = store.folder / "run", store.folder / "serving"
+        try:
+            store.create()
+            self._lock = Lock(store.folder)
+            run.mkdir(mode=0o700, exist_ok=True)
+            serving.mkdir(mode=0o700, exist_ok=True)
+            Current(serving, writable=True).close()
+            (run / RETIRED).unlink(missing_ok=True)
+        except AlreadyRunning as error:
+            who = f"deployment {asked.deployment}, node {asked.node}"
+            raise CannotStart(f"gslb is already running for {who} ({error})") from error
+        except StateError as error:
+            raise CannotStart(f"state folder {error}") from error
+        except OSError as error:
+            raise CannotStart(f"state folder {store.folder}: {error.strerror}") from error
+
+    def _change(self, asked: Wanted) -> None:
+        """Follow a changed configuration.  Raises CannotStart, CannotListen, and then nothing changed."""
+        before, crew = self._wanted, self._crew
+        assert before is not None
+        assert crew is not None
+        if (asked.deployment, asked.node) != (before.deployment, before.node):
+            raise CannotStart("another deployment or node needs a new start")
+        if asked == before:
+            return
+        new = self._cover(asked)
+        if (asked.workers, asked.tcp_clients) != (before.workers, before.tcp_clients):
+            crew.renew(asked)
+        else:
+            crew.listen(new)
+        self._drop_surplus(asked)
+
+    def _cover(self, asked: Wanted) -> frozenset[Endpoint]:
+        return self._listening.cover(asked, worker_count(asked), addresses.present())
+
+    def _look(self) -> None:
+        """Follow the addresses of the node's interfaces."""
+        self._reactor.after("look", LOOK_S, self._look)
+        asked, crew = self._wanted, self._crew
+        if asked is None or crew is None or self._stopping:
+            return
+        new = addresses.endpoints(asked, addresses.present()) - self._listening.endpoints
+        for endpoint in sorted(new):
+            try:
+                self._listening.extend(endpoint, crew.size)
+            except CannotListen as error:
+                if endpoint not in self._unreachable:
+                    log.warning("new address is not listened on", extra={"why": str(error)})
+                self._unreachable.add(endpoint)
+                continue
+            log.info("listening on a new address", extra={"endpoint": endpoint.label})
+            crew.listen((endpoint,))
+        self._drop_surplus(asked)
+
+    def _drop_surplus(self, asked: Wanted) -> None:
+        surplus = self._listening.endpoints - addresses.endpoints(asked, addresses.present())
+        if surplus and self._crew is not None:
+            self._crew.leave(surplus)
+            self._listening.close(surplus)
+            for endpoint in sorted(surplus):
+                log.info("no longer listening", extra={"endpoint": endpoint.label})
+
+    # --- workers of an earlier run ---
+
+    def _all_serving(self) -> None:
+        for orphan in self._orphans:
+            orphan.finish()
+
+    def _orphan_ended(self, orphan: Orphan) -> None:
+        self._reactor.unwatch(orphan.notice)
+        orphan.forget()
+        self._orphans.discard(orphan)
+        if self._store is not None:
+            clear_away(self._store.folder / "run", orphan.name)
+
+    # --- the end ---
+
+    def _signalled(self, number: int) -> None:
+        if number != signal.SIGHUP:
+            self._stop(0)
+        elif self._controller is not None:
+            channel.send(self._controller.line, {"do": "reload"})
+
+    def _stop(self, status: int) -> None:
+        if self._stopping:
+            return
+        self._stopping = True
+        self._status = status
+        if self._controller is not None:
+            channel.send(self._controller.line, {"do": "finish"})
+        if self._crew is not None:
+            self._crew.finish()
+        for orphan in self._orphans:
+            orphan.finish()
+        self._reactor.after("kill", STOP_WITHIN_S, self._kill)
+
+    def _kill(self) -> None:
+        for child in self._children():
+            os.kill(child.pid, signal.SIGKILL)
+        for orphan in self._orphans:
+            signal.pidfd_send_signal(orphan.notice, signal.SIGKILL)
+
+    def _children(self) -> frozenset[Child]:
+        crew = self._crew.living if self._crew is not None else frozenset()
+        return crew | ({self._controller} if self._controller is not None else set())
+
+    def _done(self) -> bool:
+        return self._stopping and not self._children() and not self._orphans
+
+    def _clear_up(self) -> None:
+        self._listening.close(self._listening.endpoints)
+        if self._store is not None:
+            for path in (self._store.folder / "run").iterdir():
+                path.unlink(missing_ok=True)
+        if self._lock is not None:
+            self._lock.release()
+
+
+def _control(start: Start, first: bool, line: socket.socket) -> int:  # noqa: FBT001  # bound by partial
+    privilege.keep_only()
+    node = importlib.import_module("gslb.control.node")  # heavy: only this child loads it
+    status: int = node.run(start, line, first=first)
+    return status
+
+
+def _raise_descriptor_limit() -> None:
+    """TCP clients and wildcard addresses need more descriptors than the usual soft limit of 1024."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
