@@ -83,7 +83,7 @@ def v6_ranges(runs: Runs) -> Runs:
 def _no_places() -> Places:
     rows = np.zeros(1, PLACE)
     rows["latitude"] = rows["longitude"] = np.nan
-    return Places("", rows, (("", "", ""),), nowhere(), nowhere(), ())
+    return Places("", rows, (("", "", ""),), nowhere(), nowhere())
 
 
 def _quantised(runs: Runs, bits: int, scope: int) -> Runs:

@@ -21,7 +21,7 @@ import maxminddb
 import numpy as np
 from numpy.typing import NDArray
 
-from gslb.geo.source import Copy, DatabaseUnusable
+from gslb.geo.source import READER_ERRORS, Copy, DatabaseUnusable
 from gslb.geo.table import V4_BITS, V6_BITS
 
 _MARKER = b"\xab\xcd\xefMaxMind.com"
@@ -29,18 +29,6 @@ _MARKER_WINDOW = 128 * 1024  # the metadata lie in the last bytes of the file
 _SEPARATOR = 16  # zero bytes between tree and data
 _IPV4_DEPTH = 96  # where IPv4 lies in an IPv6 tree
 _ADDRESS_BITS = {4: 32, 6: 128}
-# What maxminddb (its C and its Python reader) raises over a malformed file.
-_READER_ERRORS = (
-    maxminddb.InvalidDatabaseError,
-    OSError,
-    ValueError,
-    TypeError,
-    KeyError,
-    AttributeError,
-    OverflowError,
-    SystemError,
-    MemoryError,
-)
 
 U32 = NDArray[np.uint32]
 U64 = NDArray[np.uint64]
@@ -66,8 +54,6 @@ class Database:
     tree: U32
     nodes: int
     ip_version: int
-    kind: str
-    build_epoch: int
 
     def leaves(self, version: int) -> Leaves | None:
         """The leaves of one family (4 or 6); None where the file has no such tree.  Raises DatabaseUnusable."""
@@ -95,7 +81,7 @@ class Database:
             else:
                 for key in keys.tolist():
                     yield get(IPv6Address(key << (128 - V6_BITS)))
-        except _READER_ERRORS as error:
+        except READER_ERRORS as error:
             raise self._unusable(f"a record cannot be decoded: {error}") from error
 
     def _ipv4_root(self) -> int | None:
@@ -154,20 +140,19 @@ def open_database(copy: Copy) -> Database:
     try:
         reader = maxminddb.open_database(copy.path)
         metadata = reader.metadata()
-        claims: list[Any] = [metadata.node_count, metadata.record_size, metadata.ip_version, metadata.build_epoch]
-        kind = str(metadata.database_type)
-    except _READER_ERRORS as error:
+        claims: list[Any] = [metadata.node_count, metadata.record_size, metadata.ip_version]
+    except READER_ERRORS as error:
         raise DatabaseUnusable(copy.origin, f"not a MaxMind DB: {error}") from error
     if not all(isinstance(claim, int) for claim in claims):
         raise DatabaseUnusable(copy.origin, "its metadata hold text where numbers belong")
-    nodes, record_size, ip_version, build_epoch = claims
+    nodes, record_size, ip_version = claims
     if record_size not in (24, 28, 32) or ip_version not in (4, 6) or not 0 < nodes < 1 << record_size:
         raise DatabaseUnusable(
             copy.origin,
             f"its metadata claim {nodes} nodes of {record_size}-bit records for IPv{ip_version}",
         )
     tree = _tree(copy, nodes, record_size)
-    return Database(copy, reader, tree, nodes, ip_version, kind, build_epoch)
+    return Database(copy, reader, tree, nodes, ip_version)
 
 
 def _tree(copy: Copy, nodes: int, record_size: int) -> U32:

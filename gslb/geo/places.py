@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -39,8 +38,7 @@ class Places:
     """Everything known of geography.
 
     `rows` has dtype PLACE, row 0 is the unknown place, coordinates are NaN where not known; `geo` is an index into
-    `geos`, triples of continent, country, subdivision.  `digest` names the databases by content, `databases` describes
-    them for people.
+    `geos`, triples of continent, country, subdivision.  `digest` names the databases by content.
     """
 
     digest: str
@@ -48,7 +46,6 @@ class Places:
     geos: tuple[tuple[str, str, str], ...]
     v4: Runs
     v6: Runs
-    databases: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -66,7 +63,7 @@ class _Interned:
         ours, theirs = _at(first, starts), _at(second, starts)
         pairs, which = np.unique(ours.astype(np.uint64) << np.uint64(32) | theirs, return_inverse=True)
         known = list(self.ids)
-        joint = [self.id_of(_filled(known[pair >> 32], known[pair & 0xFFFFFFFF])) for pair in pairs.tolist()]
+        joint = [self.id_of(known[pair >> 32].completed_by(known[pair & 0xFFFFFFFF])) for pair in pairs.tolist()]
         return coalesced(starts, np.array(joint, np.uint32)[which])
 
 
@@ -79,7 +76,6 @@ def flatten(paths: Sequence[Path], progress: Progress = silent) -> Places:
     interned = _Interned()
     families: dict[int, list[Runs]] = {4: [], 6: []}
     digests: list[bytes] = []
-    described: list[str] = []
     for path in paths:
         with copied(path) as copy:
             progress(f"checking {path.name}", 0.0)
@@ -89,10 +85,9 @@ def flatten(paths: Sequence[Path], progress: Progress = silent) -> Places:
                 flat = _flat(database, version, interned, progress)
                 if flat is not None:
                     runs.append(flat)
-            described.append(_described(path, database))
     v4, v6 = (_joined(runs, interned) for runs in families.values())
     rows, geos = _rows(interned)
-    return Places(joint_digest(digests), rows, geos, v4, v6, tuple(described))
+    return Places(joint_digest(digests), rows, geos, v4, v6)
 
 
 def coalesced(starts: U64, values: U32) -> Runs:
@@ -147,11 +142,6 @@ def _at(runs: Runs, keys: U64) -> U32:
     return runs.places[np.searchsorted(runs.starts, keys, side="right") - 1]
 
 
-def _filled(first: Location, second: Location) -> Location:
-    place = first if first.has_place else second
-    return place._replace(asn=first.asn or second.asn)
-
-
 def _rows(interned: _Interned) -> tuple[NDArray[np.void], tuple[tuple[str, str, str], ...]]:
     geos: dict[tuple[str, str, str], int] = {("", "", ""): 0}
     rows = np.zeros(len(interned.ids), PLACE)
@@ -164,11 +154,3 @@ def _rows(interned: _Interned) -> tuple[NDArray[np.void], tuple[tuple[str, str, 
             place.asn,
         )
     return rows, tuple(geos)
-
-
-def _described(path: Path, database: Database) -> str:
-    try:
-        built = f"{datetime.fromtimestamp(database.build_epoch, UTC):%Y-%m-%d}"
-    except (ValueError, OverflowError, OSError):
-        built = "at an impossible time"
-    return f"{path.name}: {database.kind}, built {built}"

@@ -80,7 +80,7 @@ def _matches(known: Profiles, rule: Rule) -> NDArray[np.bool_]:
     if rule.catches_all:
         return np.ones(known.order.size, np.bool_)
     wanted = [known.codes.index(code) for code in rule.geos]
-    by_geo = known.geo_matches[:, wanted].any(axis=1)[known.geo]
+    by_geo = np.any(known.geo_matches[:, wanted], axis=1)[known.geo]
     by_asn = np.isin(known.asn, [known.asns.index(asn) for asn in rule.asns])
     matches: NDArray[np.bool_] = by_geo | by_asn
     return matches

@@ -8,18 +8,28 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+import maxminddb
 
 _CHUNK = 1 << 24
+# What maxminddb (its C and its Python reader) raises over a file that is no MaxMind DB.
+READER_ERRORS = (
+    maxminddb.InvalidDatabaseError,
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    OverflowError,
+    SystemError,
+    MemoryError,
+)
 
 
 class DatabaseUnusable(ValueError):
