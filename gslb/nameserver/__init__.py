@@ -1,0 +1,1 @@
+"""The authoritative nameserver: compiled tables, the pure answer, and the workers that carry it."""

@@ -1,0 +1,144 @@
+"""(query, client, tables) -> reply: the reference that every other executor must equal.  Pure, and hot.
+
+Rule 1: the hot path takes one look at each part of an ordinary query (flags and counts, question, OPT record) by
+dictionary, and leaves everything else to `gslb.nameserver.general`, which gives the same octets.
+Rule 2: what the dictionaries hold was put there by the general path, which has read it with every check.
+Standards: RFC 7871 (client subnet), RFC 1035 section 4.1; the rest is in `general`, `lookup`, `edns` and `message`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import product
+from socket import inet_aton
+
+from gslb.nameserver.counters import Counter
+from gslb.nameserver.edns import FAMILY_NONE, FAMILY_V4, SUBNET_OCTETS, UDP_PLAIN, opt
+from gslb.nameserver.general import General, Request, packed_source
+from gslb.nameserver.known import Entry, Known
+from gslb.nameserver.message import WITH_OPT, WITH_RD
+from gslb.nameserver.table import Tables
+from gslb.nameserver.views import V4_BITS, Spread
+from gslb.nameserver.wire import COUNTS, PAIR, RECURSION_DESIRED
+
+IDLE_S = 10.0  # told to TCP clients that ask (RFC 7828)
+OPTIONS_MAX = 4096  # ways to write an OPT record that are remembered
+
+# octets from the name's end to the message's, room for the reply, subnet family, bits below its address, OPT record
+# of the reply up to the scope
+Options = tuple[int, int, int, int, bytes]
+Answer = Callable[[bytes, str], bytes | None]
+SCOPES = tuple(bytes((scope,)) for scope in range(256))
+FAST, ECS = int(Counter.FAST), int(Counter.ECS)
+
+
+class Responder:
+    """Answers from one set of tables.  `udp(query, source)` and `tcp(query, source)` give a reply, or None for silence.
+
+    `source` is the client's address as the system writes it.  `counts` go on from the list that is given.
+    """
+
+    def __init__(self, tables: Tables, *, counts: list[int] | None = None, tcp_idle_s: float = IDLE_S) -> None:
+        self.counts = [0] * len(Counter) if counts is None else counts
+        self._known = Known(tables)
+        self._options: dict[bytes, Options] = {}
+        self._general = General(tables, self._known, self.counts, tcp_idle_s)
+        self.udp: Answer = _hot_path(tables, self._known.entries, self._options, self.counts, self.general)
+
+    def general(self, query: bytes, source: str) -> bytes | None:
+        """As `udp`, without the hot path."""
+        reply, request = self._general.reply(query, source, stream=False)
+        if request is not None and request.ordinary:
+            self._learn(request)
+        return reply
+
+    def tcp(self, query: bytes, source: str) -> bytes | None:
+        """Answer one message of a stream; the framing is `gslb.nameserver.stream`'s."""
+        reply, _ = self._general.reply(query, source, stream=True)
+        return reply
+
+    def _learn(self, request: Request) -> None:
+        """Remember how this OPT record is answered; its subnet's address is not part of it."""
+        edns = request.edns
+        if edns is None:
+            return
+        if len(self._options) >= OPTIONS_MAX:
+            self._options.clear()
+        family = edns.subnet.family if edns.subnet else FAMILY_NONE
+        octets = len(edns.subnet.address) if edns.subnet else 0
+        self._options[request.opt[:SUBNET_OCTETS]] = (
+            1 + PAIR.size + len(request.opt),
+            edns.room,
+            family,
+            V4_BITS - 8 * octets if family == FAMILY_V4 else 0,
+            opt(edns)[: SUBNET_OCTETS - 1] if family else opt(edns),
+        )
+
+
+def _plain_flags(options: dict[bytes, Options]) -> dict[bytes, tuple[int, dict[bytes, Options]]]:
+    """Flags and counts of ordinary queries -> which head their replies have, and what may stand behind the question."""
+    nothing = {b"": (1 + PAIR.size, UDP_PLAIN, FAMILY_NONE, 0, b"")}
+    found = {}
+    for recursion, additionals in product((0, 1), (0, 1)):
+        for ignored in range(8):  # CD, AD and Z mean nothing to us, in any combination
+            flags = recursion * RECURSION_DESIRED | ignored << 4
+            head = recursion * WITH_RD + additionals * WITH_OPT
+            found[COUNTS.pack(flags, 1, 0, 0, additionals)] = (head, options if additionals else nothing)
+    return found
+
+
+def _hot_path(
+    tables: Tables, entries: dict[bytes, Entry], options: dict[bytes, Options], counts: list[int], general: Answer
+) -> Answer:
+    """The function over tables, bound to names that cost nothing to reach."""
+    plain_get = _plain_flags(options).get
+    entry_get = entries.get
+    lookup = tables.location.lookup
+    v4, v4_shift = _blocks(tables)
+    from_bytes = int.from_bytes
+
+    def answer(query: bytes, source: str) -> bytes | None:
+        plain = plain_get(query[2:12])
+        # A key is a whole name, then type and class.  Octets equal to it are that name, label by label: so it does not
+        # matter that this only looks for the first zero.
+        end = query.find(0, 12)
+        entry = entry_get(query[12:end].lower() + query[end : end + 5])
+        if plain is None or entry is None:
+            return general(query, source)
+        head, options_known = plain
+        edns = options_known.get(query[end + 5 : end + 24])
+        if edns is None or len(query) - end != edns[0]:
+            return general(query, source)
+        _, room, family, shift, record = edns
+        subnet = query[end + 24 :]
+        ranking_of, by_ranking, found = entry
+        scope = 0
+        if found is None:
+            if family == FAMILY_V4 or (family == FAMILY_NONE and ":" not in source):
+                address = from_bytes(subnet, "big") << shift if family else from_bytes(inet_aton(source), "big")
+                located = v4[address >> v4_shift]
+                scope = located & 0xFF
+                chosen = by_ranking[ranking_of[located >> 8]]
+                found, scope = chosen.pick4(address, scope, query) if type(chosen) is Spread else (chosen, scope)
+            else:
+                packed = subnet.ljust(16, b"\0") if family else packed_source(source)
+                location, scope = lookup(packed)
+                chosen = by_ranking[ranking_of[location]]
+                found, scope = chosen.pick(packed, scope, query) if type(chosen) is Spread else (chosen, scope)
+        heads, body, outcome = found
+        told = SCOPES[scope] if family else b""
+        reply = b"".join((query[:2], heads[head], query[12 : end + 5], body, record, told, subnet))
+        if len(reply) > room:
+            return general(query, source)
+        counts[FAST] += 1
+        counts[outcome] += 1
+        counts[ECS] += family != FAMILY_NONE
+        return reply
+
+    return answer
+
+
+def _blocks(tables: Tables) -> tuple[Sequence[int], int]:
+    """The location table's IPv4 entries, and how far an address is shifted to index them; one entry serves one class."""
+    v4 = tables.location.v4
+    return ((0,), V4_BITS) if v4 is None else (v4, V4_BITS - 24)

@@ -1,0 +1,184 @@
+"""Zones and plan -> the bytes that a worker loads, and back.  Pure.
+
+Names and plan are compiled apart, since decisions change often and zones seldom (docs/decisions/0003).  Each is
+MAGIC, BLAKE2b-16 of the rest, MessagePack: a worker that outlives its controller reads nothing else.
+
+Rule 1: what does not fit together (another format, a damaged file, a plan for another geography, a name bound to a
+policy that is not there) is refused whole.
+Rule 2: the deployment's secret stays with the controller; a compiled plan carries the keys made from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from ipaddress import ip_address
+from typing import Any
+
+import msgpack
+
+from gslb.geo.table import LocationTable, UnreadableTable
+from gslb.model.choice import sticky_keys
+from gslb.model.deployment import PolicyId
+from gslb.model.plan import Choice as PlanChoice
+from gslb.model.plan import Mode, Plan
+from gslb.model.zone import DynamicRecord, RRset, Zone
+from gslb.nameserver.lookup import TARGET_AT
+from gslb.nameserver.tree import Forest
+from gslb.nameserver.views import Choice, PolicyTable, Stickiness
+from gslb.nameserver.wire import COMPRESSIBLE, name_end
+
+NAMES_MAGIC = b"GSLBNAM\x01"
+PLAN_MAGIC = b"GSLBPLN\x01"  # the last octet is the format
+NSID_OCTETS = 128  # so that every reply has room for it beside the longest question
+_DIGEST_OCTETS = 16
+
+__all__ = ["Tables", "UnreadableTable", "compile_names", "compile_plan"]
+
+
+def compile_names(zones: Iterable[Zone], nsid: bytes | None) -> bytes:
+    """All zones, and what this server calls itself (RFC 5001).
+
+    Raises ValueError for what could not be served: a zone without SOA, a name outside its zone, RDATA without the names
+    that its type has, an nsid of more than NSID_OCTETS.
+    """
+    if nsid is not None and len(nsid) > NSID_OCTETS:
+        raise ValueError(f"nsid {nsid!r} has {len(nsid)} octets, expected at most {NSID_OCTETS}")
+    zones = tuple(zones)
+    Forest(zones)
+    for zone in zones:
+        for rrset in zone.rrsets:
+            _check_rdata(rrset)
+    return _seal(NAMES_MAGIC, [nsid, [_dump_zone(zone) for zone in zones]])
+
+
+def compile_plan(plan: Plan, secret: bytes) -> bytes:
+    """A plan with the slot keys that `secret` gives each policy."""
+    policies = {
+        name: [
+            policy.ttl,
+            sticky_keys(secret, name),
+            policy.sticky4,
+            policy.sticky6,
+            {rtype: list(choices) for rtype, choices in policy.choices.items()},
+        ]
+        for name, policy in plan.policies.items()
+    }
+    choices = [_dump_choice(choice) for choice in plan.choices]
+    return _seal(PLAN_MAGIC, [plan.deployment, plan.version, plan.geography, policies, choices])
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """Everything that an answer depends on, besides the query and where it came from."""
+
+    forest: Forest
+    nsid: bytes | None
+    policies: Mapping[PolicyId, PolicyTable]
+    location: LocationTable
+    deployment: str
+    version: int
+
+    @classmethod
+    def load(cls, names: bytes, plan: bytes, location: LocationTable, *, deployment: str | None = None) -> Tables:
+        """Open what `compile_names` and `compile_plan` made; a plan of another `deployment` is refused where one is given.
+
+        Raises UnreadableTable.
+        """
+        content = _open(NAMES_MAGIC, names, "names")
+        decision = _open(PLAN_MAGIC, plan, "plan")
+        try:
+            nsid, zones = content
+            forest = Forest(_load_zone(zone) for zone in zones)
+            of, version, geography, raw_policies, raw_choices = decision
+            choices = [_load_choice(choice) for choice in raw_choices]
+            policies = {PolicyId(name): _load_policy(raw, choices) for name, raw in raw_policies.items()}
+        except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+            raise UnreadableTable(f"the compiled tables are malformed: {error!r}") from error
+        if deployment not in (None, of):
+            raise UnreadableTable(f"the plan is of deployment {of!r}, expected {deployment!r}")
+        if geography != location.digest:
+            raise UnreadableTable(f"the plan is for geography {geography}, expected {location.digest}")
+        tables = cls(forest, nsid, policies, location, of, version)
+        tables._check_policies()
+        return tables
+
+    def _check_policies(self) -> None:
+        for tree in self.forest.trees.values():
+            for node in tree.nodes.values():
+                record = node.dynamic
+                if record is None:
+                    continue
+                table = self.policies.get(record.policy)
+                if table is None or record.policy not in self.location.ranking_of:
+                    raise UnreadableTable(
+                        f"the plan has no policy {record.policy!r}, which {record.owner!r} is bound to"
+                    )
+                if not set(record.types) <= table.choices.keys():
+                    raise UnreadableTable(f"policy {record.policy!r} does not answer all types of {record.owner!r}")
+
+
+def _check_rdata(rrset: RRset) -> None:
+    skipped, names = COMPRESSIBLE.get(rrset.rtype, (TARGET_AT.get(rrset.rtype, 0), int(rrset.rtype in TARGET_AT)))
+    for rdata in rrset.rdatas:
+        at = skipped
+        for _ in range(names):
+            at = name_end(rdata, at)
+
+
+def _dump_zone(zone: Zone) -> list[object]:
+    rrsets = [[rrset.owner, rrset.rtype, rrset.ttl, list(rrset.rdatas)] for rrset in zone.rrsets]
+    dynamic = [[record.owner, list(record.types), record.policy, record.ttl] for record in zone.dynamic]
+    return [zone.apex, rrsets, dynamic]
+
+
+def _load_zone(raw: Sequence[Any]) -> Zone:
+    apex, rrsets, dynamic = raw
+    return Zone(
+        apex,
+        tuple(RRset(owner, rtype, ttl, tuple(rdatas)) for owner, rtype, ttl, rdatas in rrsets),
+        tuple(DynamicRecord(owner, tuple(types), PolicyId(policy), ttl) for owner, types, policy, ttl in dynamic),
+    )
+
+
+def _dump_choice(choice: PlanChoice) -> list[object]:
+    """Members as [packed address, weight, identity]; an address that two pools share is one member (RFC 2181 section 5)."""
+    weights: dict[str, int] = {}
+    for member in choice.members:
+        weights[member.address] = weights.get(member.address, 0) + member.weight
+    members = [[ip_address(address).packed, weight, address] for address, weight in weights.items()]
+    return [choice.mode is Mode.SERVFAIL, choice.count, members]
+
+
+def _load_choice(raw: Sequence[Any]) -> Choice:
+    servfail, count, members = raw
+    return Choice(
+        servfail=servfail,
+        count=count,
+        addresses=tuple(packed for packed, _, _ in members),
+        identities=tuple((identity, weight) for _, weight, identity in members),
+    )
+
+
+def _load_policy(raw: Sequence[Any], choices: Sequence[Choice]) -> PolicyTable:
+    ttl, (first, second), v4, v6, indexes = raw
+    by_type = {rtype: [choices[index] for index in by_ranking] for rtype, by_ranking in indexes.items()}
+    return PolicyTable(ttl, Stickiness((first, second), v4, v6), by_type)
+
+
+def _seal(magic: bytes, content: object) -> bytes:
+    body: bytes = msgpack.packb(content)
+    return magic + blake2b(body, digest_size=_DIGEST_OCTETS).digest() + body
+
+
+def _open(magic: bytes, data: bytes, what: str) -> Any:
+    head = len(magic) + _DIGEST_OCTETS
+    if data[: len(magic)] != magic:
+        raise UnreadableTable(f"these are no compiled {what} of the format that this server reads")
+    if blake2b(data[head:], digest_size=_DIGEST_OCTETS).digest() != data[len(magic) : head]:
+        raise UnreadableTable(f"the compiled {what} are damaged: the digest does not match")
+    try:
+        return msgpack.unpackb(data[head:], strict_map_key=False)
+    except ValueError as error:
+        raise UnreadableTable(f"the compiled {what} are malformed: {error}") from error
