@@ -16,7 +16,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,6 @@ OVERRIDES = "overrides.json"
 LOCK = "overrides.lock"
 MAX_FILE = 64 << 20  # bytes; a larger file is not one of ours
 LOCK_WAIT_S = 10.0  # writing takes milliseconds: after this the holder hangs
-_SYSTEM_ROOT = Path("/var/lib/gslb")
 
 
 class StateError(Exception):
@@ -60,16 +59,6 @@ class Edited:
 
     overrides: tuple[Override, ...]
     note: str | None = None
-
-
-def default_root(environment: Mapping[str, str], uid: int) -> Path:
-    """Where state is kept when nothing else is said: /var/lib/gslb for root, else the user's state folder (XDG)."""
-    if uid == 0:
-        return _SYSTEM_ROOT
-    base = environment.get("XDG_STATE_HOME", "")
-    if not Path(base).is_absolute():  # the XDG specification: relative values are ignored
-        base = str(Path(environment.get("HOME", "~")).expanduser() / ".local" / "state")
-    return Path(base) / "gslb"
 
 
 class Store:

@@ -24,6 +24,7 @@ Candidates = Mapping[PoolId, tuple["Candidate", ...]]  # of one record type
 class Candidate:
     """One address of one pool, with the override that rules it and the verdict on its pool.  Equal only to itself."""
 
+    pool: PoolId
     member: Member
     override: Override | None = None
     verdict: Verdict | None = None
@@ -61,6 +62,7 @@ def candidates_of(model: Deployment, world: World) -> Mapping[int, Candidates]:
         for rtype, by_pool in found.items():
             candidates = tuple(
                 Candidate(
+                    pool=pool.name,
                     member=Member(str(answer.address), answer.weight, pool.name),
                     override=ruling.get(answer_target(pool.name, answer.address)) or of_pool,
                     verdict=verdict,

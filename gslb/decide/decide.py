@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from gslb.decide.candidates import Candidates, candidates_of, reachable
+from gslb.decide.candidates import Candidate, Candidates, candidates_of, reachable
 from gslb.decide.field import Field, Reason
 from gslb.decide.guard import all_down
 from gslb.decide.order import ranked, rest
@@ -66,16 +66,16 @@ def decide(model: Deployment, geography: Geography, world: World, previous: Plan
 def settle(policy: Policy, rtype: int, candidates: Candidates, previous: Plan | None) -> Settled:
     """Run the steps over a policy's candidates of one record type; with nothing left, its all-down mode."""
     having = frozenset(pool for pool in reachable(policy) if pool in candidates)
-    field = Field(policy, rtype, tuple(chain.from_iterable(candidates[pool] for pool in sorted(having))))
-    field, reasons = run(field)
-    if field.usable:
-        return Settled(field.mode, _by_pool(c.member for c in field.usable), (), having, reasons)
     if not having:
-        return Settled(Mode.NODATA, {}, (), having, reasons)
-    mode, members = all_down(field, last_good(previous, policy.name, rtype))
-    if mode in (Mode.SERVE_ALL, Mode.LAST_GOOD):
-        return Settled(mode, _by_pool(members), (), having, reasons)
-    return Settled(mode, {}, members, having, reasons)
+        return Settled(Mode.NODATA, {}, (), having, ())
+    everyone = tuple(chain.from_iterable(candidates[pool] for pool in sorted(having)))
+    field, reasons = run(Field(policy, rtype, everyone))
+    mode, members = field.mode, tuple(c.member for c in field.usable)
+    if not members:
+        mode, members = all_down(field, last_good(previous, policy.name, rtype))
+    if mode is Mode.LAST_RESORT:
+        return Settled(mode, {}, members, having, reasons)
+    return Settled(mode, _by_pool(everyone, frozenset(members)), (), having, reasons)
 
 
 def last_good(previous: Plan | None, policy: PolicyId, rtype: int) -> frozenset[Member]:
@@ -141,9 +141,11 @@ def first_pool(
     return next(pool for pool in rest_pools if pool in left)
 
 
-def _by_pool(members: Iterable[Member]) -> Mapping[PoolId, tuple[Member, ...]]:
+def _by_pool(everyone: Iterable[Candidate], left: frozenset[Member]) -> Mapping[PoolId, tuple[Member, ...]]:
+    """The members left, as the operator ordered them, and not as steps settled them: so that an override which
+    changes no answer changes no plan."""
     found: dict[PoolId, list[Member]] = {}
-    for member in members:
-        if member.pool is not None:
-            found.setdefault(member.pool, []).append(member)
+    for candidate in everyone:
+        if candidate.member in left:
+            found.setdefault(candidate.pool, []).append(candidate.member)
     return {pool: tuple(of_pool) for pool, of_pool in found.items()}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from gslb.decide.candidates import Candidate
-from gslb.model.deployment import TYPE_A, Address, Policy
+from gslb.model.deployment import TYPE_A, Address, AllDown, Policy
 from gslb.model.plan import Member, Mode
 
 
@@ -44,7 +44,9 @@ class Field:
 
     @property
     def last_resort(self) -> tuple[Address, ...]:
-        """The policy's addresses of last resort of this record type."""
+        """The policy's addresses of last resort of this record type; none where it has another all-down mode."""
+        if self.policy.on_all_down is not AllDown.LAST_RESORT:
+            return ()
         version = 4 if self.rtype == TYPE_A else 6
         return tuple(address for address in self.policy.last_resort if address.version == version)
 

@@ -67,7 +67,7 @@ def all_down(field: Field, good: Collection[Member]) -> tuple[Mode, tuple[Member
     mode = field.policy.on_all_down
     if mode in MAY_BE_EMPTY:
         return Mode(mode), ()
-    if mode is AllDown.LAST_RESORT and field.last_resort:
+    if field.last_resort:
         return Mode.LAST_RESORT, tuple(Member(str(address), 1, None) for address in field.last_resort)
     failing = [c for c in field.removed if not c.taken_down]
     served = tuple(c.member for c in failing if not c.draining) or tuple(c.member for c in failing)

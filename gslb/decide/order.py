@@ -37,8 +37,11 @@ def order(policy: Policy, ranking: Ranking, rtype: int, having: Container[PoolId
 
 def fits(model: Deployment, geography: Geography) -> bool:
     """Whether the rankings can be those of `model`: what `decide` takes for granted."""
-    return geography.rankings.keys() == model.policies.keys() and all(
+    rankings = geography.rankings
+    if rankings.keys() != model.policies.keys() or not all(rankings.values()):
+        return False
+    return all(
         ranking.rule < len(policy.rules) and {*ranking.pools4, *ranking.pools6} <= set(policy.rules[ranking.rule].pools)
         for name, policy in model.policies.items()
-        for ranking in geography.rankings[name]
+        for ranking in rankings[name]
     )

@@ -1,0 +1,102 @@
+"""Why one client is given what it is given: the steps of `decide`, with their reasons kept.  Pure.
+
+Rule: nothing is decided here.  `explain` calls what `decide` calls, for one policy, ranking and record type.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from gslb.decide.candidates import candidates_of
+from gslb.decide.decide import Settled, first_pool, settle
+from gslb.decide.field import Reason
+from gslb.decide.order import order, ranked, rest
+from gslb.decide.ttl import ttl_of
+from gslb.model.deployment import Deployment, Policy, PolicyId, PoolId, SiteId
+from gslb.model.location import Geography, Ranking
+from gslb.model.plan import Member, Mode, Plan
+from gslb.model.world import World
+
+
+class Place(StrEnum):
+    """Why a pool stands where it stands in the order."""
+
+    RANKED = "ranked"
+    WRITTEN = "as written"
+    SPILL = "spill target"
+    OTHER = "other pool of the policy"
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """One pool in a client's order: what the steps left of it, and whether it is the one that answers."""
+
+    pool: PoolId
+    datacenter: SiteId
+    place: Place
+    left: tuple[Member, ...]
+    chosen: bool
+    reasons: tuple[Reason, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The decision for one policy, ranking and record type."""
+
+    policy: Policy
+    rtype: int
+    ranking: Ranking
+    tried: tuple[Tried, ...]
+    mode: Mode
+    members: tuple[Member, ...]
+    count: int
+    ttl: int
+
+
+def explain(
+    model: Deployment, geography: Geography, world: World, previous: Plan | None, asked: tuple[PolicyId, int, int]
+) -> Explanation:
+    """Explain the choice that `decide` makes for `asked`: a policy, a ranking's index, and a record type."""
+    name, index, rtype = asked
+    policy = model.policies[name]
+    ranking = geography.rankings[name][index]
+    settled = settle(policy, rtype, candidates_of(model, world)[rtype], previous)
+    chosen = None
+    if settled.by_pool:
+        chosen = first_pool(
+            ranked(ranking, rtype), rest(policy, policy.rules[ranking.rule], settled.having), settled.by_pool
+        )
+    return Explanation(
+        policy=policy,
+        rtype=rtype,
+        ranking=ranking,
+        tried=tuple(
+            Tried(
+                pool=pool,
+                datacenter=model.pools[pool].datacenter,
+                place=_place(policy, ranking, rtype, pool),
+                left=settled.by_pool.get(pool, ()),
+                chosen=pool == chosen,
+                reasons=_reasons(settled, pool),
+            )
+            for pool in order(policy, ranking, rtype, settled.having)
+        ),
+        mode=settled.mode,
+        members=settled.for_all if chosen is None else settled.by_pool[chosen],
+        count=policy.answers,
+        ttl=ttl_of(policy),
+    )
+
+
+def _reasons(settled: Settled, pool: PoolId) -> tuple[Reason, ...]:
+    return tuple(reason for reason in settled.reasons if reason.member.pool == pool)
+
+
+def _place(policy: Policy, ranking: Ranking, rtype: int, pool: PoolId) -> Place:
+    rule = policy.rules[ranking.rule]
+    if rule.nearest and pool in ranked(ranking, rtype):
+        return Place.RANKED
+    if pool in rule.pools:
+        return Place.WRITTEN
+    return Place.SPILL if pool in policy.spill.to else Place.OTHER
