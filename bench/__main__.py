@@ -1,0 +1,67 @@
+"""`make bench`: every measurement, one after the other, each in a process of its own; all results in one JSON file.  IO."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from gslb import __version__
+
+PARTS = {
+    "geo": "the city database: flatten, rank, load; time and memory",
+    "decide": "a decision after one pool changed",
+    "answer": "one query in one process, without sockets",
+    "dns": "the nameserver beside others, over the network",
+}
+RESULTS = Path(__file__).resolve().parent / "results"
+
+
+def main() -> int:
+    """Run the parts asked for; 1 if one failed."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure, print tables, keep the results.")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)} [all]")
+    asked = parser.parse_args().parts or list(PARTS)
+    if unknown := [part for part in asked if part not in PARTS]:
+        parser.error(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    started = datetime.now(UTC)
+    folder = RESULTS / started.strftime("%Y%m%d-%H%M%S")
+    folder.mkdir(parents=True)
+    failed = [part for part in asked if not _run(part, folder / f"{part}.json")]
+    results = {part: json.loads(path.read_text()) for part in asked if (path := folder / f"{part}.json").exists()}
+    summary = folder.with_suffix(".json")
+    summary.write_text(json.dumps({"machine": _machine(), "started": started.isoformat(), **results}, indent=1) + "\n")
+    for part in results:
+        (folder / f"{part}.json").unlink()
+    folder.rmdir()
+    print(f"\nresults: {summary.relative_to(Path.cwd()) if summary.is_relative_to(Path.cwd()) else summary}")
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _run(part: str, output: Path) -> bool:
+    print(f"\n== {part}: {PARTS[part]}\n", flush=True)
+    done = subprocess.run([sys.executable, "-m", f"bench.{part}", "--json", str(output)], check=False)
+    return done.returncode == 0
+
+
+def _machine() -> dict[str, object]:
+    model = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    return {
+        "cpu": model[0].partition(":")[2].strip() if model else platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "gslb": __version__,
+        "load": os.getloadavg(),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
