@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from gslb.geo.classes import Situations, classify, segments, split
+from gslb.geo.classes import Situations, classify, cut, segments, split
 from gslb.geo.encode import Networks, Section, encode
 from gslb.geo.places import PLACE, Places, Runs, coalesced, nowhere
 from gslb.geo.rank import I64, profiles
@@ -23,6 +23,7 @@ U64 = NDArray[np.uint64]
 BOOLS = NDArray[np.bool_]
 
 _INDEX_BITS = 20  # of the IPv6 index: 4 MB, and about 10 search steps in a full database
+_EDGES = np.array(sorted(edge for region in EMBEDDED for edge in region), np.uint64)
 
 
 def build_table(deployment: Deployment, places: Places | None, most_classes: int = MAX_CLASSES) -> bytes:
@@ -30,60 +31,64 @@ def build_table(deployment: Deployment, places: Places | None, most_classes: int
     places = places or _no_places()
     known = profiles(places, deployment)
     signatures: dict[tuple[int, ...], int] = {}
-    families = []
-    for version, bits, scope, runs in (
-        (4, V4_BITS, deployment.geo.scope4, places.v4),
-        (6, V6_BITS, deployment.geo.scope6, places.v6),
-    ):
-        covered = segments(deployment, version, bits, signatures)
-        families.append(split(_quantised(runs, bits, scope), known, covered))
+    v4 = _quantised(places.v4, V4_BITS, deployment.geo.scope4)
+    v6 = _quantised(places.v6, V6_BITS, deployment.geo.scope6)
+    families = (
+        split(v4, known, segments(deployment, 4, V4_BITS, signatures)),
+        _separated(*split(v6, known, segments(deployment, 6, V6_BITS, signatures))),
+    )
     met, numbers = _situations([(profile, signature) for _, profile, signature in families], signatures)
     classes = classify(deployment, known, met, most_classes)
     if classes.count == 1:
         return encode(1, classes.policies, None)
-    v4, v6 = (
-        coalesced(starts, classes.of_situation[number])
-        for (starts, _, _), number in zip(families, numbers, strict=True)
+    (starts4, *_), (starts6, *_) = families
+    classes4, classes6 = (classes.of_situation[number] for number in numbers)
+    return encode(
+        classes.count, classes.policies, _networks(coalesced(starts4, classes4), v6_ranges(starts6, classes6))
     )
-    return encode(classes.count, classes.policies, _networks(v4, v6))
 
 
-def v4_entries(runs: Runs) -> U32:
-    """The IPv4 section: each /24's class and the length of the shortest prefix around it that has one class."""
-    ends = np.append(runs.starts[1:], np.uint64(1 << V4_BITS))
+def v4_entries(runs: Runs, bits: int = V4_BITS) -> U32:
+    """The IPv4 section: each key's class and the length of the shortest prefix around it that has one class."""
+    ends = np.append(runs.starts[1:], np.uint64(1 << bits))
     classes = np.repeat(runs.places, (ends - runs.starts).astype(np.int64))
-    levels: list[BOOLS] = [np.ones(1 << V4_BITS, np.bool_)]  # is the block uniform, from /24 up to /0
+    levels: list[BOOLS] = [np.ones(1 << bits, np.bool_)]  # is the block uniform: single keys first, then pairs, ...
     values = classes
-    for _ in range(V4_BITS):
+    for _ in range(bits):
         below = levels[-1]
         levels.append(below[0::2] & below[1::2] & (values[0::2] == values[1::2]))
         values = values[0::2]
-    depth = np.where(levels[-1], 0, V4_BITS).astype(np.uint8)
-    for length in range(1, V4_BITS + 1):
+    depth = np.where(levels[-1], 0, bits).astype(np.uint8)
+    for length in range(1, bits + 1):
         depth = np.repeat(depth, 2)
-        uniform = levels[V4_BITS - length]
-        depth[uniform & (depth > length)] = length
+        depth[levels[bits - length] & (depth > length)] = length
     entries: U32 = (classes << np.uint32(8)) | depth
     return entries
 
 
-def v6_ranges(runs: Runs) -> Runs:
-    """Ranges of the IPv6 section: embedded-IPv4 regions are ranges of their own, never merged with a neighbour."""
-    starts, classes = runs.starts, runs.places
-    for low, high in EMBEDDED:
-        edges = np.array([low, high], np.uint64)
-        at = np.searchsorted(starts, edges, side="right") - 1  # the ranges that hold the edges
-        before, after = int(np.searchsorted(starts, low)), int(np.searchsorted(starts, high))
-        after += int(after < starts.size and starts[after] == edges[1])
-        starts = np.concatenate([starts[:before], edges, starts[after:]])
-        classes = np.concatenate([classes[:before], classes[at], classes[after:]])
-    return Runs(starts, classes)
+def v6_ranges(starts: U64, classes: U32) -> Runs:
+    """Ranges of the IPv6 section: neighbours are merged, but not over the borders of embedded-IPv4 regions."""
+    begins = np.isin(starts, _EDGES)
+    begins[0] = True
+    begins[1:] |= classes[1:] != classes[:-1]
+    return Runs(starts[begins], classes[begins])
 
 
 def _no_places() -> Places:
     rows = np.zeros(1, PLACE)
     rows["latitude"] = rows["longitude"] = np.nan
     return Places("", rows, (("", "", ""),), nowhere(), nowhere())
+
+
+def _separated(starts: U64, profile: I64, signature: I64) -> tuple[U64, I64, I64]:
+    """IPv6 runs cut at the borders of embedded-IPv4 regions; 6to4 itself, which is looked up as IPv4, says nothing."""
+    joint = cut(starts, _EDGES)
+    origin = np.searchsorted(starts, joint, side="right") - 1
+    profile, signature = profile[origin], signature[origin]
+    low, high = EMBEDDED[-1]
+    region = slice(int(np.searchsorted(joint, low)), int(np.searchsorted(joint, high)))
+    profile[region] = signature[region] = 0
+    return joint, profile, signature
 
 
 def _quantised(runs: Runs, bits: int, scope: int) -> Runs:
@@ -121,14 +126,13 @@ def _situations(
 
 
 def _networks(v4: Runs, v6: Runs) -> Networks:
-    ranges = v6_ranges(v6)
-    starts = np.append(ranges.starts, np.uint64(1 << V6_BITS))
+    starts = np.append(v6.starts, np.uint64(1 << V6_BITS))
     buckets = np.arange((1 << _INDEX_BITS) + 1, dtype=np.uint64) << np.uint64(V6_BITS - _INDEX_BITS)
-    index = np.searchsorted(ranges.starts, buckets).astype(np.uint32)
+    index = np.searchsorted(v6.starts, buckets).astype(np.uint32)
     return Networks(
         v4=_section(v4_entries(v4), "<u4"),
         v6_starts=_section(starts, "<u8"),
-        v6_classes=_section(ranges.places, "<u4"),
+        v6_classes=_section(v6.places, "<u4"),
         index=_section(index, "<u4"),
         index_bits=_INDEX_BITS,
         search_steps=int(np.diff(index).max()).bit_length(),

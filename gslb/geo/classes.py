@@ -88,7 +88,7 @@ def segments(deployment: Deployment, version: int, key_bits: int, signatures: di
 def split(runs: Runs, known: Profiles, covered: Segments) -> tuple[U64, I64, I64]:
     """Runs of places cut at subnet borders: starts, profiles, signatures."""
     by_profile = coalesced(runs.starts, known.of_place[runs.places].astype(np.uint32))
-    starts = _cut(by_profile.starts, covered.starts)
+    starts = cut(by_profile.starts, covered.starts)
     profile = by_profile.places[np.searchsorted(by_profile.starts, starts, side="right") - 1]
     signature = covered.signatures[np.searchsorted(covered.starts, starts, side="right") - 1]
     return starts, profile.astype(np.int64), signature.astype(np.int64)
@@ -121,6 +121,13 @@ def classify(deployment: Deployment, known: Profiles, met: Situations, most: int
     member[of_situation] = np.arange(of_situation.size)
     policies = {name: Ranked(rankings, ranked[member].astype("<u2").tobytes()) for name, rankings, ranked in found}
     return Classes(of_situation.astype(np.uint32), count, policies)
+
+
+def cut(starts: U64, edges: U64) -> U64:
+    """Ascending `starts` with those of the few `edges` that are missing."""
+    at = np.searchsorted(starts, edges)
+    missing = edges[starts[at.clip(max=starts.size - 1)] != edges]
+    return np.insert(starts, np.searchsorted(starts, missing), missing)
 
 
 def _policy_rankings(
@@ -169,13 +176,6 @@ def _nearest(deployment: Deployment, pools: Sequence[PoolId], known: Profiles, o
     columns = [known.sites.index(deployment.pools[pool].datacenter) for pool in pools]
     closeness = known.closeness[orders][:, columns]
     return np.argsort(closeness, axis=1, kind="stable")[:, : deployment.geo.nearest_limit]
-
-
-def _cut(starts: U64, edges: U64) -> U64:
-    """Ascending `starts` with those of the few `edges` that are missing."""
-    at = np.searchsorted(starts, edges)
-    missing = edges[starts[at.clip(max=starts.size - 1)] != edges]
-    return np.insert(starts, np.searchsorted(starts, missing), missing)
 
 
 def _keys(subnets: Sequence[Network], version: int, key_bits: int) -> Iterable[tuple[int, int]]:

@@ -38,6 +38,11 @@ class Location(NamedTuple):
         """Whether anything but the AS number is known."""
         return self.latitude is not None or bool(self.continent or self.country)
 
+    @property
+    def coordinates(self) -> tuple[float, float] | None:
+        """Latitude and longitude in degrees, where known."""
+        return None if self.latitude is None or self.longitude is None else (self.latitude, self.longitude)
+
     def completed_by(self, other: Location) -> Location:
         """This location, with the other's place where this one has none, and the other's AS number likewise."""
         return (self if self.has_place else other)._replace(asn=self.asn or other.asn)
