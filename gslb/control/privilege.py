@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 from collections.abc import Iterable
 
 CAP_NET_BIND_SERVICE = 10
 _CAPABILITY_VERSION_3 = 0x20080522
+_PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
 _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
 
@@ -33,6 +35,12 @@ def keep_only(capabilities: Iterable[int] = ()) -> None:
             kept[effective] |= bit
             kept[permitted] |= bit
     _require(libc.capset(header, kept))
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when its parent ends: for short-lived children, never for workers."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    _require(libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0))
 
 
 def _require(result: int) -> None:

@@ -27,7 +27,8 @@ class Serving:
     deployment: Deployment
     node: Node
     listening: tuple[str, ...]
-    geography: tuple[str, ...]
+    databases: tuple[str, ...]
+    notes: tuple[str, ...]
     example: str | None  # a dynamic name to ask for
 
 
@@ -37,6 +38,5 @@ class Start:
 
     config: Path
     state: Path
-    cache: Path
     node_of: Callable[[Deployment], Node]
     audience: Audience

@@ -1,0 +1,79 @@
+"""Executors: what puts a plan in force.  IO.
+
+Rule 1: an executor is given the whole plan and finds out itself what is new.
+Rule 2: content that is in force already is not published again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from gslb.model.plan import Plan
+from gslb.model.zone import Zone
+from gslb.nameserver.generation import File, Manifest, Publisher
+from gslb.nameserver.table import compile_names, compile_plan
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """Everything that answers are made of, beside the plan.  `location` is the location table's file."""
+
+    location: Path
+    zones: tuple[Zone, ...]
+    nsid: bytes | None
+    secret: bytes
+
+
+class Executor(Protocol):
+    """One way of putting plans in force."""
+
+    @property
+    def in_force(self) -> Manifest | None:
+        """What is in force, also from an earlier run; None where there is nothing."""
+
+    def apply(self, plan: Plan, content: Content) -> Manifest | None:
+        """Put `plan` in force; None when it is already.  Raises OSError, ValueError, and then nothing changed."""
+
+
+class DnsTables:
+    """The executor of DNS: generations in the serving folder, which the workers follow."""
+
+    def __init__(self, folder: Path, deployment: str) -> None:
+        """Raises OSError, UnusableGeneration."""
+        self._publisher = Publisher(folder, deployment)
+        self._names: tuple[tuple[Zone, ...], bytes | None, File] | None = None
+        self._geography: tuple[Path, tuple[int, int, int], File] | None = None
+
+    @property
+    def in_force(self) -> Manifest | None:
+        """The manifest of the newest generation."""
+        return self._publisher.in_force
+
+    def apply(self, plan: Plan, content: Content) -> Manifest | None:
+        """Compile and publish what differs from the generation in force."""
+        geography = self._geography_file(content.location)
+        names = self._names_file(content.zones, content.nsid)
+        compiled = self._publisher.store("plan", compile_plan(plan, content.secret), str(plan.version))
+        now = self._publisher.in_force
+        if now is not None and (now.geography, now.names, now.plan) == (geography, names, compiled):
+            return None
+        return self._publisher.publish((plan.version, plan.digest), geography, names, compiled)
+
+    def close(self) -> None:
+        """What was published stays in force."""
+        self._publisher.close()
+
+    def _names_file(self, zones: tuple[Zone, ...], nsid: bytes | None) -> File:
+        if self._names is None or self._names[0] is not zones or self._names[1] != nsid:
+            file = self._publisher.store("names", compile_names(zones, nsid))
+            self._names = zones, nsid, file
+        return self._names[2]
+
+    def _geography_file(self, path: Path) -> File:
+        stat = path.stat()
+        identity = stat.st_ino, stat.st_mtime_ns, stat.st_size
+        if self._geography is None or self._geography[:2] != (path, identity):
+            self._geography = path, identity, self._publisher.adopt("geography", path)
+        return self._geography[2]

@@ -1,0 +1,74 @@
+"""The controller's end of the channel to its supervisor.  IO.
+
+controller: {"say": "wanted", "wanted": {...}}     supervisor: {"do": "go", "listening": [...]} | {"do": "cannot", "why": ...}
+                                                   {"do": "reload"} | {"do": "finish"}
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+
+from gslb.control.wanted import Wanted
+from gslb.nameserver import channel
+
+log = logging.getLogger("gslb.node")
+
+
+class Declined(Exception):
+    """The supervisor cannot do what is wanted; the message is for people."""
+
+
+class Link:
+    """Asks, and hears what it did not ask for: a wish to reload, and the end."""
+
+    def __init__(self, line: socket.socket, reload: Callable[[], None], finish: Callable[[], None]) -> None:
+        """Must be made inside the loop.  `finish` is also called when the supervisor is gone."""
+        self._line = line
+        self._reload = reload
+        self._finish = finish
+        self._loop = asyncio.get_running_loop()
+        self._reply: asyncio.Future[tuple[str, ...]] | None = None
+        self._loop.add_reader(line, self._heard)
+
+    async def ask(self, wanted: Wanted) -> tuple[str, ...]:
+        """Have the supervisor listen and keep workers as `wanted` says; where it listens.  Raises Declined."""
+        self._reply = self._loop.create_future()
+        channel.send(self._line, {"say": "wanted", "wanted": wanted.to_json()})
+        return await self._reply
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._loop.remove_reader(self._line)
+
+    def _heard(self) -> None:
+        received = channel.receive(self._line)
+        if received is None:
+            self.close()
+            self._settle(Declined("the supervisor is gone"))
+            self._finish()
+            return
+        message = received[0]
+        match message.get("do"):
+            case "go":
+                listening = message.get("listening")
+                self._settle(tuple(listening) if isinstance(listening, list) else ())
+            case "cannot":
+                self._settle(Declined(str(message.get("why"))))
+            case "reload":
+                self._reload()
+            case "finish":
+                self._settle(Declined("stopping"))
+                self._finish()
+            case other:
+                log.warning("unknown order", extra={"order": other})
+
+    def _settle(self, result: tuple[str, ...] | Declined) -> None:
+        if self._reply is None or self._reply.done():
+            return
+        if isinstance(result, Declined):
+            self._reply.set_exception(result)
+        else:
+            self._reply.set_result(result)

@@ -1,0 +1,311 @@
+"""The controller of one node: observe, decide, hand out.  IO, and the owner of the clock.
+
+    files ── load ──> candidate ── locate (child process) ──> model in force ─┐
+                                                     overrides, the time ─────┴─> decide ──> store, executors
+
+Rule 1: a configuration is put in force whole, with its zones and its location table, or not at all.
+Rule 2: while a table is being built the model in force goes on: an override acts at once.
+Rule 3: a problem is logged once, and changes nothing.  All pools count as up until something checks them.
+Rule 4: it ends with its supervisor: only workers outlive that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from gslb.config.load import Loaded, load
+from gslb.config.problem import Refused
+from gslb.control import geography, watch
+from gslb.control.executor import DnsTables
+from gslb.control.facts import Facts
+from gslb.control.geography import GeographyFailed, Located
+from gslb.control.link import Declined, Link
+from gslb.control.lock import Lock
+from gslb.control.planner import Model, Planner, geography_of
+from gslb.control.secret import NoSecret, secret_of
+from gslb.control.start import Serving, Start
+from gslb.control.store import Store
+from gslb.control.wanted import wanted_of
+from gslb.model.deployment import Deployment, Node
+from gslb.model.location import Geography
+from gslb.nameserver.generation import UnusableGeneration
+
+CONTROLLER_LOCK = "controller.lock"
+WILDCARD = b"\x01*"
+RETRY_S = 10.0  # after a plan could not be put in force
+
+log = logging.getLogger("gslb.node")
+
+
+def run(start: Start, line: socket.socket, *, first: bool) -> int:
+    """Control this node until the supervisor says so or is gone; the exit status.
+
+    On the `first` start what is wrong ends it, and on a later one it waits for the files to be mended.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the supervisor ends it over the channel
+    return asyncio.run(Controller(start, line).run(first=first))
+
+
+class Controller:
+    """The events of one node, one after the other."""
+
+    def __init__(self, start: Start, line: socket.socket) -> None:
+        self._start = start
+        self._line = line
+        self._facts = Facts()
+        self._planner: Planner | None = None
+        self._store: Store | None = None
+        self._lock: Lock | None = None
+        self._loaded: tuple[str, watch.Signature] | None = None  # what was considered last, whatever became of it
+        self._files: tuple[Path, ...] = (start.config,)
+        self._databases: tuple[Path, ...] = ()
+        self._listening: tuple[str, ...] = ()
+        self._locating: asyncio.Task[None] | None = None
+        self._announced = False
+        self._failed = False
+
+    async def run(self, *, first: bool) -> int:
+        """See the module's `run`."""
+        self._stop = asyncio.Event()
+        self._wake = asyncio.Event()
+        self._reload_due = self._overrides_due = False
+        self._link = Link(self._line, self._reload, self._finish)
+        self._facts.say(pid=os.getpid(), since=_now(), config=str(self._start.config.absolute()))
+        if not await self._consider(first=first) and first:
+            return 1
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(watch.watch(self._watched, self._reload, self._stop))
+            tasks.create_task(watch.watch(self._override_files, self._overrides_changed, self._stop))
+            await self._events()
+        if self._locating is not None:
+            self._locating.cancel()
+            await asyncio.gather(self._locating, return_exceptions=True)
+        return 0
+
+    # --- what happens ---
+
+    async def _events(self) -> None:
+        while not self._stop.is_set():
+            self._wake.clear()
+            if self._reload_due:
+                self._reload_due = False
+                await self._consider(first=False)
+            self._plan()
+            try:
+                await asyncio.wait_for(self._wake.wait(), self._next_moment_s())
+            except TimeoutError:
+                continue
+
+    def _reload(self) -> None:
+        self._reload_due = True
+        self._wake.set()
+
+    def _overrides_changed(self) -> None:
+        self._overrides_due = True
+        self._wake.set()
+
+    def _finish(self) -> None:
+        self._stop.set()
+        self._wake.set()
+
+    def _plan(self) -> None:
+        if self._planner is None:
+            return
+        if self._overrides_due:
+            self._overrides_due = False
+            self._planner.read_overrides()
+        self._failed = not self._planner.plan(_now())
+
+    def _next_moment_s(self) -> float | None:
+        """How long nothing is due."""
+        if self._planner is None:
+            return None
+        expiry = self._planner.next_expiry(_now())
+        waits = [RETRY_S] if self._failed else []
+        if expiry is not None:
+            waits.append(max(0.0, expiry - _now()))
+        return min(waits, default=None)
+
+    def _watched(self) -> Iterable[Path]:
+        return (*self._files, *self._databases)
+
+    def _override_files(self) -> Iterable[Path]:
+        return (self._store.overrides_path,) if self._store is not None else ()
+
+    # --- a configuration ---
+
+    async def _consider(self, *, first: bool) -> bool:
+        """Look at the files; False when they are refused.  What is accepted is put in force when its table is there."""
+        try:
+            loaded = await asyncio.to_thread(load, self._start.config)
+            node = self._start.node_of(loaded.deployment)
+        except (Refused, SystemExit) as error:
+            lines = [str(one) for one in error.problems] if isinstance(error, Refused) else [str(error)]
+            if isinstance(error, Refused) and error.files:
+                self._files = error.files
+            self._refuse(lines, first=first)
+            return False
+        self._files = loaded.files
+        self._databases = tuple(Path(name) for name in loaded.deployment.geo.databases)
+        considered = loaded.digest, watch.signature(self._databases)
+        if considered == self._loaded:
+            self._facts.problem("configuration", ())
+            return True
+        try:
+            self._listening = await self._link.ask(wanted_of(loaded.deployment, node))
+            secret = self._open(loaded.deployment, node)
+        except Declined as error:
+            if not first:  # at first the supervisor says it
+                self._facts.problem("configuration", (str(error),))
+            return False
+        except (NoSecret, OSError, UnusableGeneration) as error:
+            self._refuse([str(error)], first=first)
+            return False
+        self._loaded = considered
+        self._facts.problem("configuration", ())
+        self._warn(loaded)
+        await self._locate(loaded, node, secret)
+        return True
+
+    def _refuse(self, lines: list[str], *, first: bool) -> None:
+        if first:
+            sys.stderr.write("".join(f"{line}\n" for line in lines))
+        else:
+            self._facts.problem("configuration", lines)
+
+    def _warn(self, loaded: Loaded) -> None:
+        warnings = [str(one) for one in loaded.warnings]
+        for line in warnings:
+            log.warning(line)
+        self._facts.say(warnings=warnings, listening=list(self._listening))
+
+    def _open(self, deployment: Deployment, node: Node) -> bytes:
+        """Open the state folder at the first good configuration; the secret.  Raises NoSecret, OSError, UnusableGeneration."""
+        if self._store is None:
+            store = Store(self._start.state, deployment.name, node.name)
+            self._lock = Lock(store.folder, CONTROLLER_LOCK, wait=True)  # the controller of a killed run ends soon
+            executor = DnsTables(store.folder / "serving", deployment.name)
+            self._facts.open(store.folder)
+            self._planner = Planner(store, executor, self._facts)
+            self._planner.read_overrides()
+            self._store = store
+        self._facts.say(deployment=deployment.name, node=node.name, site=node.site)
+        return secret_of(deployment, os.environ, self._start.config, self._store.folder)
+
+    async def _locate(self, loaded: Loaded, node: Node, secret: bytes) -> None:
+        """Have the location table made, in the background where it takes time."""
+        if self._locating is not None:
+            self._locating.cancel()
+            await asyncio.gather(self._locating, return_exceptions=True)
+            self._locating = None
+        if geography.needs_child(loaded.deployment):
+            self._locating = asyncio.create_task(self._put_in_force(loaded, node, secret))
+            self._locating.add_done_callback(_complain)
+        else:
+            await self._put_in_force(loaded, node, secret)
+
+    async def _put_in_force(self, loaded: Loaded, node: Node, secret: bytes) -> None:
+        found = await self._table(loaded.deployment)
+        assert self._planner is not None
+        if found is None:
+            return
+        located, known = found
+        model = Model(loaded.deployment, node, loaded.zones, located, known, secret)
+        if not self._planner.adopt(model, _now()):
+            return
+        log.info("configuration in force", extra={"digest": loaded.digest, "geography": located.digest})
+        self._facts.say(
+            loaded={"digest": loaded.digest, "since": _now()},
+            geography={
+                "digest": located.digest,
+                "classes": known.classes,
+                "databases": list(located.databases),
+                "notes": list(located.notes),
+            },
+        )
+        self._wake.set()  # the new model's next moment
+        if not self._announced:
+            self._announced = True
+            self._start.audience.serving(self._serving(model))
+
+    async def _table(self, deployment: Deployment) -> tuple[Located, Geography] | None:
+        """The location table; without it, the one that serves, or (with nothing serving) one without databases."""
+        cache = self._start.state / "geography"
+        try:
+            located = await geography.locate(deployment, cache, self._start.audience.progress)
+            known = geography_of(located)
+        except (GeographyFailed, OSError, ValueError) as error:
+            self._facts.problem("geography", (str(error),))
+            return self._substitute(deployment, cache)
+        self._facts.problem("geography", ())
+        for note in located.notes:
+            log.warning(note)
+        return located, known
+
+    def _substitute(self, deployment: Deployment, cache: Path) -> tuple[Located, Geography] | None:
+        """What to go on with when no table can be made; None: as before."""
+        assert self._planner is not None
+        assert self._store is not None
+        serving = self._planner.serving_table(self._store.folder / "serving")
+        try:
+            if serving is not None and fits(serving[1], deployment):
+                return serving
+            if serving is not None:
+                return None
+            bare = replace(deployment, geo=replace(deployment.geo, databases=()))
+            located = geography.at_once(bare, cache)
+            return located, geography_of(located)
+        except (GeographyFailed, OSError, ValueError) as error:
+            self._facts.problem("geography", (str(error),))
+            return None
+
+    def _serving(self, model: Model) -> Serving:
+        names = [one.owner for zone in model.zones for one in zone.dynamic if one.owner[:2] != WILDCARD]
+        return Serving(
+            deployment=model.deployment,
+            node=model.node,
+            listening=self._listening,
+            databases=model.located.databases,
+            notes=model.located.notes,
+            example=text_of(names[0]) if names else None,
+        )
+
+
+def _complain(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("a configuration could not be put in force", exc_info=error)
+
+
+def fits(known: Geography, deployment: Deployment) -> bool:
+    """Whether the rankings of `known` can serve `deployment`: its policies, their rules, and pools that exist."""
+    if known.rankings.keys() != deployment.policies.keys():
+        return False
+    return all(
+        ranking.rule < len(deployment.policies[name].rules)
+        and set(ranking.pools4) | set(ranking.pools6) <= deployment.pools.keys()
+        for name, rankings in known.rankings.items()
+        for ranking in rankings
+    )
+
+
+def text_of(name: bytes) -> str:
+    """A wire name for people."""
+    labels = []
+    at = 0
+    while name[at]:
+        labels.append(name[at + 1 : at + 1 + name[at]].decode("ascii", "backslashreplace"))
+        at += 1 + name[at]
+    return ".".join(labels) + "."
+
+
+def _now() -> float:
+    return time.time()  # noqa: TID251  # the owner of the clock

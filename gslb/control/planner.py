@@ -1,0 +1,139 @@
+"""Deciding and handing out: the model in force, the overrides, the last plan, the executor.  IO; the time is an argument.
+
+Rule 1: a new model is taken when its first plan is in force, and else the old one stays.
+Rule 2: a plan is stored before it is published, so a restart never gives its version again.
+Rule 3: a plan's version is 1 + the highest of stored and executed; content that is in force keeps its version.
+"""
+
+from __future__ import annotations
+
+import logging
+import mmap
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from gslb.control.executor import Content, Executor
+from gslb.control.facts import Facts
+from gslb.control.geography import Located
+from gslb.control.store import StateError, Store
+from gslb.decide.decide import decide
+from gslb.geo.table import LocationTable
+from gslb.model.deployment import Deployment, Node
+from gslb.model.location import Geography
+from gslb.model.plan import Plan
+from gslb.model.world import Override, World
+from gslb.model.zone import Zone
+
+log = logging.getLogger("gslb.node")
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What decisions are made from: a configuration, its zones, and its location table."""
+
+    deployment: Deployment
+    node: Node
+    zones: tuple[Zone, ...]
+    located: Located
+    geography: Geography
+    secret: bytes
+
+    @property
+    def content(self) -> Content:
+        """For executors."""
+        return Content(self.located.path, self.zones, nsid_of(self.deployment, self.node), self.secret)
+
+
+class Planner:
+    """Keeps the plan in force true to the model and the overrides."""
+
+    def __init__(self, store: Store, executor: Executor, facts: Facts) -> None:
+        self._store = store
+        self._executor = executor
+        self._facts = facts
+        self._model: Model | None = None
+        self._overrides: tuple[Override, ...] = ()
+        read = store.load_plan()
+        if read.note is not None:
+            log.warning("stored plan not taken", extra={"why": read.note})
+        self._previous = read.plan
+
+    @property
+    def model(self) -> Model | None:
+        """The model in force."""
+        return self._model
+
+    def read_overrides(self) -> None:
+        """Take the overrides as they are stored; unreadable ones leave those that we have."""
+        read = self._store.load_overrides()
+        self._facts.problem("overrides", (read.note,) if read.note is not None else ())
+        if read.overrides is not None:
+            self._overrides = read.overrides
+
+    def next_expiry(self, now: float) -> float | None:
+        """When the next override ends, in seconds since the epoch."""
+        return min((one.until for one in self._overrides if one.until is not None and one.until > now), default=None)
+
+    def adopt(self, model: Model, now: float) -> bool:
+        """Put `model` in force; False when that failed (see the facts) and the old one stays."""
+        before, self._model = self._model, model
+        if self.plan(now):
+            return True
+        self._model = before
+        return False
+
+    def plan(self, now: float) -> bool:
+        """Decide, store and publish; False when that failed, and then what was in force stays."""
+        if self._model is None:
+            return True
+        overrides = tuple(one for one in self._overrides if one.holds_at(now))
+        world = World(now=now, overrides=overrides)
+        plan = self._numbered(decide(self._model.deployment, self._model.geography, world, self._previous))
+        try:
+            if plan is not self._previous:
+                self._store.save_plan(plan)
+            published = self._executor.apply(plan, self._model.content)
+        except (OSError, ValueError, StateError) as error:
+            self._facts.problem("plan", (f"the plan could not be put in force: {error}",))
+            return False
+        self._previous = plan
+        self._facts.problem("plan", ())
+        if published is not None:
+            fields = {"version": plan.version, "digest": plan.digest, "generation": published.generation}
+            log.info("plan in force", extra=fields)
+            self._facts.say(plan={**fields, "since": now})
+        return True
+
+    def serving_table(self, folder: Path) -> tuple[Located, Geography] | None:
+        """The location table of the generation in force; None where there is none that can be read."""
+        executed = self._executor.in_force
+        if executed is None:
+            return None
+        located = Located(folder / executed.geography.name, executed.geography.digest, (), ("the last good table",))
+        try:
+            return located, geography_of(located)
+        except (OSError, ValueError):
+            return None
+
+    def _numbered(self, plan: Plan) -> Plan:
+        """The plan with a version that no executor has seen with other content."""
+        executed = self._executor.in_force
+        if executed is None or plan.version > executed.plan_version:
+            return plan
+        if plan.digest == executed.plan_digest:
+            return plan if plan.version == executed.plan_version else replace(plan, version=executed.plan_version)
+        return replace(plan, version=executed.plan_version + 1)
+
+
+def geography_of(located: Located) -> Geography:
+    """What `decide` needs of a location table.  Raises OSError, ValueError."""
+    with located.path.open("rb") as file:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    return LocationTable.from_buffer(memoryview(mapped)).geography()
+
+
+def nsid_of(deployment: Deployment, node: Node) -> bytes | None:
+    """What the nameserver calls itself (RFC 5001)."""
+    named = {"site": node.site, "node": node.name}
+    text = deployment.dns.nsid
+    return None if text is None else named.get(text, text).encode()

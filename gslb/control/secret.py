@@ -1,0 +1,67 @@
+"""The deployment's secret: given by the operator, else made once and kept in the state folder.  IO."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+
+from gslb.model.deployment import Deployment
+
+NAME = "secret"
+_LENGTH = 32  # octets
+_MAX = 4096
+
+log = logging.getLogger("gslb.node")
+
+
+class NoSecret(Exception):
+    """The secret cannot be read or made; the message says which file and why."""
+
+
+def secret_of(deployment: Deployment, environment: Mapping[str, str], config: Path, folder: Path) -> bytes:
+    """The secret that keys sticky choices; `secret_file` starts at the folder of `config`.  Raises NoSecret."""
+    if deployment.secret_file is not None:
+        return _read(config.parent / Path(deployment.secret_file).expanduser())
+    given = environment.get(deployment.secret_env, "") if deployment.secret_env is not None else ""
+    if given:
+        return given.encode()
+    if len(deployment.nodes) > 1:
+        name = deployment.secret_env or "secret_env or secret_file"
+        log.warning(
+            "no secret is given: this node uses one of its own, so nodes choose differently for the same client",
+            extra={"expected": name},
+        )
+    return _own(folder / NAME)
+
+
+def _own(path: Path) -> bytes:
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        return _read(path)
+    except OSError as error:
+        raise NoSecret(f"secret {path}: {error.strerror}") from error
+    made = secrets.token_hex(_LENGTH).encode()
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(made + b"\n")
+            file.flush()
+            os.fsync(handle)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise NoSecret(f"secret {path}: {error.strerror}") from error
+    return made
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MAX).strip()
+    except OSError as error:
+        raise NoSecret(f"secret {path}: {error.strerror}") from error
+    if not content:
+        raise NoSecret(f"secret {path}: empty")
+    return content
