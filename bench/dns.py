@@ -64,7 +64,7 @@ def measure(rounds: int, seconds: float, databases: tuple[Path, ...], only: Sequ
                 rows += [Row(server.name, load, server.version_text(), note=str(error)) for load in LOADS]
         runs = _drive(hosts, started, rounds, seconds)
         rows += [_row(running, load, runs[running.server.name, load]) for running in started for load in LOADS]
-    return _compare(rows)
+    return compare(rows)
 
 
 def _drive(hosts: Hosts, started: Sequence[Running], rounds: int, seconds: float) -> dict[tuple[str, str], list[Run]]:
@@ -98,7 +98,8 @@ def _row(running: Running, load: str, runs: list[Run]) -> Row:
     )
 
 
-def _compare(rows: list[Row]) -> list[Row]:
+def compare(rows: list[Row]) -> list[Row]:
+    """Fill in the ratio to gdnsd, and sort by load and server."""
     reference = {row.load: row.cpu_s_per_million for row in rows if row.server == "gdnsd"}
     for row in rows:
         if row.cpu_s_per_million and reference.get(row.load):
