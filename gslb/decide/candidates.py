@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from gslb.model.deployment import DYNAMIC_TYPES, Address, Deployment, Policy, Pool, PoolId, SiteId
+from gslb.model.deployment import DYNAMIC_TYPES, Address, Deployment, PoolId, SiteId
 from gslb.model.plan import Member
 from gslb.model.world import Forced, Health, Override, Verdict, World
 
@@ -75,11 +75,6 @@ def candidates_of(model: Deployment, world: World) -> Mapping[int, Candidates]:
     return found
 
 
-def has_type(pool: Pool, rtype: int) -> bool:
-    """Whether the pool has an address of the type that may be answered."""
-    return any(answer.weight > 0 for answer in pool.answers_of(rtype))
-
-
 def site_target(site: SiteId) -> str:
     """The target of an override of a datacenter."""
     return f"site/{site}"
@@ -93,11 +88,6 @@ def pool_target(pool: PoolId) -> str:
 def answer_target(pool: PoolId, address: Address) -> str:
     """The target of an override of one address of a pool."""
     return f"answer/{pool}/{address}"
-
-
-def reachable(policy: Policy) -> tuple[PoolId, ...]:
-    """Every pool that the policy may ever answer with: those of its rules, then its spill targets."""
-    return tuple(dict.fromkeys((*policy.pools, *policy.spill.to)))
 
 
 def _newest(overrides: Iterable[Override]) -> Mapping[str, Override]:

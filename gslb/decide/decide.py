@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from gslb.decide.candidates import Candidate, Candidates, candidates_of, reachable
+from gslb.decide.candidates import Candidate, Candidates, candidates_of
 from gslb.decide.field import Field, Reason
 from gslb.decide.guard import all_down
-from gslb.decide.order import ranked, rest
+from gslb.decide.order import Reach, order, reach_of
 from gslb.decide.steps import run
 from gslb.decide.ttl import ttl_of
 from gslb.model.deployment import DYNAMIC_TYPES, Deployment, Policy, PolicyId, PoolId
@@ -33,7 +33,7 @@ class Settled:
     mode: Mode
     by_pool: Mapping[PoolId, tuple[Member, ...]]
     for_all: tuple[Member, ...]
-    having: frozenset[PoolId]
+    reach: Reach
     reasons: tuple[Reason, ...]
 
 
@@ -65,17 +65,17 @@ def decide(model: Deployment, geography: Geography, world: World, previous: Plan
 
 def settle(policy: Policy, rtype: int, candidates: Candidates, previous: Plan | None) -> Settled:
     """Run the steps over a policy's candidates of one record type; with nothing left, its all-down mode."""
-    having = frozenset(pool for pool in reachable(policy) if pool in candidates)
-    if not having:
-        return Settled(Mode.NODATA, {}, (), having, ())
-    everyone = tuple(chain.from_iterable(candidates[pool] for pool in sorted(having)))
+    reach = reach_of(policy, candidates)
+    if not reach.pools:
+        return Settled(Mode.NODATA, {}, (), reach, ())
+    everyone = tuple(chain.from_iterable(candidates[pool] for pool in sorted(reach.pools)))
     field, reasons = run(Field(policy, rtype, everyone))
     mode, members = field.mode, tuple(c.member for c in field.usable)
     if not members:
         mode, members = all_down(field, last_good(previous, policy.name, rtype))
     if mode is Mode.LAST_RESORT:
-        return Settled(mode, {}, members, having, reasons)
-    return Settled(mode, _by_pool(everyone, frozenset(members)), (), having, reasons)
+        return Settled(mode, {}, members, reach, reasons)
+    return Settled(mode, _by_pool(everyone, frozenset(members)), (), reach, reasons)
 
 
 def last_good(previous: Plan | None, policy: PolicyId, rtype: int) -> frozenset[Member]:
@@ -120,25 +120,20 @@ def _choices(
 
     if not settled.by_pool:
         return (intern(settled.for_all),) * len(rankings)
-    rests = [rest(policy, rule, settled.having) for rule in policy.rules]
     index_of: dict[PoolId, int] = {}
     found = []
     for ranking in rankings:
-        pool = first_pool(ranked(ranking, rtype), rests[ranking.rule], settled.by_pool)
+        pool = first_pool(policy, ranking, rtype, settled)
         if pool not in index_of:
             index_of[pool] = intern(settled.by_pool[pool])
         found.append(index_of[pool])
     return tuple(found)
 
 
-def first_pool(
-    ranked_pools: tuple[PoolId, ...], rest_pools: tuple[PoolId, ...], left: Mapping[PoolId, tuple[Member, ...]]
-) -> PoolId:
-    """The pool that answers: the first in order that is left.  `rest_pools` hold every pool that can be left."""
-    for pool in ranked_pools:
-        if pool in left:
-            return pool
-    return next(pool for pool in rest_pools if pool in left)
+def first_pool(policy: Policy, ranking: Ranking, rtype: int, settled: Settled) -> PoolId:
+    """The pool that answers a client of this ranking: the first in its order that is left.  One is."""
+    tried = order(policy.rules[ranking.rule], ranking, rtype, settled.reach)
+    return next(filter(settled.by_pool.__contains__, tried))
 
 
 def _by_pool(everyone: Iterable[Candidate], left: frozenset[Member]) -> Mapping[PoolId, tuple[Member, ...]]:

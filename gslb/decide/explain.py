@@ -11,7 +11,7 @@ from enum import StrEnum
 from gslb.decide.candidates import candidates_of
 from gslb.decide.decide import Settled, first_pool, settle
 from gslb.decide.field import Reason
-from gslb.decide.order import order, ranked, rest
+from gslb.decide.order import order, ranked
 from gslb.decide.ttl import ttl_of
 from gslb.model.deployment import Deployment, Policy, PolicyId, PoolId, SiteId
 from gslb.model.location import Geography, Ranking
@@ -62,11 +62,9 @@ def explain(
     policy = model.policies[name]
     ranking = geography.rankings[name][index]
     settled = settle(policy, rtype, candidates_of(model, world)[rtype], previous)
-    chosen = None
-    if settled.by_pool:
-        chosen = first_pool(
-            ranked(ranking, rtype), rest(policy, policy.rules[ranking.rule], settled.having), settled.by_pool
-        )
+    chosen = first_pool(policy, ranking, rtype, settled) if settled.by_pool else None
+    reach = settled.reach
+    tried = dict.fromkeys(order(policy.rules[ranking.rule], ranking, rtype, reach))
     return Explanation(
         policy=policy,
         rtype=rtype,
@@ -80,7 +78,8 @@ def explain(
                 chosen=pool == chosen,
                 reasons=_reasons(settled, pool),
             )
-            for pool in order(policy, ranking, rtype, settled.having)
+            for pool in tried
+            if pool in reach.pools
         ),
         mode=settled.mode,
         members=settled.for_all if chosen is None else settled.by_pool[chosen],

@@ -10,10 +10,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterator
+from dataclasses import dataclass
 
 from gslb.model.deployment import TYPE_A, Deployment, Policy, PoolId, Rule
 from gslb.model.location import Geography, Ranking
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """The pools of a policy that have a record type: those of its rules, and its spill targets."""
+
+    ruled: tuple[PoolId, ...]
+    spill: tuple[PoolId, ...]
+
+    @property
+    def pools(self) -> frozenset[PoolId]:
+        """All of them."""
+        return frozenset(self.ruled + self.spill)
+
+
+def reach_of(policy: Policy, having: Container[PoolId]) -> Reach:
+    """What the policy can reach; `having` are the pools that have the record type."""
+    return Reach(
+        ruled=tuple(pool for pool in policy.pools if pool in having),
+        spill=tuple(pool for pool in policy.spill.to if pool in having),
+    )
 
 
 def ranked(ranking: Ranking, rtype: int) -> tuple[PoolId, ...]:
@@ -21,18 +43,16 @@ def ranked(ranking: Ranking, rtype: int) -> tuple[PoolId, ...]:
     return ranking.pools4 if rtype == TYPE_A else ranking.pools6
 
 
-def rest(policy: Policy, rule: Rule, having: Container[PoolId]) -> tuple[PoolId, ...]:
-    """The pools to try after those that the ranking names; `having` are the pools that have the record type."""
-    own = tuple(pool for pool in rule.pools if pool in having)
-    others = tuple(pool for pool in policy.pools if pool in having)
-    spill = tuple(pool for pool in policy.spill.to if pool in having)
-    return tuple(dict.fromkeys(own + spill + others if own else others + spill))
-
-
-def order(policy: Policy, ranking: Ranking, rtype: int, having: Container[PoolId]) -> tuple[PoolId, ...]:
-    """Every pool to try for a client of this ranking, in order."""
-    first = (pool for pool in ranked(ranking, rtype) if pool in having)
-    return tuple(dict.fromkeys((*first, *rest(policy, policy.rules[ranking.rule], having))))
+def order(rule: Rule, ranking: Ranking, rtype: int, reach: Reach) -> Iterator[PoolId]:
+    """Every pool to try for a client of this ranking, in order.  Some come twice, and some may lack the type."""
+    yield from ranked(ranking, rtype)
+    yield from rule.pools
+    if any(pool in reach.ruled for pool in rule.pools):
+        yield from reach.spill
+        yield from reach.ruled
+    else:
+        yield from reach.ruled
+        yield from reach.spill
 
 
 def fits(model: Deployment, geography: Geography) -> bool:
