@@ -1,6 +1,6 @@
 """Nanoseconds a call of `Responder.udp`, by kind of query, in one process and without sockets.
 
-`python -m bench.answer [--json]`.  The location table is as large as a full one (2^24 entries, hit at random); the
+`python -m bench.answer [--json FILE]`.  The location table is as large as a full one (2^24 entries, hit at random); the
 policy ranks three pools by 4 096 random networks.
 """
 
@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from pathlib import Path
 from random import Random
 
 from gslb.decide.decide import decide
@@ -48,8 +49,7 @@ def main() -> None:
     respond = Responder(tables()).udp
     results = {name: measure(respond, queries) for name, queries in kinds().items()}
     if arguments.json:
-        print(json.dumps({"answer_ns": results}))
-        return
+        arguments.json.write_text(json.dumps({"answer_ns": results}))
     for name, nanoseconds in results.items():
         print(f"{name:28} {nanoseconds:7.0f} ns a call")
 
@@ -179,7 +179,7 @@ def _nothing(query: bytes, source: str) -> bytes | None:  # noqa: ARG001  # has 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--json", type=Path, help="write the results to a file as well")
     return parser.parse_args()
 
 
