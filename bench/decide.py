@@ -1,6 +1,6 @@
 """Milliseconds from a changed verdict to tables that a worker could answer from, at the size of the budget.
 
-`python -m bench.decide [--json]`: 1 000 dynamic records, 50 policies, 200 pools, 20 datacenters, 5 000 location classes;
+`python -m bench.decide [--json FILE]`: 1 000 dynamic records, 50 policies, 200 pools, 20 datacenters, 5 000 location classes;
 each policy ranks 20 pools in about 200 ways.  One pool goes down and comes back; the median of several changes is told.
 """
 
@@ -61,12 +61,11 @@ def main() -> None:
         "rankings": sum(len(rankings) for rankings in location.rankings.values()),
         "records": RECORDS,
     }
-    if arguments.json:
-        print(json.dumps({"decide_ms": results, "decide_size": size}))
-        return
     print(", ".join(f"{value} {name}" for name, value in size.items()))
     for name, milliseconds in results.items():
         print(f"{name:36} {milliseconds:7.1f} ms")
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"milliseconds": results, "size": size}))
 
 
 def measure(model: Deployment, location: LocationTable) -> dict[str, float]:
@@ -161,7 +160,7 @@ def _timed(times: Times, name: str, call: Callable[[], T]) -> T:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the results there as well")
     return parser.parse_args()
 
 
