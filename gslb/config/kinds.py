@@ -156,7 +156,7 @@ def choice(words: type[E]) -> Kind[E]:
             raise Expected(one_of(known, scalar.text).removeprefix("expected "))
         return words(scalar.text)
 
-    return plain(" \\| ".join(word.value for word in words), convert, "one of " + ", ".join(words))
+    return plain(" | ".join(word.value for word in words), convert, "one of " + ", ".join(words))
 
 
 def text_like(name: str, pattern: re.Pattern[str], expected: str) -> Kind[str]:
@@ -261,7 +261,7 @@ def _name(scalar: Scalar) -> str:
 
 NAME = plain("name", _name, "a name of letters, digits, - and _, at most 63")
 TEXT = plain("text", _text, "a text")
-BOOLEAN = plain("true \\| false", _boolean, "true or false")
+BOOLEAN = plain("true | false", _boolean, "true or false")
 SHARE = plain("share", _share, "a percentage from 0% to 100%, such as 80%")
 DURATION = plain("duration", _duration, "a duration such as 500ms, 5s or 2h, at most 30d")
 SHARE_RATE = plain("share per time", _share_rate, "a share per time such as 5%/min")

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from gslb.config.kinds import NAME_PATTERN, SECTION, Kind, Reported
 from gslb.config.problem import KeyPath, Problem, Problems, one_of, path_text
-from gslb.config.source import Entry, MapNode, Node, parse, shown
+from gslb.config.source import Entry, MapNode, Node, Scalar, parse, shown
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -60,7 +60,7 @@ class Section:
                 problems.error(entry.key.where, (*path, name), f"unknown key - {one_of(by_name, name)}")
         for key in keys:
             if key.required and key.name not in self.node.entries:
-                problems.error(self.node.where, (*path, key.name), f"missing - expected a {key.kind.name}")
+                problems.error(self.node.where, (*path, key.name), f"missing - required ({key.kind.name})")
 
     def _take(self, key: Key[Any], entry: Entry) -> None:
         try:
@@ -80,6 +80,15 @@ class Section:
     def maybe(self, key: Key[T]) -> T | None:
         """The key's value; None where it is absent or wrong."""
         return cast(T | None, self._values.get(key.name))
+
+    def wrong(self, key: Key[Any]) -> bool:
+        """Whether the key is written and has no usable value."""
+        return key.name in self.node.entries and key.name not in self._values
+
+    def says(self, key: Key[Any], word: str) -> bool:
+        """Whether `word` is what is written for the key."""
+        entry = self.node.entries.get(key.name)
+        return entry is not None and isinstance(entry.value, Scalar) and entry.value.text == word
 
     def below(self, key: Key[MapNode], keys: Sequence[Key[Any]], read: Callable[[Section], R]) -> R | None:
         """What `read` makes of the mapping under `key`; None where it is absent or cannot be read."""

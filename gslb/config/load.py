@@ -1,0 +1,156 @@
+"""IO: a configuration file and its zone files -> a checked deployment, all or nothing.
+
+Paths in the file start at the file's own folder.  Files are read once; what is read here is what was checked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from pathlib import Path
+
+from gslb.config.draft import Draft
+from gslb.config.kinds import Reported
+from gslb.config.problem import Problem, Problems, Refused, Where
+from gslb.config.read import read
+from gslb.config.rules import judge
+from gslb.config.source import Unreadable, decode, parse
+from gslb.config.zonedraft import ZoneDraft, zone_of
+from gslb.config.zonefile import read_master
+from gslb.config.zoneyaml import read_yaml
+from gslb.model.deployment import Deployment
+from gslb.model.zone import Zone
+
+MAX_OCTETS = 256 << 20  # of one file
+MAX_ZONE_FILES = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A configuration without errors.
+
+    `files` are all files that were read and all folders in which zone files were looked for: what to watch.
+    `digest` changes with any of the files' contents; 32 hex digits.
+    """
+
+    deployment: Deployment
+    zones: tuple[Zone, ...]
+    warnings: tuple[Problem, ...]
+    files: tuple[Path, ...]
+    digest: str
+
+
+def load(path: Path) -> Loaded:
+    """Read and check everything.  Raises Refused, which carries every problem found."""
+    loader = _Loader(path)
+    try:
+        draft = loader.read()
+    except Reported:
+        draft = None
+    problems = loader.problems.sorted()
+    if draft is None or loader.problems.failed:
+        raise Refused(problems, loader.files)
+    ttl_of = {str(name): policy.ttl_max for name, policy in draft.deployment.policies.items()}
+    zones = tuple(zone_of(zone, ttl_of) for zone in draft.zones)
+    return Loaded(draft.deployment, zones, problems, tuple(loader.files), loader.digest())
+
+
+class _Loader:
+    """Reads files, each once, and remembers which."""
+
+    def __init__(self, path: Path) -> None:
+        self.problems = Problems()
+        self.files: dict[Path, None] = {}
+        self._path = path
+        self._folder = path.parent
+        self._hash = blake2b(digest_size=16)
+
+    def digest(self) -> str:
+        return self._hash.hexdigest()
+
+    def read(self) -> Draft:
+        """The judged draft of everything.  Raises Reported."""
+        try:
+            document = parse(self._text(self._path), str(self._path), self.problems)
+        except Unreadable as error:
+            self._refuse(error)
+            raise Reported from error
+        draft, patterns = read(document, self.problems)
+        geo = replace(draft.deployment.geo, databases=tuple(map(self._absolute, draft.deployment.geo.databases)))
+        draft.deployment = replace(draft.deployment, geo=geo)
+        draft.whole = not self.problems.damaged(("zones",))
+        for file in self._zone_files(draft, patterns):
+            zone = self._zone(file)
+            draft.whole = draft.whole and zone is not None and not zone.broken
+            if zone is not None:
+                draft.zones.append(zone)
+        draft.attach_records()
+        judge(draft)
+        return draft
+
+    def _absolute(self, written: str) -> str:
+        return str(self._folder / _home(written))
+
+    def _zone_files(self, draft: Draft, patterns: tuple[str, ...]) -> list[Path]:
+        """The files that the patterns match, in the order of patterns and names."""
+        found: dict[Path, None] = {}
+        for number, pattern in enumerate(patterns):
+            whole = self._folder / _home(pattern)
+            parts = whole.parts
+            wild = next((at for at, part in enumerate(parts) if "*" in part or "?" in part), len(parts) - 1)
+            folder = Path(*parts[:wild])
+            self.files[folder] = None
+            problem = None
+            if "**" in parts or not parts[wild:]:
+                problem = "expected a file or a pattern with * and ?"
+            else:
+                matching = [file for file in sorted(folder.glob(str(Path(*parts[wild:])))) if not file.is_dir()]
+                found.update(dict.fromkeys(matching))
+                problem = None if matching else "no such file"
+            if problem:
+                draft.whole = False
+                draft.judge(iter((draft.error(("zones", number), problem),)))
+        return list(found)
+
+    def _zone(self, file: Path) -> ZoneDraft | None:
+        try:
+            if file.suffix == ".zone":
+                return read_master(self._text(file), str(file), file.stem, self._included, self.problems)
+            if file.suffix == ".yaml":
+                return read_yaml(parse(self._text(file), str(file), self.problems), str(file), file.stem, self.problems)
+            raise Unreadable(Where(str(file)), "expected a name that ends in .zone or .yaml")
+        except Unreadable as error:
+            self._refuse(error)
+            return None
+
+    def _included(self, including: str, name: str) -> tuple[str, str]:
+        """`$INCLUDE`: a path starts at the folder of the file that includes it."""
+        file = Path(including).parent / _home(name)
+        return str(file), self._text(file)
+
+    def _text(self, file: Path) -> str:
+        """The text of a file.  Raises Unreadable."""
+        self.files[file] = None
+        try:
+            if file.exists() and not file.is_file():
+                raise Unreadable(Where(str(file)), "no regular file")
+            with file.open("rb") as stream:
+                data = stream.read(MAX_OCTETS + 1)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else "no such file"
+            raise Unreadable(Where(str(file)), f"cannot be read: {reason}") from error
+        if len(data) > MAX_OCTETS:
+            raise Unreadable(Where(str(file)), f"more than {MAX_OCTETS >> 20} MiB")
+        self._hash.update(len(data).to_bytes(8, "big") + data)
+        return decode(data, str(file))
+
+    def _refuse(self, error: Unreadable) -> None:
+        self.problems.add(Problem(error.where, "", error.message))
+
+
+def _home(written: str) -> Path:
+    """The path with `~` expanded, as written where there is no such home."""
+    try:
+        return Path(written).expanduser()
+    except RuntimeError:
+        return Path(written)

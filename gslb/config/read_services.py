@@ -1,0 +1,253 @@
+"""Anycast, BGP, reference targets, limits, the nameserver, bus, API, secrets: everything beside pools and policies."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from gslb.config.kinds import (
+    ADDRESS,
+    ASN,
+    COMMUNITY,
+    ENVIRONMENT,
+    NAME,
+    NAMED,
+    NATS,
+    PREFIX,
+    REFERENCE,
+    ROUTER_ID,
+    SECTION,
+    SOCKET,
+    TEXT,
+    Kind,
+    choice,
+    integer,
+    many,
+    number,
+    plain,
+    raw,
+    text_like,
+)
+from gslb.config.section import Key, Section
+from gslb.config.source import Scalar
+from gslb.model.deployment import Anycast, Api, Bgp, Bus, Dns, Drain, Limits, Neighbor, PoolId
+
+
+class AnnounceWhen(StrEnum):
+    """What must be well on a node for it to announce a prefix."""
+
+    DNS = "dns"
+    POOLS = "pools"
+
+
+class OnControllerLoss(StrEnum):
+    """What becomes of a prefix when its node's controller is gone."""
+
+    DRAIN = "drain"
+    KEEP = "keep"
+    WITHDRAW = "withdraw"
+
+
+class Xdp(StrEnum):
+    """Where the nameserver's XDP program runs."""
+
+    AUTO = "auto"
+    OFF = "off"
+    NATIVE = "native"
+    GENERIC = "generic"
+
+
+def _workers(scalar: Scalar) -> int:
+    if scalar.text == "auto":
+        return AUTO
+    if type(scalar.value) is not int or not 1 <= scalar.value <= 1024:
+        raise ValueError
+    return scalar.value
+
+
+AUTO = 0  # workers: one per core
+_WORKERS: Kind[int] = plain("integer | auto", _workers, "auto, or a whole number from 1 to 1024")
+_NSID = text_like(
+    "site | node | text", re.compile(r"[!-~][ -~]{0,63}"), "site, node, or a text of at most 64 ASCII characters"
+)
+
+DEPLOYMENT = Key("deployment", NAME, "The deployment's name, in every plan.", required=True)
+SECRET_ENV = Key(
+    "secret_env", ENVIRONMENT, "Variable with the secret that keys hashes and cookies, the same on every node."
+)
+SECRET_FILE = Key(
+    "secret_file", TEXT, "File with that secret. Without either, a single node makes its own and keeps it."
+)
+
+ANYCAST = Key("anycast", NAMED, "Prefixes that several sites announce.", later=True)
+PREFIXES = Key("anycast.*.prefixes", many(PREFIX, least=1), "What is announced.", required=True, later=True)
+ANYCAST_POOLS = Key(
+    "anycast.*.pools", many(NAME), "The pools that serve it, for `announce_when: pools`.", "[]", later=True
+)
+ANNOUNCE_WHEN = Key(
+    "anycast.*.announce_when",
+    many(choice(AnnounceWhen), least=1, lone=True),
+    "What must be well.",
+    required=True,
+    later=True,
+)
+MIN_SITES = Key("anycast.*.min_sites", integer(0, 1000), "Sites that must keep announcing it.", "1", later=True)
+ON_CONTROLLER_LOSS = Key(
+    "anycast.*.on_controller_loss",
+    choice(OnControllerLoss),
+    "What becomes of it without a controller.",
+    "drain",
+    later=True,
+)
+
+BGP = Key("bgp", NAMED, "BGP speakers, by site or node.", later=True)
+LOCAL_AS = Key("bgp.*.local_as", ASN, "Our AS.", required=True, later=True)
+ROUTER_ID_KEY = Key("bgp.*.router_id", ROUTER_ID, "Our router id.", required=True, later=True)
+NEIGHBORS = Key("bgp.*.neighbors", many(raw("mapping"), least=1), "The routers.", required=True, later=True)
+NEIGHBOR_ADDRESS = Key("bgp.*.neighbors[].address", ADDRESS, "The router's address.", required=True, later=True)
+NEIGHBOR_AS = Key("bgp.*.neighbors[].as", ASN, "Its AS.", required=True, later=True)
+NEIGHBOR_PORT = Key("bgp.*.neighbors[].port", integer(1, 65535), "Its port.", "179", later=True)
+MD5_ENV = Key("bgp.*.neighbors[].md5_env", ENVIRONMENT, "Variable with the TCP MD5 password.", later=True)
+MD5_FILE = Key("bgp.*.neighbors[].md5_file", TEXT, "File with the TCP MD5 password.", later=True)
+DRAIN = Key("bgp.*.neighbors[].drain", SECTION, "How a route is made unattractive before it leaves.", later=True)
+DRAIN_COMMUNITY = Key("bgp.*.neighbors[].drain.community", COMMUNITY, "Community to add (RFC 8326).", later=True)
+DRAIN_PREPEND = Key("bgp.*.neighbors[].drain.prepend", integer(0, 16), "Times to prepend our AS.", "0", later=True)
+DRAIN_MED = Key("bgp.*.neighbors[].drain.med", integer(0, 0xFFFFFFFF), "MED to set.", later=True)
+
+HEALTHCHECK = Key("healthcheck", SECTION, "How a site knows that it can judge others.", later=True)
+REFERENCES = Key(
+    "healthcheck.reference",
+    many(REFERENCE),
+    "Targets; a site that reaches none of them has no opinion.",
+    "[]",
+    later=True,
+)
+
+LIMITS = Key("limits", SECTION, "What clients can make the nameserver do.")
+RESPONSES_PER_S = Key(
+    "limits.responses_per_s", number("number", 1, 1e9), "Like responses to one network a second.", "200", later=True
+)
+SLIP = Key(
+    "limits.slip",
+    integer(0, 10),
+    "Every how manieth response over the limit is truncated, not dropped.",
+    "2",
+    later=True,
+)
+EXEMPT = Key("limits.exempt", many(PREFIX), "Networks without that limit.", "[]", later=True)
+TCP_CLIENTS = Key("limits.tcp_clients", integer(1, 1_000_000), "TCP connections at a time.", "1000")
+
+DNS = Key("dns", SECTION, "The nameserver.")
+LISTEN = Key(
+    "dns.listen", many(SOCKET, least=1, most=256), "Addresses and ports, UDP and TCP.", '["127.0.0.1:53", "[::1]:53"]'
+)
+WORKERS = Key("dns.workers", _WORKERS, "Processes; auto: one per core.", "auto")
+XDP = Key("dns.xdp", choice(Xdp), "Answering in XDP.", "auto", later=True)
+NSID = Key("dns.nsid", _NSID, "What NSID (RFC 5001) says: the site's name, the node's, or a text.", "site")
+
+BUS = Key("bus", SECTION, "What nodes tell one another by; without it each node is alone.", later=True)
+NATS_URLS = Key("bus.nats", many(NATS), "The NATS servers.", "[]", later=True)
+
+API = Key("api", SECTION, "The HTTP API and page.", later=True)
+API_LISTEN = Key("api.listen", SOCKET, "Address and port.", "127.0.0.1:8053", later=True)
+TOKEN_ENV = Key("api.token_env", ENVIRONMENT, "Variable with the token that writes need.", later=True)
+TOKEN_FILE = Key("api.token_file", TEXT, "File with that token.", later=True)
+
+KEYS = tuple(value for value in tuple(globals().values()) if isinstance(value, Key))
+
+_ANYCAST = (PREFIXES, ANYCAST_POOLS, ANNOUNCE_WHEN, MIN_SITES, ON_CONTROLLER_LOSS)
+_BGP = (LOCAL_AS, ROUTER_ID_KEY, NEIGHBORS)
+_NEIGHBOR = (NEIGHBOR_ADDRESS, NEIGHBOR_AS, NEIGHBOR_PORT, MD5_ENV, MD5_FILE, DRAIN)
+_DRAIN = (DRAIN_COMMUNITY, DRAIN_PREPEND, DRAIN_MED)
+_LIMITS = (RESPONSES_PER_S, SLIP, EXEMPT, TCP_CLIENTS)
+_DNS = (LISTEN, WORKERS, XDP, NSID)
+_API = (API_LISTEN, TOKEN_ENV, TOKEN_FILE)
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The sections of this module."""
+
+    anycast: tuple[Anycast, ...]
+    bgp: tuple[Bgp, ...]
+    reference: tuple[str, ...]
+    limits: Limits
+    dns: Dns
+    bus: Bus
+    api: Api
+
+
+def read_services(root: Section) -> Services:
+    """The sections of this module; one that cannot be read has its defaults."""
+    return Services(
+        anycast=tuple(root.named(ANYCAST, _ANYCAST, _anycast).values()),
+        bgp=tuple(root.named(BGP, _BGP, _bgp).values()),
+        reference=root.defaulted(HEALTHCHECK, (REFERENCES,), lambda section: section.get(REFERENCES)),
+        limits=root.defaulted(LIMITS, _LIMITS, _limits),
+        dns=root.defaulted(DNS, _DNS, _dns),
+        bus=Bus(root.defaulted(BUS, (NATS_URLS,), lambda section: section.get(NATS_URLS))),
+        api=root.defaulted(API, _API, _api),
+    )
+
+
+def _anycast(name: str, section: Section) -> Anycast:
+    announce_when = section.get(ANNOUNCE_WHEN)
+    pools = section.get(ANYCAST_POOLS)
+    return Anycast(
+        name=name,
+        prefixes=section.get(PREFIXES),
+        announce_when=announce_when,
+        pools=tuple(map(PoolId, pools)),
+        min_sites=section.get(MIN_SITES),
+        on_controller_loss=section.get(ON_CONTROLLER_LOSS),
+    )
+
+
+def _bgp(name: str, section: Section) -> Bgp:
+    neighbors = section.each(NEIGHBORS, _NEIGHBOR, _neighbor)
+    return Bgp(name, section.get(LOCAL_AS), section.get(ROUTER_ID_KEY), tuple(found for found in neighbors if found))
+
+
+def _neighbor(section: Section) -> Neighbor:
+    _one_secret(section, MD5_ENV, MD5_FILE)
+    return Neighbor(
+        address=section.get(NEIGHBOR_ADDRESS),
+        peer_as=section.get(NEIGHBOR_AS),
+        md5_env=section.maybe(MD5_ENV),
+        md5_file=section.maybe(MD5_FILE),
+        port=section.get(NEIGHBOR_PORT),
+        drain=section.defaulted(DRAIN, _DRAIN, _drain),
+    )
+
+
+def _drain(section: Section) -> Drain:
+    return Drain(section.maybe(DRAIN_COMMUNITY), section.get(DRAIN_PREPEND), section.maybe(DRAIN_MED))
+
+
+def _limits(section: Section) -> Limits:
+    return Limits(section.get(RESPONSES_PER_S), section.get(SLIP), section.get(EXEMPT), section.get(TCP_CLIENTS))
+
+
+def _dns(section: Section) -> Dns:
+    workers = section.get(WORKERS)
+    return Dns(section.get(LISTEN), workers if workers != AUTO else None, section.get(XDP), section.get(NSID))
+
+
+def _api(section: Section) -> Api:
+    _one_secret(section, TOKEN_ENV, TOKEN_FILE)
+    return Api(section.get(API_LISTEN), section.maybe(TOKEN_ENV), section.maybe(TOKEN_FILE))
+
+
+def _one_secret(section: Section, env: Key[str], file: Key[str]) -> None:
+    """Report a secret that is said to stand in two places."""
+    entries = section.node.entries
+    if env.name in entries and file.name in entries:
+        where = entries[file.name].key.where
+        section.problems.error(where, (*section.path, file.name), f"given beside {env.name} - expected one of them")
+
+
+def read_secret(root: Section) -> tuple[str | None, str | None]:
+    """Where the deployment's secret is: (variable, file)."""
+    _one_secret(root, SECRET_ENV, SECRET_FILE)
+    return root.maybe(SECRET_ENV), root.maybe(SECRET_FILE)
