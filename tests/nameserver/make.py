@@ -1,0 +1,210 @@
+"""Builders: zones from master text, plans from a line, queries from parts, and the responder over them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from ipaddress import IPv4Address, ip_address, ip_network
+
+import dns.flags
+import dns.message
+import dns.name
+import dns.rdatatype
+import dns.zone
+
+from gslb.geo.build import build_table
+from gslb.geo.encode import single_class
+from gslb.geo.table import LocationTable
+from gslb.model.deployment import (
+    Answer,
+    Api,
+    Datacenter,
+    Deployment,
+    Dns,
+    Policy,
+    PolicyId,
+    Pool,
+    PoolId,
+    Rule,
+    SiteId,
+    Socket,
+)
+from gslb.model.plan import Choice, Member, Mode, Plan, PolicyPlan
+from gslb.model.zone import DynamicRecord, RRset, Zone
+from gslb.nameserver.answer import Responder
+from gslb.nameserver.table import Tables, compile_names, compile_plan
+
+SECRET = b"sixteen and more octets"
+CLIENT = "192.0.2.77"
+WEB = PolicyId("web")
+
+
+def wire(name: str) -> bytes:
+    """`www.example.com.` -> wire form, with its case."""
+    return dns.name.from_text(name).to_wire() or b""
+
+
+def zone(apex: str, text: str, dynamic: Mapping[str, DynamicRecord] | None = None) -> Zone:
+    """A zone from master file text (dnspython reads it); `dynamic` by full name."""
+    read = dns.zone.from_text(text, origin=apex, relativize=False, check_origin=False, allow_include=False)
+    rrsets = tuple(
+        RRset(
+            owner=name.to_wire() or b"",
+            rtype=int(rdataset.rdtype),
+            ttl=rdataset.ttl,
+            rdatas=tuple(rdata.to_wire() or b"" for rdata in rdataset),
+        )
+        for name, rdataset in read.iterate_rdatasets()
+    )
+    return Zone(wire(apex), rrsets, tuple((dynamic or {}).values()))
+
+
+def bound(
+    *names: str, policy: str = "web", ttl: int = 60, types: tuple[int, ...] = (1, 28)
+) -> dict[str, DynamicRecord]:
+    """Names that `policy` answers."""
+    return {name: DynamicRecord(wire(name), types, PolicyId(policy), ttl) for name in names}
+
+
+def choice(*addresses: str, count: int = 1, mode: Mode = Mode.NORMAL) -> Choice:
+    """A choice; `192.0.2.1*3` has weight 3."""
+    members = []
+    for address in addresses:
+        text, _, weight = address.partition("*")
+        members.append(Member(str(ip_address(text)), int(weight or 1), PoolId("pool")))
+    return Choice(mode, tuple(members), count)
+
+
+def policy_plan(
+    by_type: Mapping[int, Sequence[int]], ttl: int = 60, sticky: tuple[int | None, int | None] = (24, 56)
+) -> PolicyPlan:
+    """One policy of a plan: indexes of choices by type and ranking."""
+    return PolicyPlan(ttl, *sticky, {rtype: tuple(indexes) for rtype, indexes in by_type.items()})
+
+
+def plan(
+    location: LocationTable, policies: Mapping[str, PolicyPlan], choices: Iterable[Choice], version: int = 1
+) -> Plan:
+    """A plan for this location table."""
+    named = {PolicyId(name): policy for name, policy in policies.items()}
+    return Plan("tests", version, location.digest, named, tuple(choices))
+
+
+def one_class(*policies: str) -> LocationTable:
+    """The location table of a node without a database."""
+    return LocationTable.from_buffer(single_class(deployment(dict.fromkeys(policies, ()))))
+
+
+@cache
+def many_classes() -> LocationTable:
+    """A table where the policy `web` has four rankings, by networks of every shape."""
+    shapes = {
+        "web": (
+            ("10.20.0.0/16", "203.0.113.0/24", "2001:db8:5::/48", "::/40"),
+            ("10.0.0.0/8", "198.51.100.0/24", "2001:db8::/32", "64:ff9b::/48"),
+            ("0.0.0.0/5", "192.0.2.0/24", "2000::/13", "2001:db8:5:5500::/56"),
+        )
+    }
+    return LocationTable.from_buffer(build_table(deployment(shapes), None))
+
+
+def deployment(rules: Mapping[str, Sequence[Sequence[str]]]) -> Deployment:
+    """Policies whose rules each send some subnets to a pool of their own; the catch-all has the last pool."""
+    most = max(len(subnets) for subnets in rules.values())
+    site = SiteId("site")
+    pools = {
+        PoolId(f"pool-{place}"): Pool(PoolId(f"pool-{place}"), site, (Answer(IPv4Address(f"192.0.2.{place}")),))
+        for place in range(most + 1)
+    }
+    names = tuple(pools)
+    policies = {}
+    for name, subnets in rules.items():
+        special = [
+            Rule((names[place],), subnets=tuple(ip_network(text, strict=False) for text in texts))
+            for place, texts in enumerate(subnets)
+        ]
+        policies[PolicyId(name)] = Policy(PolicyId(name), (*special, Rule((names[-1],))))
+    return Deployment(
+        name="tests",
+        nodes={},
+        datacenters={site: Datacenter(site)},
+        pools=pools,
+        policies=policies,
+        dns=Dns(listen=()),
+        api=Api(Socket(IPv4Address("127.0.0.1"), 8053)),
+    )
+
+
+def tables(zones: Iterable[Zone], made: Plan, location: LocationTable, nsid: bytes | None = None) -> Tables:
+    """Compiled and loaded again, as a worker does."""
+    return Tables.load(compile_names(zones, nsid), compile_plan(made, SECRET), location)
+
+
+def responder(*zones: Zone, nsid: bytes | None = None, sticky: tuple[int | None, int | None] = (24, 56)) -> Responder:
+    """Over one class: policy `web` answers 192.0.2.1 and 2001:db8::1; `spread` two of three; `none` nothing; `dead` SERVFAIL."""
+    location = one_class("web", "spread", "none", "dead")
+    policies = {
+        "web": policy_plan({1: (0,), 28: (1,)}),
+        "spread": policy_plan({1: (2,), 28: (3,)}, sticky=sticky),
+        "none": policy_plan({1: (4,), 28: (4,)}),
+        "dead": policy_plan({1: (5,), 28: (5,)}),
+    }
+    choices = (
+        choice("192.0.2.1"),
+        choice("2001:db8::1"),
+        choice("192.0.2.1", "192.0.2.2", "192.0.2.3", count=2),
+        choice("2001:db8::1", "2001:db8::2"),
+        choice(mode=Mode.NODATA),
+        choice(mode=Mode.SERVFAIL),
+    )
+    return Responder(tables(zones, plan(location, policies, choices), location, nsid))
+
+
+def query(name: str | bytes, rtype: str | int = "A", opt: bytes = b"", *, rclass: int = 1, flags: int = 0) -> bytes:
+    """A query of id 0x1234; `name` as text, or in wire form as it is."""
+    asked = wire(name) if isinstance(name, str) else name
+    number = rtype if isinstance(rtype, int) else int(dns.rdatatype.from_text(rtype))
+    counts = b"\0\1\0\0\0\0\0\1" if opt else b"\0\1\0\0\0\0\0\0"
+    return (
+        b"\x12\x34"
+        + flags.to_bytes(2, "big")
+        + counts
+        + asked
+        + number.to_bytes(2, "big")
+        + rclass.to_bytes(2, "big")
+        + opt
+    )
+
+
+def opt(*options: tuple[int, bytes], payload: int = 1232, version: int = 0, flags: int = 0) -> bytes:
+    """An OPT record."""
+    data = b"".join(code.to_bytes(2, "big") + len(body).to_bytes(2, "big") + body for code, body in options)
+    head = b"\0\0\x29" + payload.to_bytes(2, "big") + bytes([0, version]) + flags.to_bytes(2, "big")
+    return head + len(data).to_bytes(2, "big") + data
+
+
+def ecs(subnet: str) -> tuple[int, bytes]:
+    """A client subnet option: `192.0.2.0/24`, cut to its source prefix."""
+    network = ip_network(subnet, strict=False)
+    address = network.network_address.packed[: (network.prefixlen + 7) // 8]
+    return 8, (1 if network.version == 4 else 2).to_bytes(2, "big") + bytes([network.prefixlen, 0]) + address
+
+
+def ask(subject: Responder, message: bytes, source: str = CLIENT, *, tcp: bool = False) -> dns.message.Message:
+    """The reply as dnspython reads it.  Over UDP both paths are asked, and must agree octet for octet."""
+    if tcp:
+        octets = subject.tcp(message, source)
+    else:
+        octets = subject.general(message, source)
+        assert subject.udp(message, source) == octets
+    assert octets is not None
+    reply = dns.message.from_wire(octets, one_rr_per_rrset=False)
+    assert reply.id == 0x1234
+    assert reply.flags & dns.flags.QR
+    assert not reply.flags & (dns.flags.RA | dns.flags.AD | dns.flags.CD | 0x0040)
+    return reply
+
+
+def records(section: Iterable[object]) -> list[str]:
+    """A section as sorted lines `owner TTL IN TYPE data`."""
+    return sorted(line for rrset in section for line in str(rrset).splitlines())
