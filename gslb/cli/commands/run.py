@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 from functools import partial
+from typing import TYPE_CHECKING
 
 from gslb import __version__
 from gslb.cli.options import add_config, add_node, add_state, node_of
 from gslb.control.journal import open_journal
 from gslb.control.start import Serving, Start
 from gslb.control.supervise import CannotStart, supervise
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 _MANY = 6  # listening addresses that are worth a line
 
@@ -86,7 +90,7 @@ class Bar:
 
         self._progress = Progress(transient=True)
         self._progress.start()
-        self._tasks: dict[str, object] = {}
+        self._tasks: dict[str, TaskID] = {}
 
     def draw(self, step: str, share: float) -> None:
         """Move the bar of `step`."""
