@@ -59,7 +59,8 @@ class Twin:
 
     def _edges(self, block: Network) -> list[Address]:
         """The block's first address, and the first addresses inside where something may change."""
-        known = [network for network, _ in self.networks]
+        known: list[Network] = [network for network, _ in self.networks]
+        known += SPECIAL  # behind them, IPv6 goes on
         known += [
             subnet for policy in self.deployment.policies.values() for rule in policy.rules for subnet in rule.subnets
         ]
