@@ -102,22 +102,23 @@ class General:
         self._tcp_idle_s = tcp_idle_s
 
     def reply(self, message: bytes, source: str, *, stream: bool) -> tuple[bytes | None, Request | None]:
-        """The reply (None: silence) to a datagram, or to a message of a `stream`, and how it was read."""
+        """The reply (None: silence) to a datagram, or to a message of a `stream`, and how it was read (None: not whole)."""
         counts = self._counts
         counts[Counter.TCP if stream else Counter.GENERAL] += 1
         if len(message) < HEADER_OCTETS or message[2] & RESPONSE >> 8:
             counts[Counter.DROPPED] += 1
             return None, None
         request = Request(message, source, int.from_bytes(message[2:4], "big"))
+        whole = True
         try:
             found, scope = self._decide(request)
         except Malformed:
-            found, scope = _FORMERR, 0
+            found, scope, whole = _FORMERR, 0, False
         reply = self._fitting(request, found, scope, stream=stream)
         counts[found[2]] += 1
         counts[Counter.ECS] += request.edns is not None and request.edns.subnet is not None
         counts[Counter.TRUNCATED] += bool(reply[2] & TRUNCATED >> 8)
-        return reply, request
+        return reply, request if whole else None
 
     def _decide(self, request: Request) -> tuple[Finished, int]:
         """The reply and its scope.  Raises Malformed, with what could be read in `request`."""
