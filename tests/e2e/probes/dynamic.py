@@ -42,11 +42,11 @@ policies:
       - {{subnets: [192.0.2.0/24], pools: [spread, two]}}
       - {{pools: [other]}}
 records:
-  geo.acceptance.test: {{policy: geo, ttl: 60, types: [A, AAAA]}}
-  spread.acceptance.test: {{policy: spread, ttl: 60, types: [A]}}
-  partial.acceptance.test: {{policy: partial, ttl: 60, types: [A, AAAA]}}
-  "*.dyn.acceptance.test": {{policy: geo, ttl: 60, types: [A]}}
-  www.deep.dynent.acceptance.test: {{policy: geo, ttl: 60, types: [A]}}
+  geo.acceptance.test.: {{policy: geo, ttl: 60, types: [A, AAAA]}}
+  spread.acceptance.test.: {{policy: spread, ttl: 60, types: [A]}}
+  partial.acceptance.test.: {{policy: partial, ttl: 60, types: [A, AAAA]}}
+  "*.dyn.acceptance.test.": {{policy: geo, ttl: 60, types: [A]}}
+  www.deep.dynent.acceptance.test.: {{policy: geo, ttl: 60, types: [A]}}
 dns: {{listen: ["{address}:{port}"], workers: 2, nsid: site}}
 api: {{listen: "127.0.0.1:{api}"}}
 zones: [acceptance.test.zone]

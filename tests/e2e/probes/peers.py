@@ -100,6 +100,7 @@ MISSES: dict[str, dict[str, str]] = {
         "62-ecs-bad-should-trailing-bits-25": "takes it",
         "62-ecs-bad-should-scope-in-query": "takes it",
         "62-ecs-bad-should-too-many-octets": "takes it",
+        "62-ecs-bad-leaves-no-trace": "takes trailing bits and scopes",
         "64-ecs-tailored": "a client without a rule has scope 0",
         "64-ecs-nooverlap": "a client without a rule has scope 0",
         "64-ecs-unmatched-scope": "a client without a rule has scope 0",

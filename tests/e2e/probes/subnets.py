@@ -61,6 +61,24 @@ probe.each(
 )
 
 
+@probe(62, "ecs-bad-leaves-no-trace", "ecs")
+def malformed_then_good(target: Target) -> None:
+    """Whatever a server remembers of a refused option, the next client with the same head gets its answer."""
+    for text, bad in (
+        ("192.0.2.0/25", b"\x00\x01\x19\x00\xc0\x00\x02\x01"),
+        ("192.0.2.0/24", b"\x00\x01\x18\x18\xc0\x00\x02"),
+    ):
+        refused, good = query("host", "A", edns=opt((ECS, bad))), query("host", "A", edns=opt(ecs(text)))
+        with target.udp_socket() as sock:  # one flow, so one worker
+            for packet in (refused, good, refused, good):
+                sock.send(packet)
+            replies = [sock.recv(4096) for _ in range(4)]
+        for packet, reply in ((refused, replies[0]), (refused, replies[2])):
+            target.judge_error(packet, reply, "FORMERR")
+        for reply in (replies[1], replies[3]):
+            assert echoed(Reply(good, reply), text) == 0
+
+
 def echoed(reply: Reply, network: str) -> int:
     """Check that the one option that came back repeats family, source and address; return the scope."""
     (option,) = reply.subnets()

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
 import dns.edns
+import dns.exception
 import dns.flags
 import dns.message
 import dns.name
@@ -89,7 +90,10 @@ class Reply:
         assert got[1] & QR, f"QR is clear: {self.wire.hex()}"
         assert (got[1] & 0x7800) == (asked[1] & 0x7800), f"another opcode came back: {self.wire.hex()}"
         assert not got[1] & (RA | Z), f"RA or Z is set: {self.wire.hex()}"
-        message = dns.message.from_wire(self.wire, one_rr_per_rrset=False, ignore_trailing=False)
+        try:
+            message = dns.message.from_wire(self.wire, one_rr_per_rrset=False, ignore_trailing=False)
+        except dns.exception.DNSException as error:
+            raise AssertionError(f"{error!r}: {self.query.hex()} -> {self.wire.hex()}") from error
         object.__setattr__(self, "message", message)
         assert sum(1 for _ in self._opts()) <= 1, f"several OPT: {self}"
 

@@ -1,0 +1,105 @@
+"""The real program as a child process: `gslb run` with a config of the test's own, and its other commands.  IO."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tests.e2e.probes import dynamic, peers
+from tests.e2e.probes.wire import Target, query
+from tests.namespaces import Namespace
+
+GSLB = (sys.executable, "-m", "gslb.cli")
+START_S = 15.0
+FEATURES = frozenset({"nsid", "ecs", "tailoring", "policies", "keepalive"})
+
+
+@dataclass(frozen=True)
+class Program:
+    """A running `gslb run`."""
+
+    process: subprocess.Popen[bytes]
+    target: Target
+    config: Path
+    node: str
+    state: Path
+
+    def command(self, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run another command of the program for the same node."""
+        where = ("--config", str(self.config), "--node", self.node, "--state", str(self.state))
+        return subprocess.run(
+            [*GSLB, name, *where, *arguments], capture_output=True, text=True, timeout=60, check=False
+        )
+
+    def status(self) -> dict[str, Any]:
+        """`gslb status --json`."""
+        done = self.command("status", "--json")
+        assert done.returncode == 0, done.stderr
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    def log(self) -> str:
+        """What the program has said so far."""
+        return (self.state.parent / "output").read_text()
+
+
+@contextlib.contextmanager
+def running(
+    folder: Path,
+    config: Path,
+    node: str,
+    target: Target,
+    *,
+    first: bytes | None = None,
+    inside: Namespace | None = None,
+) -> Iterator[Program]:
+    """Start the program (`inside` a namespace), wait until it answers `first` at `target`, end it with SIGTERM."""
+    state, output = folder / "state", folder / "output"
+    command = [*GSLB, "run", "--config", str(config), "--node", node, "--state", str(state)]
+    with output.open("wb") as sink:
+        process = subprocess.Popen(
+            inside.command(command) if inside else command,
+            stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+    try:
+        wait = partial(wait_for_answer, target, process, output, first or query("leaf", "A"))
+        inside.call(wait) if inside else wait()
+        yield Program(process, target, config, node, state)
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def wait_for_answer(target: Target, process: subprocess.Popen[bytes], output: Path, first: bytes) -> None:
+    """Ask until a NOERROR comes; AssertionError when the process ends or time runs out."""
+    until = time.monotonic() + START_S
+    while time.monotonic() < until:
+        assert process.poll() is None, f"ended with {process.returncode}: {output.read_text()}"
+        with contextlib.suppress(OSError):
+            if target.raw_udp(first)[3] & 15 == 0:
+                return
+        time.sleep(0.02)
+    raise AssertionError(f"no answer within {START_S} s: {output.read_text()}")
+
+
+@contextlib.contextmanager
+def acceptance(folder: Path, target: Target | None = None, inside: Namespace | None = None) -> Iterator[Program]:
+    """The program with the zone and the dynamic names of the probes, on a free loopback port unless told."""
+    target = target or Target("127.0.0.1", peers.free_port(), FEATURES)
+    config = folder / "gslb.yaml"
+    config.write_text(dynamic.CONFIG.format(address=target.address, port=target.port, api=peers.free_port()))
+    (folder / "acceptance.test.zone").write_text(peers.ZONE_FILE.read_text() + dynamic.ALIASES)
+    with running(folder, config, "one", target, inside=inside) as program:
+        yield program
