@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
 
-NAME = "lock"
+NAME = "lock"  # the supervisor's
+CONTROLLER = "controller.lock"
+_INSTANT_S = 0.02
 
 
 class AlreadyRunning(Exception):
@@ -23,12 +26,24 @@ class Lock:
     def __init__(self, folder: Path, name: str = NAME, *, wait: bool = False) -> None:
         """Take the lock, or wait for it.  Raises AlreadyRunning, OSError."""
         self._handle = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError as error:
-            raise AlreadyRunning(_pid(os.read(self._handle, 32))) from error
+        if wait:
+            fcntl.flock(self._handle, fcntl.LOCK_EX)
+        else:
+            self._take_soon()
         os.ftruncate(self._handle, 0)
         os.write(self._handle, f"{os.getpid()}\n".encode())
+
+    def _take_soon(self) -> None:
+        """Take the lock; `holder` may have it for an instant, so one refusal is none."""
+        for last in (False, False, False, True):
+            try:
+                fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                if last:
+                    raise AlreadyRunning(_pid(os.pread(self._handle, 32, 0))) from error
+                time.sleep(_INSTANT_S)
+            else:
+                return
 
     def release(self) -> None:
         """Let another run start."""
@@ -36,16 +51,16 @@ class Lock:
         os.close(self._handle)
 
 
-def holder(folder: Path) -> int | None:
-    """The supervisor's process id while one lives, else None."""
+def holder(folder: Path, name: str = NAME) -> int | None:
+    """The process id of the lock's living holder, else None."""
     try:
-        handle = os.open(folder / NAME, os.O_RDWR | os.O_CLOEXEC)
+        handle = os.open(folder / name, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
         return None
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return _pid(os.read(handle, 32))
+        return _pid(os.pread(handle, 32, 0))
     finally:
         os.close(handle)
     return None

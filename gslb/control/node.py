@@ -29,7 +29,7 @@ from gslb.control.executor import DnsTables
 from gslb.control.facts import Facts
 from gslb.control.geography import GeographyFailed, Located
 from gslb.control.link import Declined, Link
-from gslb.control.lock import Lock
+from gslb.control.lock import CONTROLLER, Lock
 from gslb.control.planner import Model, Planner, geography_of
 from gslb.control.secret import NoSecret, secret_of
 from gslb.control.start import Serving, Start
@@ -39,7 +39,6 @@ from gslb.model.deployment import Deployment, Node
 from gslb.model.location import Geography
 from gslb.nameserver.generation import UnusableGeneration
 
-CONTROLLER_LOCK = "controller.lock"
 WILDCARD = b"\x01*"
 RETRY_S = 10.0  # after a plan could not be put in force
 
@@ -192,7 +191,7 @@ class Controller:
         """Open the state folder at the first good configuration; the secret.  Raises NoSecret, OSError, UnusableGeneration."""
         if self._store is None:
             store = Store(self._start.state, deployment.name, node.name)
-            self._lock = Lock(store.folder, CONTROLLER_LOCK, wait=True)  # the controller of a killed run ends soon
+            self._lock = Lock(store.folder, CONTROLLER, wait=True)  # the controller of a killed run ends soon
             executor = DnsTables(store.folder / "serving", deployment.name)
             self._facts.open(store.folder)
             self._planner = Planner(store, executor, self._facts)

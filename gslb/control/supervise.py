@@ -165,7 +165,7 @@ class Supervisor:
             (run / RETIRED).unlink(missing_ok=True)
         except AlreadyRunning as error:
             who = f"deployment {asked.deployment}, node {asked.node}"
-            raise CannotStart(f"gslb is already running for {who} ({error})") from error
+            raise CannotStart(f"already running for {who} ({error})") from error
         except StateError as error:
             raise CannotStart(f"state folder {error}") from error
         except OSError as error:

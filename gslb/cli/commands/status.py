@@ -1,0 +1,152 @@
+"""`gslb status`: what this node is doing, from its state folder."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from gslb.cli.options import add_config, add_node, add_state, node_of
+from gslb.config.load import load
+from gslb.config.problem import Refused
+from gslb.control import facts
+from gslb.control.report import Report, report
+from gslb.control.store import Store
+from gslb.model.deployment import Deployment
+
+_WATCH_S = 2.0  # between two looks
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `gslb status`."""
+    add_config(parser)
+    add_node(parser)
+    add_state(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--watch", action="store_true", help="show it anew every two seconds, until Ctrl-C")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the report; 1 where the node does not serve."""
+    try:
+        store, node, deployment = _which(arguments)
+    except Refused as error:
+        print(error, file=sys.stderr)
+        return 1
+    console = Console()
+    try:
+        while True:
+            found = report(store, node, deployment, time.time())  # noqa: TID251  # a command has no other clock
+            if arguments.watch and not arguments.json:
+                console.clear()
+            if arguments.json:
+                print(json.dumps(found, indent=None if arguments.watch else 2), flush=True)
+            else:
+                show(found, console)
+            if not arguments.watch:
+                return 0 if serves(found) else 1
+            time.sleep(_WATCH_S)
+    except KeyboardInterrupt:
+        return 0
+
+
+def serves(found: Report) -> bool:
+    """Whether there is a generation and a living UDP worker."""
+    living = any(worker["alive"] and worker["kind"] == "udp" for worker in found["workers"])
+    return living and found["generation"] is not None
+
+
+def show(found: Report, console: Console) -> None:
+    """The report for people."""
+    generation, controller = found["generation"], found["controller"]
+    console.print(
+        f"gslb {found['version']}  deployment {found['deployment']}  node {found['node']}  site {found['site']}"
+    )
+    console.print(f"supervisor  {_process(found['supervisor']['pid'])}")
+    console.print(f"controller  {_process(controller['pid'])}")
+    if found["listening"]:
+        console.print(f"listening   {', '.join(found['listening'])}", highlight=False)
+    if generation is None:
+        console.print("generation  none: nothing is served yet")
+    else:
+        console.print(
+            f"generation  {generation['number']}: plan version {generation['plan_version']} "
+            f"({generation['plan_digest'][:12]}), {duration(generation['plan_age_s'])} old"
+        )
+    console.print(f"geography   {_geography(found['geography'])}", highlight=False)
+    counts = ", ".join(f"{name} {value}" for name, value in found["counters"].items() if value)
+    console.print(f"queries     {found['queries']}{': ' + counts if counts else ''}")
+    console.print(_workers(found))
+    if found["pools"]:
+        console.print(_pools(found))
+    for one in found["overrides"]:
+        console.print(_override(one, found["now"]), highlight=False)
+    for what, lines in found["problems"].items():
+        for line in lines:
+            console.print(f"problem     {what}: {line}", highlight=False, markup=False)
+
+
+def duration(seconds: float) -> str:
+    """`3 d`, `2 h`, `5 min`, `7 s`."""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _which(arguments: argparse.Namespace) -> tuple[Store, str, Deployment | None]:
+    """The state folder; by the configuration, or the only one there is while that is refused.  Raises Refused."""
+    try:
+        deployment = load(arguments.config).deployment
+    except Refused:
+        known = sorted(arguments.state.glob(f"*/*/{facts.NAME}"))
+        if len(known) != 1:
+            raise
+        print(f"{arguments.config} is refused now; `gslb check` says why", file=sys.stderr)
+        told = facts.read(Path(known[0]).parent)
+        return Store(arguments.state, str(told.get("deployment")), str(told.get("node"))), str(told.get("node")), None
+    node = node_of(deployment, arguments).name
+    return Store(arguments.state, deployment.name, node), node, deployment
+
+
+def _process(pid: int | None) -> str:
+    return f"pid {pid}" if pid else "not running"
+
+
+def _geography(known: Mapping[str, Any] | None) -> str:
+    if known is None:
+        return "none yet"
+    databases = ", ".join(known["databases"]) or "no database"
+    notes = "".join(f"; {note}" for note in known["notes"])
+    return f"{databases}; {known['classes']} classes ({known['digest'][:12]}){notes}"
+
+
+def _workers(found: Report) -> Table:
+    table = Table("worker", "pid", "state", "generation", "queries", "answers/s", "up", box=None, pad_edge=False)
+    for one in found["workers"]:
+        state = "alive" if one["alive"] else "dead"
+        up = duration(found["now"] - one["since"])
+        cells = (one["pid"], state, one["generation"], one["queries"], one["answers_per_s"], up)
+        table.add_row(f"{one['kind']} {one['slot']}", *map(str, cells))
+    return table
+
+
+def _pools(found: Report) -> Table:
+    table = Table("pool", "site", "true state", "override", "in answers", box=None, pad_edge=False)
+    for one in found["pools"]:
+        true_state = one["true_state"] if one["checked"] else f"{one['true_state']} (not checked)"
+        table.add_row(one["name"], one["site"], true_state, one["override"] or "-", "yes" if one["answered"] else "no")
+    return table
+
+
+def _override(one: Mapping[str, Any], now: float) -> str:
+    until = "until ended" if one["until"] is None else f"for {duration(max(0.0, one['until'] - now))} more"
+    state = one["state"] if one["holds"] else f"{one['state']} (expired)"
+    return f"override    {one['target']} {state} by {one['who']}, {until}: {one['why']}"

@@ -1,0 +1,147 @@
+"""What a node is doing, read from its state folder: for `gslb status`.  IO, read only.
+
+Everything here is as the processes left it: a page says when it was written, a fact since when it holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from gslb import __version__
+from gslb.control import facts, lock
+from gslb.control.store import Store
+from gslb.decide.candidates import pool_target, site_target
+from gslb.model.deployment import Deployment, Pool
+from gslb.model.plan import Plan
+from gslb.model.world import Override
+from gslb.nameserver import channel, counters, scoreboard
+from gslb.nameserver.counters import Counter
+from gslb.nameserver.generation import Current, UnusableGeneration, read_manifest
+from gslb.nameserver.scoreboard import Kind, Page, Tally
+
+Report = dict[str, Any]
+
+_REACH_S = 1.0  # a living worker is reached at once
+
+
+def report(store: Store, node: str, deployment: Deployment | None, now: float) -> Report:
+    """The whole report; without a `deployment` (its configuration is refused now) there are no pools in it."""
+    told = facts.read(store.folder)
+    pages = _pages(store.folder / "run")
+    counts, tallies = _sums(pages)
+    overrides = store.load_overrides()
+    return {
+        "version": __version__,
+        "deployment": store.deployment,
+        "node": node,
+        "site": told.get("site"),
+        "now": now,
+        "supervisor": {"pid": lock.holder(store.folder)},
+        "controller": _controller(store.folder, told),
+        "listening": told.get("listening", []),
+        "generation": _generation(store, told, now),
+        "geography": told.get("geography"),
+        "workers": [_worker(store.folder / "run", page) for page in pages if page.kind is not Kind.RETIRED],
+        "queries": counters.queries(counts),
+        "counters": {counter.name.lower(): counts[counter] for counter in Counter}
+        | {tally.name.lower(): tallies[tally] for tally in Tally},
+        "overrides": [_override(one, now) for one in overrides.overrides or ()],
+        "problems": told.get("problems", {}),
+        "warnings": told.get("warnings", []),
+        "pools": _pools(deployment, overrides.overrides or (), store.load_plan().plan, now),
+    }
+
+
+def _controller(folder: Path, told: Mapping[str, Any]) -> Report:
+    pid = lock.holder(folder, lock.CONTROLLER)
+    return {"pid": pid, "since": told.get("since") if pid == told.get("pid") else None, "config": told.get("config")}
+
+
+def _generation(store: Store, told: Mapping[str, Any], now: float) -> Report | None:
+    serving = store.folder / "serving"
+    try:
+        current = Current(serving)
+        try:
+            manifest = read_manifest(serving, current.number, store.deployment)
+        finally:
+            current.close()
+        since = (serving / manifest.plan.name).stat().st_mtime
+    except (OSError, UnusableGeneration):
+        return None
+    return {
+        "number": manifest.generation,
+        "plan_version": manifest.plan_version,
+        "plan_digest": manifest.plan_digest,
+        "plan_age_s": round(max(0.0, now - since), 1),
+        "configuration": told.get("loaded", {}).get("digest"),
+    }
+
+
+def _pages(run: Path) -> list[Page]:
+    found = (scoreboard.read(path) for path in sorted(run.glob(f"*{scoreboard.SUFFIX}")))
+    return sorted((page for page in found if page is not None), key=lambda page: (page.kind, page.slot, page.pid))
+
+
+def _sums(pages: Iterable[Page]) -> tuple[list[int], list[int]]:
+    counts, tallies = [0] * len(Counter), [0] * len(Tally)
+    for page in pages:
+        for index, value in enumerate(page.counts[: len(counts)]):
+            counts[index] += value
+        for index, value in enumerate(page.tallies):
+            tallies[index] += value
+    return counts, tallies
+
+
+def _worker(run: Path, page: Page) -> Report:
+    kind = page.kind.name.lower()
+    counts = [*page.counts, *[0] * (len(Counter) - len(page.counts))]
+    answers = sum(counts[outcome] for outcome in counters.OUTCOMES) - counts[Counter.DROPPED]
+    lived_s = max(0.001, page.seen_s - page.started_s)
+    return {
+        "kind": kind,
+        "slot": page.slot,
+        "pid": page.pid,
+        "alive": _alive(run, f"{kind}-{page.pid}{channel.SUFFIX}"),
+        "since": page.started_s,
+        "seen": page.seen_s,
+        "generation": page.generation,
+        "plan_version": page.plan_version,
+        "queries": counters.queries(counts),
+        "answers_per_s": round(answers / lived_s, 1),
+    }
+
+
+def _alive(run: Path, name: str) -> bool:
+    """Whether the worker's unix socket has a listener: a process id alone may be another's by now."""
+    try:
+        channel.connect(run, name, _REACH_S).close()
+    except OSError:
+        return False
+    return True
+
+
+def _override(override: Override, now: float) -> Report:
+    return asdict(override) | {"holds": override.holds_at(now)}
+
+
+def _pools(deployment: Deployment | None, overrides: Iterable[Override], plan: Plan | None, now: float) -> list[Report]:
+    if deployment is None:
+        return []
+    ruling = {one.target: one for one in overrides if one.holds_at(now)}
+    answered = {member.pool for choice in plan.choices for member in choice.members} if plan is not None else set()
+    return [_pool(pool, ruling, answered=pool.name in answered) for pool in deployment.pools.values()]
+
+
+def _pool(pool: Pool, ruling: Mapping[str, Override], *, answered: bool) -> Report:
+    override = ruling.get(pool_target(pool.name)) or ruling.get(site_target(pool.datacenter))
+    return {
+        "name": pool.name,
+        "site": pool.datacenter,
+        "true_state": "up",
+        "checked": False,
+        "override": override.state.value if override is not None else None,
+        "answered": answered,
+    }
