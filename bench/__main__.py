@@ -6,10 +6,13 @@ import argparse
 import json
 import os
 import platform
+import shutil
+import signal
 import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
 
 from gslb import __version__
 
@@ -19,6 +22,7 @@ PARTS = {
     "answer": "one query in one process, without sockets",
     "dns": "the nameserver beside others, over the network",
 }
+INTERRUPTED = (130, -signal.SIGINT, -signal.SIGTERM)
 RESULTS = Path(__file__).resolve().parent / "results"
 
 
@@ -32,23 +36,36 @@ def main() -> int:
     started = datetime.now(UTC)
     folder = RESULTS / started.strftime("%Y%m%d-%H%M%S")
     folder.mkdir(parents=True)
-    failed = [part for part in asked if not _run(part, folder / f"{part}.json")]
+    failed = []
+    for part in asked:
+        status = _run(part, folder / f"{part}.json")
+        if status:
+            failed.append(part)
+        if status in INTERRUPTED:
+            break
     results = {part: json.loads(path.read_text()) for part in asked if (path := folder / f"{part}.json").exists()}
-    summary = folder.with_suffix(".json")
-    summary.write_text(json.dumps({"machine": _machine(), "started": started.isoformat(), **results}, indent=1) + "\n")
-    for part in results:
-        (folder / f"{part}.json").unlink()
-    folder.rmdir()
-    print(f"\nresults: {summary.relative_to(Path.cwd()) if summary.is_relative_to(Path.cwd()) else summary}")
+    shutil.rmtree(folder)
+    if results:
+        summary = folder.with_suffix(".json")
+        found = {"machine": _machine(), "started": started.isoformat(), **results}
+        summary.write_text(json.dumps(found, indent=1) + "\n")
+        print(f"\nresults: {summary.relative_to(Path.cwd()) if summary.is_relative_to(Path.cwd()) else summary}")
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
 
 
-def _run(part: str, output: Path) -> bool:
+def _run(part: str, output: Path) -> int:
+    """Run one part and return its exit status.  It clears away what it made when it is told to end, so we only pass that on."""
     print(f"\n== {part}: {PARTS[part]}\n", flush=True)
-    done = subprocess.run([sys.executable, "-m", f"bench.{part}", "--json", str(output)], check=False)
-    return done.returncode == 0
+    with subprocess.Popen([sys.executable, "-m", f"bench.{part}", "--json", str(output)]) as child:
+
+        def end(_number: int, _frame: FrameType | None) -> None:
+            child.terminate()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, end)
+        return child.wait()
 
 
 def _machine() -> dict[str, object]:

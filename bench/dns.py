@@ -18,6 +18,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import FrameType
 
 from bench import citydb
 from bench.hosts import FOLDER, LOADS, Hosts, Run, Running
@@ -26,6 +27,7 @@ from tests.databases import city_databases
 from tests.namespaces import World, unavailable
 
 FIRST_PORT = 5301
+ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass
@@ -143,7 +145,8 @@ def main() -> int:
     if reason is not None:
         print(f"the DNS bench cannot run: {reason}", file=sys.stderr)
         return 1
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers and namespaces go as after Ctrl-C
+    for number in ENDING:
+        signal.signal(number, _end)
     try:
         rows = measure(arguments.rounds, arguments.seconds, city_databases(), arguments.only)
     except KeyboardInterrupt:
@@ -152,6 +155,13 @@ def main() -> int:
     if arguments.json:
         arguments.json.write_text(json.dumps([asdict(row) for row in rows], indent=1))
     return 0
+
+
+def _end(_number: int, _frame: FrameType | None) -> None:
+    """Leave by the way of Ctrl-C, so that servers and namespaces go; nothing may break into that."""
+    for number in ENDING:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":
