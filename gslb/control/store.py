@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 from gslb.control.overrides import dump_overrides, parse_overrides
 from gslb.model.plan import Plan, PlanUnreadable, from_bytes
@@ -66,7 +65,7 @@ class Store:
 
     def __init__(self, root: Path, deployment: str, node: str) -> None:
         self.deployment = deployment
-        self.folder = root / quote(deployment, safe=" ") / quote(node, safe=" ")
+        self.folder = root / deployment / node  # names that the configuration has checked
 
     @property
     def overrides_path(self) -> Path:
@@ -85,21 +84,21 @@ class Store:
         """Keep `plan` as the last one.  Raises StateError, and then the earlier one is still there."""
         self._replace(PLAN, plan.to_bytes())
 
-    def load_plan(self) -> PlanRead:
-        """The last plan; one that cannot be read, or of another deployment, is set aside and not taken."""
-        path = self.folder / PLAN
+    def read_plan(self) -> PlanRead:
+        """The last plan; one that cannot be read, or of another deployment, is not taken and stays where it is."""
         try:
-            data = _bounded(path)
-            if data is None:
-                return PlanRead(None)
-            plan = from_bytes(data)
-            if plan.deployment != self.deployment:
-                raise PlanUnreadable(f"it is of deployment {plan.deployment!r}, expected {self.deployment!r}")
+            return PlanRead(self._parsed_plan())
+        except (OSError, ValueError) as error:
+            return PlanRead(None, f"{self.folder / PLAN}: {_why(error)}")
+
+    def load_plan(self) -> PlanRead:
+        """As `read_plan`, for the one who will write the next: a file whose content cannot be used is set aside."""
+        try:
+            return PlanRead(self._parsed_plan())
         except OSError as error:
-            return PlanRead(None, f"{path}: {_why(error)}")
+            return PlanRead(None, f"{self.folder / PLAN}: {_why(error)}")
         except ValueError as error:
-            return PlanRead(None, f"{path}: {error}; {self._set_aside(PLAN)}")
-        return PlanRead(plan)
+            return PlanRead(None, f"{self.folder / PLAN}: {error}; {self._set_aside(PLAN)}")
 
     def load_overrides(self) -> OverridesRead:
         """The overrides, also those that expired; no file is no overrides."""
@@ -133,6 +132,15 @@ class Store:
             raise _refusal(self.overrides_path, error) from error
         except ValueError as error:
             return (), f"{self.overrides_path}: {error}"
+
+    def _parsed_plan(self) -> Plan | None:
+        data = _bounded(self.folder / PLAN)
+        if data is None:
+            return None
+        plan = from_bytes(data)
+        if plan.deployment != self.deployment:
+            raise PlanUnreadable(f"it is of deployment {plan.deployment!r}, expected {self.deployment!r}")
+        return plan
 
     def _parsed_overrides(self) -> tuple[Override, ...]:
         data = _bounded(self.overrides_path)
