@@ -43,14 +43,14 @@ class Kind(Generic[T]):
 
 
 class Expected(ValueError):
-    """A value does not fit; the text says what was expected of it in particular."""
+    """A value does not fit; the text says more about it than the kind's own words."""
 
 
 def plain(name: str, convert: Callable[[Scalar], T], expected: str) -> Kind[T]:
     """A scalar.  `convert` raises ValueError, or Expected where it can say more than `expected` does."""
 
     def read(node: Node, path: KeyPath, problems: Problems) -> T:
-        wanted = expected
+        wanted = f"expected {expected}"
         if isinstance(node, Scalar):
             try:
                 return convert(node)
@@ -58,7 +58,7 @@ def plain(name: str, convert: Callable[[Scalar], T], expected: str) -> Kind[T]:
                 wanted = str(other)
             except (ValueError, OverflowError):
                 pass
-        problems.error(node.where, path, f"{shown(node)} - expected {wanted}")
+        problems.error(node.where, path, f"{shown(node)} - {wanted}")
         raise Reported
 
     return Kind(name, read)
@@ -153,7 +153,7 @@ def choice(words: type[E]) -> Kind[E]:
     def convert(scalar: Scalar) -> E:
         known = [word.value for word in words]
         if scalar.text not in known:
-            raise Expected(one_of(known, scalar.text).removeprefix("expected "))
+            raise Expected(one_of(known, scalar.text))
         return words(scalar.text)
 
     return plain(" | ".join(word.value for word in words), convert, "one of " + ", ".join(words))
@@ -211,7 +211,7 @@ def _prefix(scalar: Scalar) -> Network:
     network = ip_network(scalar.text, strict=False)
     address = ip_address(scalar.text.partition("/")[0])
     if "/" in scalar.text and address != network.network_address:
-        raise Expected(f"{network} (host bits are set)")
+        raise Expected(f"expected {network} (host bits are set)")
     return network
 
 

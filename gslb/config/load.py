@@ -131,14 +131,18 @@ class _Loader:
     def _text(self, file: Path) -> str:
         """The text of a file.  Raises Unreadable."""
         self.files[file] = None
+        special = False
         try:
-            if file.exists() and not file.is_file():
-                raise Unreadable(Where(str(file)), "no regular file")
-            with file.open("rb") as stream:
-                data = stream.read(MAX_OCTETS + 1)
+            special = file.exists() and not file.is_file()  # a pipe would never end
+            data = b""
+            if not special:
+                with file.open("rb") as stream:
+                    data = stream.read(MAX_OCTETS + 1)
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else "no such file"
             raise Unreadable(Where(str(file)), f"cannot be read: {reason}") from error
+        if special:
+            raise Unreadable(Where(str(file)), "cannot be read: no regular file")
         if len(data) > MAX_OCTETS:
             raise Unreadable(Where(str(file)), f"more than {MAX_OCTETS >> 20} MiB")
         self._hash.update(len(data).to_bytes(8, "big") + data)

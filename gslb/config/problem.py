@@ -84,6 +84,10 @@ class Problems:
         """Report an error at key `path`."""
         self.add(Problem(where, path_text(path), message), path)
 
+    def damage(self, path: KeyPath) -> None:
+        """Mark a key as damaged by a problem that was reported elsewhere."""
+        self._damaged.add(path)
+
     def damaged(self, path: KeyPath) -> bool:
         """Whether an error was reported at `path`, below it, or at something that holds it."""
         return any(bad[: len(path)] == path or path[: len(bad)] == bad for bad in self._damaged)
@@ -104,11 +108,21 @@ class Problems:
 
 
 def path_text(path: KeyPath) -> str:
-    """`policies.web.rules[0].subnets[1]`."""
+    """`policies.web.rules[0].subnets[1]`, `records[www.example.net.].ttl`."""
     text = ""
     for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text
+        if isinstance(part, int) or "." in part:
+            text += f"[{part}]"
+        else:
+            text += f".{part}" if text else part
+    return printable(text)
+
+
+def printable(text: str) -> str:
+    """The text with all that a terminal could act on escaped."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def one_of(known: Collection[str], written: str) -> str:

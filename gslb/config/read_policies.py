@@ -50,8 +50,8 @@ OF = Key(
     "The pools that `nearest` measures; without it those that the policy's other rules name, burst sites left out. "
     "Where the client's place is not known, this is their order.",
 )
-SPILL = Key("policies.*.spill", SECTION, "Where users of a full pool go.", later=True)
-SPILL_TO = Key("policies.*.spill.to", _NAMES, "Pools that take what the rule's own cannot.", later=True)
+SPILL = Key("policies.*.spill", SECTION, "Where users go that a rule's own pools cannot take.")
+SPILL_TO = Key("policies.*.spill.to", _NAMES, "Pools that take over when no pool of the rule is left.")
 STEP = Key("policies.*.spill.step", SHARE_RATE, "How fast a pool sheds.", "5%/min", later=True)
 RECOVER = Key("policies.*.spill.recover", SHARE_RATE, "How fast users come back.", "2%/min", later=True)
 ANSWERS = Key("policies.*.answers", integer(1, 20), "Addresses in a reply.", "1")
@@ -68,7 +68,9 @@ LAST_RESORT = Key(
     "policies.*.on_all_down.last_resort", many(ADDRESS, least=1, most=20), "Addresses to answer then.", required=True
 )
 PANIC = Key("policies.*.panic", SHARE, "Healthy share of a pool's backends below which it is left.", "50%", later=True)
-VELOCITY = Key("policies.*.velocity", SHARE, "Most of the capacity that may leave in 60 s on thin evidence.", "50%")
+VELOCITY = Key(
+    "policies.*.velocity", SHARE, "Most of the capacity that may leave in 60 s on thin evidence.", "50%", later=True
+)
 TTL = Key("policies.*.ttl", SECTION, "TTLs of the answers, in seconds.")
 TTL_MAX = Key("policies.*.ttl.max", integer(1, 86400), "While all is steady.", "60")
 TTL_MIN = Key("policies.*.ttl.min", integer(1, 86400), "Least, when a change is near.", "5")
@@ -140,7 +142,7 @@ def _rule(section: Section) -> Rule:
         names = _NAMES.read(written, path, section.problems)
         if OF.name in section.node.entries:
             where = section.node.entries[OF.name].key.where
-            section.problems.error(where, (*section.path, OF.name), f"of belongs to pools: {NEAREST} only")
+            section.problems.error(where, (*section.path, OF.name), f"belongs to pools: {NEAREST} only")
     conditions: tuple[Key[Any], ...] = (SUBNETS, ASNS, GEOS, OF)
     if any(section.wrong(key) for key in conditions):
         raise Reported  # without its condition the rule would catch all

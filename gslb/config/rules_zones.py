@@ -243,7 +243,10 @@ def foreign_ns(draft: Draft) -> Iterator[Finding]:
     for zone in draft.zones:
         apex = zone.apex.lower()
         for record in zone.rrsets.get(apex, {}).get(NS, ()) if zone.dynamic else ():
-            addresses = _addresses(draft, record.rdata.lower())
+            target = record.rdata.lower()
+            addresses = _addresses(draft, target)
+            if not addresses and within(target, apex):
+                continue  # none at all, or dynamic ones
             if not any(_ours(draft, listening, address) for address in addresses):
                 known = ", ".join(map(str, addresses)) or "its address is in none of the zones"
                 message = (

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any, Generic, TypeVar, cast
 
 from gslb.config.kinds import NAME_PATTERN, SECTION, Kind, Reported
-from gslb.config.problem import KeyPath, Problem, Problems, one_of, path_text
+from gslb.config.problem import KeyPath, Problem, Problems, nearest, one_of, path_text
 from gslb.config.source import Entry, MapNode, Node, Scalar, parse, shown
 
 T = TypeVar("T")
@@ -58,8 +58,11 @@ class Section:
                 self._take(by_name[name], entry)
             else:
                 problems.error(entry.key.where, (*path, name), f"unknown key - {one_of(by_name, name)}")
+                meant = nearest(name, by_name)
+                if meant is not None:
+                    problems.damage((*path, meant))
         for key in keys:
-            if key.required and key.name not in self.node.entries:
+            if key.required and key.name not in self.node.entries and not problems.damaged((*path, key.name)):
                 problems.error(self.node.where, (*path, key.name), f"missing - required ({key.kind.name})")
 
     def _take(self, key: Key[Any], entry: Entry) -> None:

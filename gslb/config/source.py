@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import yaml
 
-from gslb.config.problem import KeyPath, Problems, Where
+from gslb.config.problem import KeyPath, Problems, Where, printable
 
 MAX_DEPTH = 50
 MAX_NODES = 4_000_000  # about 500 000 records in the octoDNS layout
@@ -101,7 +101,7 @@ def parse(text: str, file: str, problems: Problems) -> Node:
         return _Composer(file, problems).compose(yaml.parse(text, Loader=_LOADER))
     except yaml.reader.ReaderError as error:
         where = _place(text[: error.position], file)
-        raise Unreadable(where, f"character {error.character!r} - expected printable text") from error
+        raise Unreadable(where, "control character - expected printable text") from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = Where(file, mark.line + 1, mark.column + 1) if mark else Where(file)
@@ -137,7 +137,7 @@ def find(root: Node, path: KeyPath) -> Node:
 def _flow(node: Node, limit: int) -> str:
     match node:
         case Scalar():
-            return node.text.encode("unicode_escape").decode("ascii") if node.text else '""'
+            return printable(node.text) if node.text else '""'
         case ListNode():
             return "[" + ", ".join(shown(item, limit) for item in node.items[:8]) + "]"
         case MapNode():
@@ -218,7 +218,7 @@ class _Composer:
             return Scalar(text, text, where)
         if tag in (f"{_TAG}int", f"{_TAG}float", f"{_TAG}bool", f"{_TAG}null"):
             return Scalar(_plain(text), text, where)
-        self._problems.error(where, self._path(), f"tag {tag} - expected a plain value")
+        self._problems.error(where, self._path(), f"tag {tag.replace(_TAG, '!!')} - expected a plain value")
         return Scalar(text, text, where)
 
     def _begin(self, event: yaml.SequenceStartEvent | yaml.MappingStartEvent) -> None:
@@ -227,7 +227,7 @@ class _Composer:
             raise Unreadable(where, f"nested deeper than {MAX_DEPTH} levels")
         keyed = isinstance(event, yaml.MappingStartEvent)
         if event.tag not in (None, "!", f"{_TAG}map" if keyed else f"{_TAG}seq"):
-            self._problems.error(where, self._path(), f"tag {event.tag} - expected a plain value")
+            self._problems.error(where, self._path(), f"tag {event.tag.replace(_TAG, '!!')} - expected a plain value")
         self._stack.append(_Open(where, self._path(), event.anchor, keyed))
 
     def _end(self) -> None:

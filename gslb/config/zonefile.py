@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import cast
 
 import dns.exception
+import dns.grange
 import dns.name
 import dns.rdata
 import dns.rdataclass
@@ -24,7 +25,7 @@ import dns.transaction
 import dns.ttl
 import dns.zonefile
 
-from gslb.config.problem import Problem, Problems, Where
+from gslb.config.problem import Problem, Problems, Where, printable
 from gslb.config.source import Unreadable
 from gslb.config.zonedraft import MAX_RECORDS, SOA, StaticRecord, ZoneDraft
 from gslb.model.deployment import PolicyId
@@ -37,6 +38,8 @@ Fetch = Callable[[str, str], tuple[str, str]]  # (including file, name) -> (its 
 
 _IN = dns.rdataclass.IN
 _CAUGHT = re.compile(r"caught exception <class '[\w.]+'>: ?")
+_MALFORMED = "text input is malformed"
+_ADDRESS_WORDS = {"A": "expected an IPv4 address", "AAAA": "expected an IPv6 address"}
 _STATEFUL = re.compile(r'["();\\]')
 # What dnspython raises on text that it does not expect.
 _TROUBLES = (
@@ -150,7 +153,6 @@ class _Reader(dns.zonefile.Reader):
         self._fetch = fetch
         self._problems = problems
         self._where = Where("")
-        self._limit = MAX_RECORDS
         self._depth = 0
 
     def read_text(self, text: str, file: str) -> None:
@@ -167,9 +169,9 @@ class _Reader(dns.zonefile.Reader):
                     self._rr_line()
                     self._expect_end()
             except Unreadable as error:
-                self._complain(error.message)
+                self._complain(f"{_cut(line)} - {error}")
             except _TROUBLES as error:
-                self._complain(f"{_cut(line)} - {_reason(error)}")
+                self._complain(f"{_cut(line)} - {_expected(line, _reason(error))}")
 
     def _over(self) -> bool:
         over = len(self.records) >= MAX_RECORDS
@@ -182,8 +184,6 @@ class _Reader(dns.zonefile.Reader):
         self.broken = True
 
     def _add(self, name: dns.name.Name, ttl: int, rdata: dns.rdata.Rdata) -> None:
-        if len(self.records) >= self._limit:
-            raise ValueError(f"expected at most {MAX_GENERATED} records of one $GENERATE, and {MAX_RECORDS} of a zone")
         self.records.append(StaticRecord(_octets(name), int(rdata.rdtype), ttl, rdata.to_wire() or b"", self._where))
 
     def _expect_end(self) -> None:
@@ -201,14 +201,20 @@ class _Reader(dns.zonefile.Reader):
             if not self.records:
                 self.first_origin = self.current_origin
         elif word == "$GENERATE":
-            self._limit = min(MAX_RECORDS, len(self.records) + MAX_GENERATED)
-            self._generate_line()  # type: ignore[no-untyped-call]
-            self._limit = MAX_RECORDS
+            self._generate()
         elif word == "$INCLUDE":
             self._include(file)
         else:
             raise ValueError("expected one of $ORIGIN, $TTL, $INCLUDE, $GENERATE")
         self._expect_end()
+
+    def _generate(self) -> None:
+        token = self.tok.get()
+        start, stop, step = dns.grange.from_text(token.value)
+        if len(range(start, stop + 1, step)) > MAX_GENERATED:
+            raise ValueError(f"expected at most {MAX_GENERATED} records of one $GENERATE")
+        self.tok.unget(token)
+        self._generate_line()  # type: ignore[no-untyped-call]
 
     def _include(self, file: str) -> None:
         """RFC 1035 section 5.1: the included file starts with its own origin and changes none of ours."""
@@ -220,7 +226,7 @@ class _Reader(dns.zonefile.Reader):
         else:
             self.tok.unget(token)
         if self._depth == MAX_INCLUDES:
-            raise Unreadable(self._where, f"$INCLUDE {target} - included more than {MAX_INCLUDES} levels deep")
+            raise ValueError(f"included more than {MAX_INCLUDES} levels deep")
         included, text = self._fetch(file, target)
         self._depth += 1
         self.read_text(text, included)
@@ -276,10 +282,21 @@ def _name(wire: bytes) -> dns.name.Name:
 
 def _reason(error: BaseException) -> str:
     """dnspython's words where it has any."""
-    text = _CAUGHT.sub("", str(error)).strip()
-    return text[:1].lower() + text[1:].rstrip(".") if text else "not in the syntax of a master file"
+    text = _CAUGHT.sub("", str(error)).strip().rstrip(".")
+    if not text:
+        return "not in the syntax of a master file"
+    return text[0].lower() + text[1:] if text[1:2].islower() else text
+
+
+def _expected(line: str, reason: str) -> str:
+    """What was expected, for the two types of which dnspython says no more than that they are malformed."""
+    if reason == _MALFORMED:
+        for word in line.upper().split()[:5]:
+            if word in _ADDRESS_WORDS:
+                return _ADDRESS_WORDS[word]
+    return reason
 
 
 def _cut(line: str) -> str:
-    text = " ".join(line.split()).encode("unicode_escape").decode("ascii")
+    text = printable(" ".join(line.split()))
     return text if len(text) <= 72 else text[:69] + "..."

@@ -20,7 +20,7 @@ from gslb.config.zonefile import name_wire, owner_text, rdata_wire, type_number
 DEFAULT_TTL = 3600  # octoDNS's own
 _TTL = integer(0, 2**31 - 1)  # RFC 2181 section 8
 _STATIC = ("type", "ttl", "value", "values", "octodns")
-_SOA_TIMES = "1 7200 900 1209600 60"  # serial, refresh, retry, expire; a negative answer lives a minute
+_SOA_TIMES = "1 7200 900 1209600 30"  # serial, refresh, retry, expire; a negative answer lives half a minute
 
 
 def read_yaml(root: Node, file: str, name: str, problems: Problems) -> ZoneDraft | None:

@@ -1,0 +1,174 @@
+"""Good files: every key means something, paths, digest, files to watch; and the example of `make run`."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+
+from gslb.config.keys import KEYS
+from gslb.config.load import load
+from gslb.config.problem import KeyPath, Problems, Refused
+from gslb.config.read import read
+from gslb.config.source import Entry, ListNode, MapNode, Node, parse
+from gslb.config.zonefile import name_wire
+from gslb.model.deployment import TYPE_A, TYPE_AAAA, AllDown, NodeId, PolicyId, PoolId, SiteId
+
+ROOT = Path(__file__).parent.parent.parent
+GOOD = Path(__file__).parent / "good"
+FULL = GOOD / "full.yaml"
+NAMED = {
+    key.path.removesuffix(".*") for key in (k for k in KEYS) if any(o.path.startswith(f"{key.path}.*") for o in KEYS)
+}
+
+
+def keys_in(node: Node, path: str = "", place: KeyPath = ()) -> Iterator[tuple[str, KeyPath]]:
+    """(documented path, place) of every key in a document."""
+    if isinstance(node, MapNode):
+        for name, entry in node.entries.items():
+            below = f"{path}.*" if path in NAMED else f"{path}.{name}".lstrip(".")
+            if path not in NAMED:
+                yield below, (*place, name)
+            yield from keys_in(entry.value, below, (*place, name))
+    elif isinstance(node, ListNode):
+        for number, item in enumerate(node.items):
+            yield from keys_in(item, f"{path}[]", (*place, number))
+
+
+def without(node: Node, place: KeyPath) -> Node:
+    """The document without the key at `place`."""
+    first, rest = place[0], place[1:]
+    if isinstance(node, ListNode):
+        return ListNode(
+            tuple(without(item, rest) if at == first else item for at, item in enumerate(node.items)), node.where
+        )
+    assert isinstance(node, MapNode)
+    entries = dict(node.entries)
+    entry = entries.pop(str(first))
+    if rest:
+        entries[str(first)] = Entry(entry.key, without(entry.value, rest))
+    return MapNode(entries, node.where)
+
+
+DOCUMENT = parse(FULL.read_text(), "full.yaml", Problems())
+
+
+def meaning(document: Node) -> tuple[object, ...]:
+    problems = Problems()
+    draft, patterns = read(document, problems)
+    return draft.deployment, [(r.owner, r.types, r.policy, r.ttl) for r in draft.records], patterns, problems.failed
+
+
+def test_full_uses_every_key() -> None:
+    """`secret_file` and `api.token_file` exclude their twins."""
+    excluded = {"secret_file", "api.token_file"}
+    assert {path for path, _ in keys_in(DOCUMENT)} == {key.path for key in KEYS} - excluded
+
+
+@pytest.mark.parametrize(
+    "place", [place for _, place in keys_in(DOCUMENT)], ids=lambda place: ".".join(map(str, place))
+)
+def test_every_key_means_something(place: KeyPath) -> None:
+    assert meaning(without(DOCUMENT, place)) != meaning(DOCUMENT)
+
+
+def test_full() -> None:
+    loaded = load(FULL)
+    deployment = loaded.deployment
+    assert [str(warning) for warning in loaded.warnings] == []
+    assert list(deployment.nodes) == ["fra1", "fra2", "iad", "cloud"], "sites without a node are given one"
+    assert deployment.nodes[NodeId("iad")].site == "iad"
+    pool = deployment.pools[PoolId("web-fra")]
+    assert [answer.weight for answer in pool.answers_of(TYPE_A)] == [3]
+    assert [answer.address for answer in pool.answers_of(TYPE_AAAA)] == [ip_address("2001:db8:1::10")]
+    assert pool.capacity is not None
+    assert (pool.capacity.soft, pool.capacity.hard) == (None, 0.95)
+    assert pool.balance is not None
+    assert [backend.forward for backend in pool.balance.backends] == ["ipip", "gue"]
+    web = deployment.policies[PolicyId("web")]
+    assert web.on_all_down is AllDown.LAST_RESORT
+    assert web.spill.step_per_s == pytest.approx(0.1 / 60)
+    assert deployment.policies[PolicyId("spare")].sticky is None
+    assert deployment.dns.workers == 3
+    assert deployment.datacenters[SiteId("fra")].at == (50.11, 8.68)
+
+
+def test_database_paths() -> None:
+    databases = load(FULL).deployment.geo.databases
+    assert databases == (str(Path.home() / "geo/city.mmdb"), str(GOOD / "geo/asn.mmdb"), "/var/lib/geo/city.mmdb")
+
+
+def test_zones() -> None:
+    net, com = load(FULL).zones
+    assert net.apex == name_wire("example.net.")
+    assert {(record.owner, record.ttl, record.types) for record in net.dynamic} == {
+        (name_wire("www.example.net."), 20, (TYPE_AAAA,)),
+        (name_wire("spare.example.net."), 60, (TYPE_A, TYPE_AAAA)),
+    }
+    assert [record.ttl for record in com.dynamic] == [30]
+    owners = {rrset.owner for rrset in net.rrsets}
+    assert {name_wire("mail.example.net."), name_wire("mail.deep.example.net.")} <= owners, "an included file's origin"
+
+
+def test_files_to_watch(tmp_path: Path) -> None:
+    zones = GOOD / "zones"
+    expected = {FULL, zones, zones / "example.net.zone", zones / "mail.inc", zones / "example.com.yaml"}
+    assert set(load(FULL).files) == expected
+    broken = tmp_path / "gslb.yaml"
+    broken.write_text("zones: [here/*.zone]\n")
+    with pytest.raises(Refused) as refused:
+        load(broken)
+    assert set(refused.value.files) == {broken, tmp_path / "here"}
+
+
+def test_digest_follows_content_and_not_place(tmp_path: Path) -> None:
+    copy = shutil.copytree(GOOD, tmp_path / "copy")
+    assert load(copy / "full.yaml").digest == load(FULL).digest
+    with (copy / "zones" / "mail.inc").open("a") as file:
+        file.write("; changed\n")
+    assert load(copy / "full.yaml").digest != load(FULL).digest
+
+
+def test_no_such_file(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match=r"none.yaml: cannot be read: No such file or directory"):
+        load(tmp_path / "none.yaml")
+    with pytest.raises(Refused, match="no regular file"):
+        load(tmp_path)
+
+
+def test_least_configuration(tmp_path: Path) -> None:
+    """Loopback only, unless told otherwise."""
+    file = tmp_path / "gslb.yaml"
+    file.write_text("deployment: least\ndatacenters: {here: {}}\nnodes: {here: {site: here}}\n")
+    loaded = load(file)
+    listen = loaded.deployment.dns.listen
+    assert [(str(socket.address), socket.port) for socket in listen] == [("127.0.0.1", 53), ("::1", 53)]
+    assert all(socket.address.is_loopback for socket in (*listen, loaded.deployment.api.listen))
+    assert loaded.zones == ()
+
+
+def test_nearest_without_of(tmp_path: Path) -> None:
+    """Without `of`: what the other rules name, burst sites left out."""
+    file = tmp_path / "gslb.yaml"
+    old = "{pools: nearest, of: [web-iad, web-fra]}"
+    text = FULL.read_text()
+    assert old in text
+    file.write_text(
+        text.replace(old, "{pools: nearest}").replace("pools: [web-fra, web-iad]", "pools: [web-cloud, web-fra]")
+    )
+    shutil.copytree(GOOD / "zones", tmp_path / "zones")
+    with pytest.raises(Refused) as refused:
+        load(file)
+    assert "unused" in str(refused.value), "web-iad is named by no rule now"
+    draft, _ = read(parse(file.read_text(), "f", Problems()), Problems())
+    assert draft.deployment.policies[PolicyId("web")].rules[1].pools == ("web-fra",)
+
+
+def test_the_example_has_no_warnings() -> None:
+    loaded = load(ROOT / "gslb.yaml")
+    assert [str(warning) for warning in loaded.warnings] == []
+    assert list(loaded.deployment.datacenters) == ["fra", "iad", "sin", "syd", "gru", "cloud-eu"]
+    assert [zone.apex for zone in loaded.zones] == [name_wire("example.com."), name_wire("example.net.")]
