@@ -24,6 +24,7 @@ BOOLS = NDArray[np.bool_]
 
 _INDEX_BITS = 20  # of the IPv6 index: 4 MB, and about 10 search steps in a full database
 _EDGES = np.array(sorted(edge for region in EMBEDDED for edge in region), np.uint64)
+_SIX_TO_FOUR = np.array(EMBEDDED[-1], np.uint64)  # never bare integers: numpy would compare 56-bit keys as floats
 
 
 def build_table(deployment: Deployment, places: Places | None, most_classes: int = MAX_CLASSES) -> bytes:
@@ -85,8 +86,7 @@ def _separated(starts: U64, profile: I64, signature: I64) -> tuple[U64, I64, I64
     joint = cut(starts, _EDGES)
     origin = np.searchsorted(starts, joint, side="right") - 1
     profile, signature = profile[origin], signature[origin]
-    low, high = EMBEDDED[-1]
-    region = slice(int(np.searchsorted(joint, low)), int(np.searchsorted(joint, high)))
+    region = slice(*np.searchsorted(joint, _SIX_TO_FOUR).tolist())
     profile[region] = signature[region] = 0
     return joint, profile, signature
 

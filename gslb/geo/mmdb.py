@@ -1,7 +1,7 @@
 """The search tree of a MaxMind DB -> sorted arrays: which networks hold which record.
 
-maxminddb's own iterator needs 50 s for a full city database, so the tree is walked here, level by level, in arrays, and
-maxminddb decodes each distinct record once.
+maxminddb's own iterator needs 50 s for a full city database, so the tree is walked here, level by level, in arrays.
+maxminddb reads the metadata.
 
 Rule 1: every number of the file is a claim: it is checked before it is used, and time and memory are bounded by the
 size of the file, whatever it says.
@@ -12,15 +12,15 @@ Standard: MaxMind DB file format 2.0 (maxmind.github.io/MaxMind-DB).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 import maxminddb
 import numpy as np
 from numpy.typing import NDArray
 
+from gslb.geo.record import Records, Value
+from gslb.geo.schema import KEYS
 from gslb.geo.source import READER_ERRORS, Copy, DatabaseUnusable
 from gslb.geo.table import V4_BITS, V6_BITS
 
@@ -36,13 +36,13 @@ U64 = NDArray[np.uint64]
 
 @dataclass(frozen=True, slots=True)
 class Leaves:
-    """Where the tree ends: ascending keys that cover the family's address space, and the record (0: none) of each.
+    """Where the tree ends: ascending keys that cover the family's address space, and the pointer (0: none) of each.
 
     A key is the first 24 (IPv4) or 56 (IPv6) bits of an address.
     """
 
     starts: U64
-    records: U32
+    pointers: U32
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +50,8 @@ class Database:
     """One opened database.  `tree[node]` is the pair of the node's records: a node, `nodes` for none, or data."""
 
     copy: Copy
-    reader: maxminddb.Reader
     tree: U32
+    data: Records
     nodes: int
     ip_version: int
 
@@ -65,24 +65,9 @@ class Database:
             return None if root is None else self._walk(root, V4_BITS, 32, None)
         return None
 
-    def records(self, leaves: Leaves, version: int) -> tuple[U32, Iterator[object]]:
-        """The distinct records of `leaves`, and each one decoded.  The iterator raises DatabaseUnusable."""
-        distinct, first = np.unique(leaves.records, return_index=True)
-        first = first[distinct > 0]
-        return distinct[distinct > 0], self._decoded(leaves.starts[first], version)
-
-    def _decoded(self, keys: U64, version: int) -> Iterator[object]:
-        """The record at the base address of each key: maxminddb's reader is asked as anyone would ask it."""
-        get = self.reader.get
-        try:
-            if version == 4:
-                for key in keys.tolist():
-                    yield get(IPv4Address(key << (32 - V4_BITS)))
-            else:
-                for key in keys.tolist():
-                    yield get(IPv6Address(key << (128 - V6_BITS)))
-        except READER_ERRORS as error:
-            raise self._unusable(f"a record cannot be decoded: {error}") from error
+    def record(self, pointer: int) -> Value:
+        """The record that a leaf points to.  Raises MalformedRecord."""
+        return self.data.record(pointer - self.nodes - _SEPARATOR)
 
     def _ipv4_root(self) -> int | None:
         """The node of ::/96, or None where the tree ends above it."""
@@ -123,13 +108,13 @@ class Database:
         raise self._unusable(f"its search tree is deeper than {address_bits} bits")
 
     def _sorted(self, keys: list[U64], found: list[U32]) -> Leaves:
-        starts, records = np.concatenate(keys), np.concatenate(found)
+        starts, pointers = np.concatenate(keys), np.concatenate(found)
         order = np.argsort(starts, kind="stable")
-        starts, records = starts[order], records[order]
-        records[records == self.nodes] = 0
+        starts, pointers = starts[order], pointers[order]
+        pointers[pointers == self.nodes] = 0
         changes = np.ones(starts.size, np.bool_)
-        np.not_equal(records[1:], records[:-1], out=changes[1:])
-        return Leaves(starts[changes], records[changes])
+        np.not_equal(pointers[1:], pointers[:-1], out=changes[1:])
+        return Leaves(starts[changes], pointers[changes])
 
     def _unusable(self, why: str) -> DatabaseUnusable:
         return DatabaseUnusable(self.copy.origin, why)
@@ -138,11 +123,13 @@ class Database:
 def open_database(copy: Copy) -> Database:
     """Open a private copy and check its structure.  Raises DatabaseUnusable."""
     try:
-        reader = maxminddb.open_database(copy.path)
-        metadata = reader.metadata()
+        # The Python reader: the C one can crash on a malformed file.
+        with maxminddb.open_database(copy.path, maxminddb.MODE_MMAP) as reader:
+            metadata = reader.metadata()
         claims: list[Any] = [metadata.node_count, metadata.record_size, metadata.ip_version]
     except READER_ERRORS as error:
-        raise DatabaseUnusable(copy.origin, f"not a MaxMind DB: {error}") from error
+        why = str(error).replace(f"({copy.path})", "").replace("  ", " ")
+        raise DatabaseUnusable(copy.origin, f"not a MaxMind DB: {why}") from error
     if not all(isinstance(claim, int) for claim in claims):
         raise DatabaseUnusable(copy.origin, "its metadata hold text where numbers belong")
     nodes, record_size, ip_version = claims
@@ -151,12 +138,11 @@ def open_database(copy: Copy) -> Database:
             copy.origin,
             f"its metadata claim {nodes} nodes of {record_size}-bit records for IPv{ip_version}",
         )
-    tree = _tree(copy, nodes, record_size)
-    return Database(copy, reader, tree, nodes, ip_version)
+    return _opened(copy, nodes, record_size, ip_version)
 
 
-def _tree(copy: Copy, nodes: int, record_size: int) -> U32:
-    """The nodes as pairs of numbers, every pointer inside its section."""
+def _opened(copy: Copy, nodes: int, record_size: int, ip_version: int) -> Database:
+    """The database whose metadata claim this: the nodes as pairs of numbers, every pointer inside its section."""
     content = copy.content
     tree_bytes = nodes * record_size // 4
     metadata_at = content.rfind(_MARKER, max(0, len(content) - _MARKER_WINDOW))
@@ -172,7 +158,7 @@ def _tree(copy: Copy, nodes: int, record_size: int) -> U32:
         nodes + _SEPARATOR <= int(data.min()) and int(data.max()) - nodes - _SEPARATOR < metadata_at - data_at
     ):
         raise DatabaseUnusable(copy.origin, "its search tree points outside the data section")
-    return tree
+    return Database(copy, tree, Records(content[data_at:metadata_at], KEYS), nodes, ip_version)
 
 
 def _records24(raw: NDArray[np.uint8]) -> U32:

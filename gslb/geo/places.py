@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from gslb.geo.mmdb import Database, open_database
 from gslb.geo.progress import Progress, silent
-from gslb.geo.schema import UNKNOWN, Location, MalformedRecord, location
+from gslb.geo.record import MalformedRecord
+from gslb.geo.schema import UNKNOWN, Location, location
 from gslb.geo.source import DatabaseUnusable, copied, joint_digest
 
 U32 = NDArray[np.uint32]
@@ -108,21 +109,18 @@ def _flat(database: Database, version: int, interned: _Interned, progress: Progr
     leaves = database.leaves(version)
     if leaves is None:
         return None
-    records, decoded = database.records(leaves, version)
-    numbers = np.zeros(records.size, np.uint32)
+    pointers = np.unique(leaves.pointers)
+    numbers = np.zeros(pointers.size, np.uint32)
     try:
-        for index, record in enumerate(decoded):
-            numbers[index] = interned.id_of(location(record))
+        for index, pointer in enumerate(pointers.tolist()):
+            if pointer:
+                numbers[index] = interned.id_of(location(database.record(pointer)))
             if index % _REPORT_EVERY == 0:
-                progress(f"reading {name}", index / records.size)
+                progress(f"reading {name}", index / pointers.size)
     except MalformedRecord as error:
         raise DatabaseUnusable(database.copy.origin, str(error)) from error
     progress(f"reading {name}", 1.0)
-    if not records.size:
-        return nowhere()
-    places = numbers[np.searchsorted(records, leaves.records).clip(max=records.size - 1)]
-    places[leaves.records == 0] = 0
-    return coalesced(leaves.starts, places)
+    return coalesced(leaves.starts, numbers[np.searchsorted(pointers, leaves.pointers)])
 
 
 def _joined(runs: list[Runs], interned: _Interned) -> Runs:

@@ -13,11 +13,13 @@ from pathlib import Path
 
 import maxminddb
 
-from gslb.geo.schema import Location, MalformedRecord, location
+from gslb.geo.record import MalformedRecord
+from gslb.geo.schema import Location, location
 from gslb.geo.source import READER_ERRORS, DatabaseUnusable
 from gslb.geo.table import normalise
 from gslb.model.deployment import Address, Network
 
+_MODE = maxminddb.MODE_FILE  # read, not mapped: the file may be replaced or truncated at any time
 _LANGUAGE = "en"  # of the names in the MaxMind schema
 
 
@@ -53,7 +55,7 @@ def rows(databases: Iterable[Path], address: Address) -> list[Row]:
 def described(database: Path) -> Described:
     """The database's own name and date.  Raises DatabaseUnusable."""
     try:
-        with maxminddb.open_database(database) as reader:
+        with maxminddb.open_database(database, _MODE) as reader:
             metadata = reader.metadata()
             built = datetime.fromtimestamp(metadata.build_epoch, UTC)
             return Described(database, str(metadata.database_type), f"{built:%Y-%m-%d}")
@@ -71,7 +73,7 @@ def known(found: Iterable[Row]) -> Location | None:
 
 def _row(database: Path, address: Address) -> Row | None:
     try:
-        with maxminddb.open_database(database) as reader:
+        with maxminddb.open_database(database, _MODE) as reader:
             if address.version == 6 and reader.metadata().ip_version == 4:
                 return None
             record, length = reader.get_with_prefix_len(address)

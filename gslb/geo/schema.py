@@ -10,16 +10,19 @@ from __future__ import annotations
 import math
 import unicodedata
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pycountry
 
 from gslb.geo.continents import CONTINENT_OF, CONTINENTS
+from gslb.geo.record import MalformedRecord
 
-MAX_VALUES = 1000  # in one record; real ones hold at most a few hundred
-MAX_TEXT = 4096  # characters or bytes in one value of a record
-_TEXTS = (str, bytes, bytearray)
 MAX_ASN = (1 << 32) - 1
+# Every key, at any depth of a record, that is read here.
+KEYS = (
+    *("country_code", "state1", "latitude", "longitude", "autonomous_system_number"),
+    *("continent", "country", "registered_country", "subdivisions", "location", "traits", "code", "iso_code"),
+)
 _OTHER_NAMES = {("CA", "yukonterritory"): "YT"}  # what databases say and ISO 3166-2 does not
 
 
@@ -51,36 +54,13 @@ class Location(NamedTuple):
 UNKNOWN = Location(None, None, "", "", "", 0)
 
 
-class MalformedRecord(ValueError):
-    """A record is no map, or larger than any honest one."""
-
-
 def location(record: object) -> Location:
     """What a record says.  Raises MalformedRecord."""
     if not isinstance(record, dict):
         raise MalformedRecord(f"a record is a {type(record).__name__}, expected a map")
-    weigh(record)
     if "country_code" in record or "latitude" in record:
         return _flat(record)
     return _maxmind(record)
-
-
-def weigh(record: dict[str, Any]) -> None:
-    """Refuse a record that would make a database of such records unbearable.  Raises MalformedRecord."""
-    values = 0
-    pending: list[Any] = [record]
-    while pending:
-        container = pending.pop()
-        held = container.values() if isinstance(container, dict) else container
-        values += len(held)
-        if values > MAX_VALUES:
-            raise MalformedRecord(f"a record holds more than {MAX_VALUES} values")
-        for value in held:
-            kind = type(value)
-            if kind is dict or kind is list:
-                pending.append(value)
-            elif kind in _TEXTS and len(value) > MAX_TEXT:
-                raise MalformedRecord(f"a record holds a text of {len(value)} bytes, expected at most {MAX_TEXT}")
 
 
 def _flat(record: dict[str, object]) -> Location:

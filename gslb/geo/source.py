@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import struct
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,17 +19,18 @@ from pathlib import Path
 import maxminddb
 
 _CHUNK = 1 << 24
-# What maxminddb (its C and its Python reader) raises over a file that is no MaxMind DB.
+# What maxminddb's Python reader raises over a file that is no MaxMind DB.
 READER_ERRORS = (
     maxminddb.InvalidDatabaseError,
     OSError,
     ValueError,
     TypeError,
     KeyError,
+    IndexError,
     AttributeError,
     OverflowError,
-    SystemError,
     MemoryError,
+    struct.error,
 )
 
 

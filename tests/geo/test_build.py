@@ -105,7 +105,7 @@ def check_minimal(table: LocationTable) -> None:
             assert table.v6_classes[place] != table.v6_classes[place - 1]
 
 
-@settings(max_examples=max(12, settings.default.max_examples // 10))  # a table of 2^24 entries each
+@settings(max_examples=max(12, settings().max_examples // 10))  # a table of 2^24 entries each
 @given(
     model=deployments(),
     found=st.lists(st.tuples(networks(), st.sampled_from(LOCATIONS)), max_size=8),
