@@ -60,6 +60,7 @@ def running(
     *,
     first: bytes | None = None,
     inside: Namespace | None = None,
+    within_s: float = START_S,
 ) -> Iterator[Program]:
     """Start the program (`inside` a namespace), wait until it answers `first` at `target`, end it with SIGTERM."""
     state, output = folder / "state", folder / "output"
@@ -70,7 +71,7 @@ def running(
             stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT,
         )  # fmt: skip
     try:
-        wait = partial(wait_for_answer, target, process, output, first or query("leaf", "A"))
+        wait = partial(wait_for_answer, target, process, output, first or query("leaf", "A"), within_s)
         inside.call(wait) if inside else wait()
         yield Program(process, target, config, node, state)
     finally:
@@ -82,24 +83,29 @@ def running(
             process.wait()
 
 
-def wait_for_answer(target: Target, process: subprocess.Popen[bytes], output: Path, first: bytes) -> None:
+def wait_for_answer(
+    target: Target, process: subprocess.Popen[bytes], output: Path, first: bytes, within_s: float
+) -> None:
     """Ask until a NOERROR comes; AssertionError when the process ends or time runs out."""
-    until = time.monotonic() + START_S
+    until = time.monotonic() + within_s
     while time.monotonic() < until:
         assert process.poll() is None, f"ended with {process.returncode}: {output.read_text()}"
         with contextlib.suppress(OSError):
             if target.raw_udp(first)[3] & 15 == 0:
                 return
         time.sleep(0.02)
-    raise AssertionError(f"no answer within {START_S} s: {output.read_text()}")
+    raise AssertionError(f"no answer within {within_s} s: {output.read_text()}")
 
 
 @contextlib.contextmanager
-def acceptance(folder: Path, target: Target | None = None, inside: Namespace | None = None) -> Iterator[Program]:
+def acceptance(
+    folder: Path, target: Target | None = None, inside: Namespace | None = None, *, workers: int = 2
+) -> Iterator[Program]:
     """The program with the zone and the dynamic names of the probes, on a free loopback port unless told."""
     target = target or Target("127.0.0.1", peers.free_port(), FEATURES)
     config = folder / "gslb.yaml"
-    config.write_text(dynamic.CONFIG.format(address=target.address, port=target.port, api=peers.free_port()))
+    ports = {"port": target.port, "api": peers.free_port()}
+    config.write_text(dynamic.CONFIG.format(address=target.address, workers=workers, **ports))
     (folder / "acceptance.test.zone").write_text(peers.ZONE_FILE.read_text() + dynamic.ALIASES)
     with running(folder, config, "one", target, inside=inside) as program:
         yield program

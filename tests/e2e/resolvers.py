@@ -126,9 +126,9 @@ class Resolver:
         raise AssertionError(f"no answer within {START_S} s: {self._output.read_text()}")
 
 
-def two_hosts(world: World) -> tuple[Namespace, Namespace]:
+def two_hosts(world: World, name: str) -> tuple[Namespace, Namespace]:
     """The host of the server and the host of the resolver, joined."""
-    server, resolver = world.namespace("auth"), world.namespace("res")
+    server, resolver = world.namespace(f"{name}-auth"), world.namespace(f"{name}-res")
     world.join(server, resolver, f"{SERVER}/24", f"{RESOLVER}/24")
     resolver.add_address("lo", f"{RESOLVER6}/128")
     return server, resolver

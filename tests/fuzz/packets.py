@@ -4,9 +4,31 @@ from __future__ import annotations
 
 import random
 import struct
+from collections.abc import Callable
 
 from tests.e2e.probes.subnets import MUST, SHOULD
-from tests.e2e.probes.wire import AD, CD, DO, ECS, RD, ecs, header, opt, query, question
+from tests.e2e.probes.wire import (
+    AA,
+    AD,
+    CD,
+    COOKIE,
+    DO,
+    ECS,
+    EXPIRE,
+    KEEPALIVE,
+    NSID,
+    PADDING,
+    RA,
+    RD,
+    TC,
+    Option,
+    ecs,
+    header,
+    opt,
+    query,
+    question,
+    wire_name,
+)
 
 NAMES = ("host", "leaf", "@", "geo", "spread", "partial", "x.dyn", "geochain", "chain1", "dangling", "loop1", "www.moved", "d.long",
          "any.wild", "x.wildalias", "www.sub", "secure", "c.ent", "absent", "above4096", "above512", "www.wide", "unknown", "svc")  # fmt: skip
@@ -66,9 +88,9 @@ def corpus() -> list[bytes]:
 
 
 def mutated(packet: bytes, seeds: list[bytes], chance: random.Random) -> bytes:
-    """`packet` after one to four accidents."""
+    """`packet` after one to three accidents."""
     data = bytearray(packet)
-    for _ in range(chance.randrange(1, 5)):
+    for _ in range(chance.choice((1, 1, 2, 3))):
         place = chance.randrange(len(data)) if data else 0
         match chance.randrange(9):
             case 0:
@@ -94,20 +116,45 @@ def mutated(packet: bytes, seeds: list[bytes], chance: random.Random) -> bytes:
     return bytes(data[:4000])
 
 
+def composed(chance: random.Random) -> bytes:
+    """A well-formed query that nobody would write: any labels, type, class, flags and options.  Its ID is 0."""
+    labels = [chance.randbytes(chance.choice((1, 3, 8, 63))) for _ in range(chance.randrange(4))]
+    below = wire_name(chance.choice(NAMES))
+    name = b"".join(bytes([len(label)]) + label for label in labels) + chance.choice((below, below, b"\0"))
+    options = [_option(chance) for _ in range(chance.randrange(4))]
+    payload = chance.choice((0, 511, 512, 900, 1232, 4096, 65535))
+    edns = opt(*options, payload=payload, flags=chance.choice((0, DO, 0x4000)), version=int(chance.random() < 0.05))
+    flags = chance.choice((0, RD, AD | CD, TC, AA | RA, 0x0070))
+    rtype = chance.choice((1, 28, 1, 28, 255, chance.randrange(65536)))
+    rclass = 1 if chance.random() < 0.9 else chance.choice((3, 255, 254, 4, 0))
+    packet = query(name, rtype, edns=edns if chance.random() < 0.8 else None, flags=flags, rclass=rclass)
+    return bytes(2) + packet[2:]
+
+
+def _option(chance: random.Random) -> Option:
+    if chance.random() < 0.6:
+        bits, octets = chance.choice(((32, 4), (128, 16)))
+        source = chance.randrange(bits + 1)
+        network = int.from_bytes(chance.randbytes(octets), "big") >> (bits - source) << (bits - source)
+        address = network.to_bytes(octets, "big")[: (source + 7) // 8]
+        return ECS, struct.pack("!HBB", 1 if bits == 32 else 2, source, 0) + address
+    return chance.choice((NSID, COOKIE, EXPIRE, KEEPALIVE, PADDING, 5, 15, 65535)), chance.randbytes(
+        chance.choice((0, 2, 8, 40))
+    )
+
+
 def packets(count: int, seed: int) -> list[bytes]:
-    """`count` packets: mostly mutated, some as they were, some mere noise."""
+    """`count` packets: mutated ones, composed ones, some as they were, some mere noise."""
     chance = random.Random(seed)
     seeds = corpus()
-    found = []
-    for _ in range(count):
-        kind = chance.random()
-        packet = chance.choice(seeds)
-        if kind < 0.05:
-            packet = chance.randbytes(chance.randrange(80))
-        elif kind < 0.9:
-            packet = mutated(packet, seeds, chance)
-        found.append(packet)
-    return found
+    kinds: tuple[Callable[[], bytes], ...] = (
+        lambda: mutated(chance.choice(seeds), seeds, chance),
+        lambda: composed(chance),
+        lambda: mutated(composed(chance), seeds, chance),
+        lambda: chance.choice(seeds),
+        lambda: chance.randbytes(chance.randrange(80)),
+    )
+    return [kind() for kind in chance.choices(kinds, (35, 30, 15, 15, 5), k=count)]
 
 
 def payload_of(packet: bytes) -> int | None:
