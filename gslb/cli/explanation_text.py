@@ -14,7 +14,7 @@ from gslb.model.plan import Mode
 
 _WIDTH = 9  # of the step's name
 _MODES = {
-    Mode.NORMAL: "the first pool left answers",
+    Mode.NORMAL: "the first usable pool answers",
     Mode.KEPT: "nothing else would be left, so the last-site guard keeps what operators took out",
     Mode.SERVE_ALL: "all are down, so as if all were up",
     Mode.LAST_GOOD: "all are down, so the addresses that were answered when they were good",

@@ -77,7 +77,7 @@ def replied(responder: Responder, asked: Asked) -> Reply:
     octets = responder.tcp(_message(asked), str(asked.resolver))
     assert octets is not None  # only responses and fragments are met with silence
     reply = dnslib.DNSRecord.parse(octets)
-    records = tuple(f"{rr.rname} {rr.ttl} IN {type_text(rr.rtype)} {rr.rdata}" for rr in reply.rr)
+    records = tuple(f"{rr.rname} {rr.ttl} IN {type_text(rr.rtype)} {_data_text(rr)}" for rr in reply.rr)
     scopes = [
         option.data[3] for rr in reply.ar if rr.rtype == Rtype.OPT for option in rr.rdata if option.code == CODE_SUBNET
     ]
@@ -88,6 +88,11 @@ def lines(rrset: RRset) -> tuple[str, ...]:
     """A record set as a master file has it."""
     head = f"{owner_text(rrset.owner)} {rrset.ttl} IN {type_text(rrset.rtype)}"
     return tuple(f"{head} {rdata_text(rrset.rtype, rdata)}" for rdata in rrset.rdatas)
+
+
+def _data_text(rr: dnslib.RR) -> str:
+    known = type(rr.rdata) is not dnslib.RD  # what the codec does not know is not compressed either
+    return str(rr.rdata) if known else rdata_text(rr.rtype, rr.rdata.data)
 
 
 def _message(asked: Asked) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import sys
 import time
 from ipaddress import ip_address, ip_network
@@ -46,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Explain one question; 1 where the configuration or the location table is not to be had."""
+    logging.getLogger("gslb").addHandler(logging.NullHandler())  # log lines are for `gslb run`
     asked = Asked(arguments.name, arguments.type, arguments.client, arguments.resolver)
     try:
         here = situation(arguments)
@@ -63,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _report(here: Situation, asked: Asked, arguments: argparse.Namespace) -> Report:
     """The report, with a progress bar on a terminal where a location table must be made first."""
     now = time.time()  # noqa: TID251  # the one clock of this command
-    with Bar(console=Console(stderr=True), transient=True) as bar:
+    with Bar(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("", total=1.0, visible=False)
         return report(
             here,

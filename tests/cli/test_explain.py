@@ -1,0 +1,242 @@
+"""`gslb explain`, through the front door: every step it prints, and its JSON beside what the nameserver says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gslb.cli.main import main
+from gslb.cli.situation import mapped_table
+from gslb.config.load import load
+from gslb.control.executor import Content, DnsTables
+from gslb.control.store import Store
+from gslb.decide.decide import decide
+from gslb.geo.load import location_table
+from gslb.model.world import World
+from tests.cli.deployment import CONFIG
+
+Explain = Callable[..., Any]
+Text = Callable[..., str]
+SECRET = b"0123456789abcdef"
+
+
+@pytest.fixture
+def text(options: list[str], capsys: pytest.CaptureFixture[str]) -> Text:
+    """What a command on the small deployment prints."""
+
+    def run(*words: str) -> str:
+        assert main([*words, *options]) == 0
+        return capsys.readouterr().out
+
+    return run
+
+
+@pytest.fixture
+def explain(text: Text) -> Explain:
+    """`explain --json`, read."""
+
+    def run(*words: str) -> Any:
+        return json.loads(text("explain", *words, "--json"))
+
+    return run
+
+
+@pytest.fixture
+def secret(store: Store) -> None:
+    """The node has a secret, as `gslb run` leaves it."""
+    store.create()
+    (store.folder / "secret").write_bytes(SECRET)
+
+
+@pytest.mark.usefixtures("secret")
+def test_the_whole_way_of_one_client(text: Text) -> None:
+    assert text("drain", "site/iad", "--why", "CHG-7").startswith("site/iad: drain, by ")
+    lines = text("explain", "www.example.com", "--client", "10.20.3.0/24").splitlines()
+    assert lines[0] == "www.example.com. A for client subnet 10.20.3.0/24, told by 127.0.0.1"
+    assert lines[1:6] == [
+        "zone      example.com.",
+        "record    dynamic: www.example.com. is bound to policy web",
+        "place     no database row",
+        "class     1 of 2, /16 (10.20.0.0/16)",
+        lines[5],
+    ]
+    assert lines[6] == "rule      1 of 2: in 10.20.0.0/16; 10.20.0.0/16: as written"
+    assert lines[7] == "pools     1. web-iad at iad (as written): removed"
+    assert lines[8].startswith("               198.51.100.10 removed by drained: drain site/iad by ")
+    assert lines[9:11] == [
+        "          2. web-cloud at cloud (spill target): answers",
+        "          3. web-fra at fra (other pool of the policy): usable",
+    ]
+    assert lines[11:17] == [
+        "choice    normal: the first usable pool answers",
+        "          203.0.113.1 weight 1: 1 of 1 in a reply",
+        "ttl       30 s: the least of record 60 and policy 30",
+        "answer    NOERROR, scope /16",
+        "          www.example.com. 30 IN A 203.0.113.1",
+        lines[16],
+    ]
+    assert lines[16].startswith("plan      version 1, digest ")
+    assert lines[17] == "          nothing is served with this state folder"
+
+
+@pytest.mark.usefixtures("secret")
+@pytest.mark.parametrize("client", ["192.0.2.0/24", "192.0.3.0/24", "198.18.7.9", "2001:db8:77::/56"])
+def test_a_choice_by_hash_names_slot_and_network(explain: Explain, client: str) -> None:
+    told = explain("www.example.com", "--client", client)
+    decision = told["decision"]
+    assert [(member["address"], member["weight"]) for member in decision["members"]] == [
+        ("192.0.2.10", 3),
+        ("192.0.2.11", 1),
+    ]
+    assert decision["slot"]["slots"] == 1021
+    assert told["answer"]["scope"] == (24 if "." in client else 56)
+    assert told["answer"]["records"][0].split()[-1] in ("192.0.2.10", "192.0.2.11")
+    assert explain("www.example.com", "--client", client) == told
+
+
+def test_without_a_secret_what_hangs_on_it_is_not_told(explain: Explain) -> None:
+    told = explain("www.example.com", "--client", "192.0.2.0/24")
+    assert (told["decision"]["slot"], told["answer"]) == (None, None)
+    assert "has no secret yet" in told["notes"][0]
+    assert explain("api.example.com")["notes"] == []
+
+
+def test_the_resolver_decides_where_no_client_is_told(explain: Explain) -> None:
+    by_resolver = explain("www.example.com", "--resolver", "10.20.0.53")
+    assert [pool["pool"] for pool in by_resolver["decision"]["pools"] if pool["chosen"]] == ["web-iad"]
+    assert by_resolver["answer"]["scope"] is None
+    hidden = explain("www.example.com", "--resolver", "10.20.0.53", "--client", "0.0.0.0/0")
+    assert hidden["decision"]["class"] == by_resolver["decision"]["class"]
+    assert hidden["answer"]["scope"] == 0
+
+
+def test_a_type_that_no_pool_has(explain: Explain) -> None:
+    told = explain("api.example.com", "AAAA")
+    assert (told["decision"]["mode"], told["decision"]["pools"], told["answer"]["rcode"]) == ("nodata", [], "NOERROR")
+    assert told["answer"]["records"] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "owner", "wildcard", "records", "rcode"),
+    [
+        (["text.example.com", "TXT"], "static", "text", None, ["text.example.com. 300 IN TXT"], "NOERROR"),
+        (
+            ["a.b.text.example.com", "TXT"],
+            "static",
+            "a.b.text",
+            "*.text",
+            ["a.b.text.example.com. 300 IN TXT"],
+            "NOERROR",
+        ),
+        (["text.example.com", "MX"], "no data", "text", None, [], "NOERROR"),
+        (["none.example.com"], "no such name", "none", None, [], "NXDOMAIN"),
+        (["x.child.example.com"], "delegated", "x.child", None, ["child.example.com. 300 IN NS"], "NOERROR"),
+        (["a.app.example.com"], "dynamic", "a.app", "*.app", [], "NOERROR"),
+        (["blog.example.com"], "dynamic", "www", None, ["blog.example.com. 300 IN CNAME"], "NOERROR"),
+        (
+            ["A.old.example.com"],
+            "dynamic",
+            "a.app",
+            "*.app",
+            ["old.example.com. 300 IN DNAME", "a.old.example.com. 300 IN CNAME"],
+            "NOERROR",
+        ),
+        (["example.org"], "not ours", None, None, [], "REFUSED"),
+    ],
+)
+@pytest.mark.usefixtures("secret")
+def test_kinds_of_names(
+    explain: Explain,
+    words: list[str],
+    kind: str,
+    owner: str | None,
+    wildcard: str | None,
+    records: list[str],
+    rcode: str,
+) -> None:
+    told = explain(*words)
+    record = told["record"]
+    assert record["kind"] == kind
+    assert record["owner"] == ("example.org." if owner is None else f"{owner}.example.com.")
+    assert record["wildcard"] == (None if wildcard is None else f"{wildcard}.example.com.")
+    assert [line.rsplit(" ", 1)[0] for line in record["records"]] == records
+    assert told["answer"]["rcode"] == rcode
+    assert (told["decision"] is not None) == (kind == "dynamic")
+    if kind != "delegated":
+        assert told["answer"]["records"][: len(record["records"])] == record["records"]
+
+
+def test_the_plan_in_force_is_compared(explain: Explain, text: Text, store: Store) -> None:
+    now = explain("api.example.com")["plan"]
+    assert (now["version"], now["stored"], now["served"], now["in_force"]) == (1, None, None, False)
+    serve(store)
+    served = explain("api.example.com")["plan"]
+    assert served["in_force"]
+    assert served["stored"] == served["served"] == {"version": 1, "digest": now["digest"]}
+    text("drain", "site/iad", "--why", "x")
+    changed = explain("api.example.com")["plan"]
+    assert (changed["version"], changed["in_force"], changed["served"]["version"]) == (2, False, 1)
+    assert "NOT in force: generation 1 serves version 1" in text("explain", "api.example.com")
+
+
+def test_the_table_in_force_is_used_unless_the_configuration_moved_on(
+    explain: Explain, store: Store, tmp_path: Path
+) -> None:
+    serve(store)
+    geography = explain("www.example.com")["decision"]["geography"]
+    cache = tmp_path / "state" / "geography"
+    cache.unlink()
+    assert explain("www.example.com")["decision"]["geography"] == geography
+    assert not cache.exists()
+    config = CONFIG.replace("      - {subnets: [10.20.0.0/16], pools: [web-iad]}\n", "")
+    (tmp_path / "gslb.yaml").write_text(config)
+    assert explain("www.example.com")["decision"]["geography"] != geography
+
+
+@pytest.mark.usefixtures("secret")
+def test_a_damaged_state_folder_is_noted_and_left_alone(explain: Explain, store: Store) -> None:
+    (store.folder / "plan.json").write_text("{")
+    store.overrides_path.write_text("{")
+    notes = explain("api.example.com")["notes"]
+    assert ["not a plan" in notes[0], "the whole file is ignored" in notes[1]] == [True, True]
+    assert (store.folder / "plan.json").read_text() == store.overrides_path.read_text() == "{"
+
+
+def test_a_database_that_cannot_be_read_is_noted(explain: Explain, tmp_path: Path) -> None:
+    (tmp_path / "city.mmdb").write_bytes(b"no database")
+    config = tmp_path / "gslb.yaml"
+    config.write_text(config.read_text() + "geo: {databases: [city.mmdb]}\n")
+    told = explain("api.example.com")
+    assert told["answer"]["records"] == ["api.example.com. 60 IN A 192.0.2.20"]
+    assert any("city.mmdb" in note for note in told["notes"])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["a..b"], "expected a domain name"),
+        (["www.example.com", "NOTYPE"], "expected a record type"),
+        (["www.example.com", "--client", "x"], "'x' is no address and no subnet"),
+        (["www.example.com", "--resolver", "x"], "'x' is no address"),
+    ],
+)
+def test_wrong_usage(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["explain", *words])
+    assert said in capsys.readouterr().err
+
+
+def serve(store: Store) -> None:
+    """What `gslb run` would have left: a stored plan, and a generation that serves it."""
+    state = store.folder.parent.parent
+    loaded = load(state.parent / "gslb.yaml")
+    located = location_table(loaded.deployment, state / "geography")
+    plan = decide(loaded.deployment, mapped_table(located.path).geography(), World(now=0.0), None)
+    store.save_plan(plan)
+    executor = DnsTables(store.folder / "serving", "test")
+    executor.apply(plan, Content(located.path, loaded.zones, None, SECRET))
+    executor.close()
