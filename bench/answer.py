@@ -1,4 +1,4 @@
-"""Nanoseconds a call of `Responder.udp`, by kind of query, in one process and without sockets.
+"""Nanoseconds of CPU a call of `Responder.udp`, by kind of query, in one process and without sockets.
 
 `python -m bench.answer [--json FILE]`.  The location table is as large as a full one (2^24 entries, hit at random); the
 policy ranks three pools by 4 096 random networks.
@@ -167,10 +167,10 @@ def _opt_raw(options: bytes) -> bytes:
 
 
 def _round(respond: Callable[[bytes, str], bytes | None], queries: Sequence[tuple[bytes, str]]) -> int:
-    start = time.perf_counter_ns()
+    start = time.thread_time_ns()
     for query, source in queries:
         respond(query, source)
-    return time.perf_counter_ns() - start
+    return time.thread_time_ns() - start
 
 
 def _nothing(query: bytes, source: str) -> bytes | None:  # noqa: ARG001  # has the signature of what is measured

@@ -59,14 +59,14 @@ class Responder:
 
     def _learn(self, request: Request) -> None:
         """Remember how this OPT record is answered; its subnet's address is not part of it."""
-        edns = request.edns
-        if edns is None:
+        edns, key = request.edns, request.opt[:SUBNET_OCTETS]
+        if edns is None or key in self._options:
             return
         if len(self._options) >= OPTIONS_MAX:
             self._options.clear()
         family = edns.subnet.family if edns.subnet else FAMILY_NONE
         octets = len(edns.subnet.address) if edns.subnet else 0
-        self._options[request.opt[:SUBNET_OCTETS]] = (
+        self._options[key] = (
             1 + PAIR.size + len(request.opt),
             edns.room,
             family,

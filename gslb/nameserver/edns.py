@@ -7,7 +7,7 @@ Standards: RFC 6891 (EDNS), RFC 7871 (client subnet), RFC 5001 (NSID), RFC 7828 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from struct import Struct
 
 from gslb.nameserver.wire import Malformed, Rtype
@@ -75,6 +75,8 @@ def read_opt(octets: bytes) -> Edns:
 
 def read_options(edns: Edns, octets: bytes) -> Edns:
     """Add the options of the OPT record that `read_opt` read from the same octets.  Raises Malformed."""
+    if len(octets) == OPT.size:
+        return edns
     subnet: Subnet | None = None
     codes: list[int] = []
     at = OPT.size
@@ -91,7 +93,8 @@ def read_options(edns: Edns, octets: bytes) -> Edns:
             subnet = read_subnet(octets[at : at + length])
         codes.append(code)
         at += length
-    return replace(edns, options=len(codes), subnet=subnet, nsid=CODE_NSID in codes, keepalive=CODE_KEEPALIVE in codes)
+    nsid, keepalive = CODE_NSID in codes, CODE_KEEPALIVE in codes
+    return Edns(edns.payload, edns.version, edns.do, len(codes), subnet, nsid, keepalive)
 
 
 def read_subnet(data: bytes) -> Subnet:

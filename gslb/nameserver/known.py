@@ -32,6 +32,7 @@ class Known:
         self._tables = tables
         self._limit = limit
         self._views: dict[tuple[str, int, int], Entry] = {}
+        self._negatives: dict[tuple[bytes, int, Rcode], Entry] = {}
 
     def entry(self, name: bytes, rtype: int) -> Entry:
         """The entry of a lowered, well-formed name."""
@@ -53,7 +54,9 @@ class Known:
         resolved = resolve(self._tables.forest, name, rtype)
         ending = resolved.ending
         if ending is None:
-            return _static(finish(resolved, name, MESSAGE_MAX))
+            return (
+                self._negative(resolved, name) if resolved.is_negative else _static(finish(resolved, name, MESSAGE_MAX))
+            )
         table = self._tables.policies[ending.record.policy]
         has_all = all(choice.addresses or choice.servfail for choice in table.choices[rtype])
         if resolved.answer or not has_all:
@@ -63,6 +66,15 @@ class Known:
         if key not in self._views:
             self._views[key] = self._view(resolved, ending, name, rtype)
         return self._views[key]
+
+    def _negative(self, resolved: Resolved, name: bytes) -> Entry:
+        """One reply for all absent names of a length in a zone, since whoever floods us asks for those."""
+        apex = resolved.authority[0].owner.lower()
+        before = len(name) - len(apex)
+        key = apex, before, resolved.rcode
+        if key not in self._negatives:
+            self._negatives[key] = _static(finish(resolved, apex, MESSAGE_MAX, before))
+        return self._negatives[key]
 
     def _view(self, resolved: Resolved, ending: Ending, name: bytes, rtype: int) -> Entry:
         table = self._tables.policies[ending.record.policy]

@@ -51,6 +51,11 @@ class Resolved:
     ending: Ending | None = None
 
     @property
+    def is_negative(self) -> bool:
+        """Whether this is NODATA or NXDOMAIN of the name asked, and no chain: an SOA and no more."""
+        return self.authoritative and bool(self.authority) and not self.answer
+
+    @property
     def is_referral(self) -> bool:
         """Whether another server is named, and nothing else is told."""
         return not self.authoritative and self.rcode == Rcode.NOERROR
@@ -70,10 +75,11 @@ def resolve(forest: Forest, name: bytes, rtype: int) -> Resolved:
         if tree is None:
             return Resolved(answer=tuple(answer)) if answer else REFUSED
         step, target = _step(forest, tree, name, rtype)
-        referred = not answer and step.is_referral
+        if target is None and not answer:
+            return step
         answer.extend(rrset for rrset in step.answer if rrset not in answer)
         if target is None or target in seen or len(seen) >= CHAIN_LIMIT:
-            return replace(step, answer=tuple(answer), authoritative=not referred)
+            return replace(step, answer=tuple(answer), authoritative=True)
         seen.add(target)
         name = target
 
@@ -106,10 +112,11 @@ def _at(forest: Forest, tree: Tree, node: Node, name: bytes, rtype: int) -> tupl
         return Resolved(answer=(RRset(name, Rtype.HINFO, ANY_TTL, (ANY_RDATA,)),)), None
     found = cname if rtype == Rtype.ANY else node.rrsets.get(rtype)
     if found is not None:
-        rrset = replace(found, owner=name)
+        rrset = RRset(name, found.rtype, found.ttl, found.rdatas)
         return Resolved(answer=(rrset,), additional=_targets(forest, rrset)), None
     if cname is not None:
-        return Resolved(answer=(replace(cname, owner=name),)), cname.rdatas[0].lower()
+        alias = RRset(name, Rtype.CNAME, cname.ttl, cname.rdatas)
+        return Resolved(answer=(alias,)), cname.rdatas[0].lower()
     return Resolved(authority=(tree.negative,)), None
 
 

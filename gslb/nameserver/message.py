@@ -52,11 +52,12 @@ _OUTCOMES = {
 class Writer:
     """Records behind a question, with their names compressed against all that stand before them."""
 
-    def __init__(self, qname: bytes) -> None:
+    def __init__(self, qname: bytes, before: int = 0) -> None:
+        """The question's name, or its end behind `before` octets that are never pointed at."""
         self.body = bytearray()
-        self._base = HEADER_OCTETS + len(qname) + PAIR.size
+        self._base = HEADER_OCTETS + before + len(qname) + PAIR.size
         self._places: dict[bytes, int] = {}
-        self._remember(qname.lower(), HEADER_OCTETS)
+        self._remember(qname.lower(), HEADER_OCTETS + before)
 
     def name(self, name: bytes) -> bytes:
         """`name` as it is to be written at the end of the body: its longest known suffix becomes a pointer."""
@@ -102,9 +103,12 @@ class Writer:
             at += lowered[at] + 1
 
 
-def finish(resolved: Resolved, qname: bytes, room: int) -> Finished:
-    """The whole static reply in at most `room` octets of records; with TC and without records where it cannot be."""
-    writer = Writer(qname)
+def finish(resolved: Resolved, qname: bytes, room: int, before: int = 0) -> Finished:
+    """The whole static reply in at most `room` octets of records; with TC and without records where it cannot be.
+
+    `before` as for `Writer`.
+    """
+    writer = Writer(qname, before)
     counts = [sum(map(writer.rrset, section)) for section in (resolved.answer, resolved.authority, resolved.glue)]
     if len(writer.body) > room:
         return truncated(authoritative=resolved.authoritative, rcode=resolved.rcode)
