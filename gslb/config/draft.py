@@ -54,7 +54,7 @@ class Draft:
         where = (
             holder.entries[name].key.where if isinstance(holder, MapNode) and name in holder.entries else holder.where
         )
-        return Finding(Problem(where, path_text(path), message), path, (path, *needs))
+        return Finding(Problem(where, path_text(path), message), path, needs)
 
     def _finding(
         self, path: KeyPath, message: str, needs: tuple[KeyPath, ...], value: str | None, severity: Severity

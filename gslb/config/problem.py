@@ -10,8 +10,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
 
+MAX_KNOWN = 2000  # names that are compared with an unknown one
+MAX_COMPARED = 63  # characters of it
 MAX_PROBLEMS = 1000  # a wrong file of a million records must not fill the terminal or the memory
 
 KeyPath = tuple[str | int, ...]  # ("policies", "web", "rules", 0, "subnets", 1)
@@ -48,7 +51,7 @@ class Problem:
     def __str__(self) -> str:  # type: ignore[explicit-override]
         word = "" if self.severity is Severity.ERROR else "warning: "
         subject = f"{self.subject}: " if self.subject else ""
-        return f"{self.where}: {word}{subject}{self.message}"
+        return printable(f"{self.where}: {word}{subject}{self.message}")
 
 
 class Refused(Exception):
@@ -69,12 +72,13 @@ class Problems:
     def __init__(self) -> None:
         self._found: list[Problem] = []
         self._damaged: set[KeyPath] = set()
+        self._above: set[KeyPath] = set()  # what holds a damaged key
         self._left_out = 0
 
     def add(self, problem: Problem, path: KeyPath | None = None) -> None:
         """Report `problem`; an error at key `path` damages that key."""
         if path is not None and problem.severity is Severity.ERROR:
-            self._damaged.add(path)
+            self.damage(path)
         if len(self._found) < MAX_PROBLEMS:
             self._found.append(problem)
         else:
@@ -87,10 +91,11 @@ class Problems:
     def damage(self, path: KeyPath) -> None:
         """Mark a key as damaged by a problem that was reported elsewhere."""
         self._damaged.add(path)
+        self._above.update(path[:length] for length in range(len(path)))
 
     def damaged(self, path: KeyPath) -> bool:
         """Whether an error was reported at `path`, below it, or at something that holds it."""
-        return any(bad[: len(path)] == path or path[: len(bad)] == bad for bad in self._damaged)
+        return path in self._above or any(path[:length] in self._damaged for length in range(len(path) + 1))
 
     @property
     def failed(self) -> bool:
@@ -139,10 +144,12 @@ def one_of(known: Collection[str], written: str) -> str:
 
 def nearest(written: str, known: Iterable[str]) -> str | None:
     """The known word with the least edit distance from `written`, if it is near enough to be a slip."""
+    if len(written) > MAX_COMPARED:
+        return None
     allowed = max(1, len(written) // 3)
     best: tuple[int, str] | None = None
-    for word in known:
-        if abs(len(word) - len(written)) > allowed or len(word) > 255:
+    for word in islice(known, MAX_KNOWN):
+        if abs(len(word) - len(written)) > allowed:
             continue
         distance = edit_distance(written.lower(), word.lower())
         if distance <= allowed and (best is None or distance < best[0]):

@@ -1,0 +1,125 @@
+"""Whatever stands in the files: `load` returns or raises Refused, in bounded time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gslb.config.load import load
+from gslb.config.problem import MAX_PROBLEMS, Refused
+
+GOOD = Path(__file__).parent / "good"
+CONFIG = (GOOD / "full.yaml").read_bytes()
+MASTER = (GOOD / "zones" / "example.net.zone").read_bytes() + b'$GENERATE 1-3 h$ A 192.0.2.$\nt TXT "a" ( b\n c )\n'
+YAML = (Path(__file__).parent.parent.parent / "zones" / "example.com.yaml").read_bytes()
+BOUND_S = 20.0  # generous: what is feared is minutes or for ever
+
+# Words that mean something in one place, put in another.
+WORDS = st.sampled_from(
+    [
+        b"*", b"&a ", b"*a", b"[", b"]", b"{", b"}", b": ", b"- ", b"\n", b"\t", b"#", b"'", b'"', b"!!int ", b"<<", b"~", b"\0",
+        b"\xff", b"%", b"-1", b"0", b"1e999", b"99999999999999999999", b"NO", b"nearest", b"auto", b"::/0", b"0.0.0.0/0", b"$INCLUDE ",
+        b"$GENERATE 1-99999999 a$ A 192.0.2.1\n", b"$ORIGIN .\n", b"$TTL ", b"(", b")", b";", b"\\", b"\\# 2 00", b"policy: web",
+        "é".encode(), "\u2028".encode(), b"TYPE0", b"IN", b"CH", b"SOA", b"zones/..", b"4294967296", b".", b"..", b"@",
+    ]
+)  # fmt: skip
+
+
+@st.composite
+def damaged(draw: st.DrawFn, sound: bytes) -> bytes:
+    """The sound octets with a few cuts, repeats and foreign words."""
+    data = sound
+    for _ in range(draw(st.integers(1, 6))):
+        at = draw(st.integers(0, len(data)))
+        length = draw(st.integers(0, 20))
+        match draw(st.integers(0, 2)):
+            case 0:
+                data = data[:at] + data[at + length :]
+            case 1:
+                data = data[:at] + draw(WORDS) + data[at + length :]
+            case _:
+                data = data[:at] + data[at : at + length] * draw(st.integers(2, 4)) + data[at + length :]
+    return data
+
+
+@pytest.fixture(scope="module")
+def loads(tmp_path_factory: pytest.TempPathFactory) -> Callable[[bytes, bytes, bytes], None]:
+    """Load a configuration of the three files."""
+    folder = tmp_path_factory.mktemp("fuzz")
+    (folder / "zones").mkdir()
+    (folder / "zones" / "mail.inc").write_bytes((GOOD / "zones" / "mail.inc").read_bytes())
+
+    def attempt(config: bytes, master: bytes, yaml: bytes) -> None:
+        (folder / "full.yaml").write_bytes(config)
+        (folder / "zones" / "example.net.zone").write_bytes(master)
+        (folder / "zones" / "example.com.yaml").write_bytes(yaml)
+        started = time.monotonic()
+        try:
+            loaded = load(folder / "full.yaml")
+        except Refused as refused:
+            problems = refused.problems
+        else:
+            problems = loaded.warnings
+            assert loaded.deployment.name
+        assert len(problems) <= MAX_PROBLEMS + 1
+        assert all(str(problem).isprintable() for problem in problems), "a message must not drive the terminal"
+        assert time.monotonic() - started < BOUND_S
+
+    return attempt
+
+
+@given(damaged(CONFIG))
+def test_damaged_configuration(loads: Callable[[bytes, bytes, bytes], None], config: bytes) -> None:
+    loads(config, MASTER, YAML)
+
+
+@given(damaged(MASTER), damaged(YAML))
+def test_damaged_zones(loads: Callable[[bytes, bytes, bytes], None], master: bytes, yaml: bytes) -> None:
+    loads(CONFIG, master, yaml)
+
+
+@given(st.binary(max_size=400), st.binary(max_size=400), st.binary(max_size=400))
+def test_noise(loads: Callable[[bytes, bytes, bytes], None], config: bytes, master: bytes, yaml: bytes) -> None:
+    loads(config, master, yaml)
+    loads(CONFIG, master, yaml)
+
+
+YAML_VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(["web", "fra", "80%", "5s"]),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", "of", "from", "v4"]), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(st.sampled_from([
+    "deployment", "nodes", "datacenters", "geo", "monitors", "pools", "policies", "anycast", "bgp", "healthcheck", "limits",
+    "dns", "bus", "api", "records",
+]), YAML_VALUES))  # fmt: skip
+def test_values_of_other_shapes(loads: Callable[[bytes, bytes, bytes], None], document: dict[str, object]) -> None:
+    """Every section given something that is no such section."""
+    import json
+
+    loads(json.dumps(document).encode(), MASTER, YAML)
+
+
+def section_variants() -> list[bytes]:
+    """The full configuration with each line left out in turn."""
+    lines = CONFIG.splitlines(keepends=True)
+    return [b"".join(lines[:at] + lines[at + 1 :]) for at in range(len(lines))]
+
+
+@pytest.mark.parametrize("config", section_variants(), ids=[str(at) for at in range(len(section_variants()))])
+def test_each_line_left_out(loads: Callable[[bytes, bytes, bytes], None], config: bytes) -> None:
+    loads(config, MASTER, YAML)
