@@ -146,6 +146,7 @@ NAMES = {
     "any-absent": nothing(query("absent.z.test.", "ANY"), "NXDOMAIN"),
     "any-alias": Case(query("alias.z.test.", "ANY"), answer=("alias.z.test. 300 IN CNAME www.z.test.",)),
     "nxdomain": nothing(query("absent.z.test."), "NXDOMAIN"),
+    "below the server that the SOA names": nothing(query("x.ns1.z.test."), "NXDOMAIN"),
     "below a leaf": nothing(query("x.mail.z.test."), "NXDOMAIN"),
     "name-255": nothing(
         query(b"\x3f" + b"a" * 63 + b"\x3f" + b"b" * 63 + b"\x3f" + b"c" * 63 + b"\x36" + b"d" * 54 + wire(APEX)),

@@ -218,7 +218,9 @@ def test_any_octets_get_a_fitting_reply_or_silence(world: Responder, message: by
 
 
 @pytest.mark.parametrize(
-    ("message", "fast"), [*((message, 1) for message in ORDINARY), *((message, 0) for message in OTHERS)]
+    ("message", "fast"),
+    [*((message, 1) for message in ORDINARY), *((message, 0) for message in OTHERS)],
+    ids=[*(f"ordinary {place}" for place in range(len(ORDINARY))), *(f"other {place}" for place in range(len(OTHERS)))],
 )
 def test_an_ordinary_query_takes_the_hot_path_from_the_second_time_on(
     world: Responder, message: bytes, fast: int
