@@ -34,9 +34,10 @@ class Serving:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The arguments of a run.  `node_of` raises SystemExit with a line for people."""
+    """The arguments of a run.  `node_of` raises SystemExit with a line for people; `identity` is what it looks at."""
 
     config: Path
     state: Path
     node_of: Callable[[Deployment], Node]
+    identity: str
     audience: Audience

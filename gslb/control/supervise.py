@@ -21,7 +21,7 @@ import signal
 import socket
 from functools import partial
 
-from gslb.control import addresses, orphans, privilege, wanted
+from gslb.control import addresses, orphans, privilege, remembered, wanted
 from gslb.control.children import Child, Restarts, bury, fork
 from gslb.control.crew import Crew, clear_away, worker_count
 from gslb.control.listening import Listening
@@ -61,6 +61,7 @@ class Supervisor:
         self._restarts = Restarts()
         self._controller: Child | None = None
         self._wanted: Wanted | None = None
+        self._confirmed = False  # the controller has read the configuration once
         self._crew: Crew | None = None
         self._lock: Lock | None = None
         self._store: Store | None = None
@@ -75,6 +76,7 @@ class Supervisor:
         _raise_descriptor_limit()
         self._reactor.catch((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), self._signalled)
         self._begin_controller()
+        self._resume()
         while not self._done():
             self._reactor.turn()
         self._clear_up()
@@ -82,12 +84,25 @@ class Supervisor:
             raise CannotStart(self._why)
         return self._status
 
+    def _resume(self) -> None:
+        """Serve the last good generation at once where it is known how; the controller confirms or corrects it."""
+        known = remembered.recall(self._start)
+        if known is None:
+            return
+        try:
+            self._open(known)
+        except (CannotStart, CannotListen) as error:
+            self._why = str(error)
+            self._stop(1)
+            return
+        self._wanted = known
+
     # --- the controller ---
 
     def _begin_controller(self) -> None:
         if self._stopping:
             return
-        first = self._wanted is None
+        first = not self._confirmed
         child = fork("controller", 0, partial(_control, self._start, first), (), self._reactor.now)
         self._controller = child
         self._reactor.watch(child.notice, partial(self._controller_ended, child))
@@ -101,7 +116,7 @@ class Supervisor:
         self._controller = None
         if self._stopping:
             return
-        if self._wanted is None:  # it has said why
+        if not self._confirmed:  # it has said why
             self._stop(status or 1)
             return
         delay_s = self._restarts.delay_s(lived_s)
@@ -120,11 +135,12 @@ class Supervisor:
                 self._change(asked)
         except (CannotStart, CannotListen) as error:
             channel.send(child.line, {"do": "cannot", "why": str(error)})
-            if self._wanted is None:
+            if not self._confirmed:
                 self._why = str(error)
                 self._stop(1)
             return
-        self._wanted = asked
+        self._wanted, self._confirmed = asked, True
+        remembered.remember(self._start, asked)
         listening = sorted({endpoint.label.rpartition("/")[0] for endpoint in self._listening.endpoints})
         channel.send(child.line, {"do": "go", "listening": listening})
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import signal
@@ -19,7 +18,10 @@ from typing import Any
 import dns.edns
 import dns.message
 import dns.query
-import dns.rdatatype
+
+from gslb.config.load import load
+from gslb.control.report import report
+from gslb.control.store import Store
 
 ADDRESS = "127.0.0.1"
 WAIT_S = 15.0
@@ -90,7 +92,13 @@ class Server:
 
     def configure(self, config: str) -> None:
         """Write the configuration anew."""
+        self.sound = True
         self.config.write_text(config.replace("ADDRESS:PORT", f"{self.address}:{self.port}"))
+
+    def spoil(self) -> None:
+        """Make the configuration one that is refused."""
+        self.sound = False
+        self.config.write_text("deployment: [")
 
     def start(self, *, ready: bool = True) -> subprocess.Popen[bytes]:
         """Start `gslb run`; wait for its first answer unless told not to."""
@@ -120,9 +128,9 @@ class Server:
         )
 
     def status(self) -> dict[str, Any]:
-        """`gslb status --json`."""
-        found: dict[str, Any] = json.loads(self.command("status", "--json").stdout)
-        return found
+        """What `gslb status --json` says, without starting it."""
+        deployment = load(self.config).deployment if self.sound else None
+        return report(Store(self.state, "example", "fra"), "fra", deployment, time.time())
 
     def workers(self, kind: str = "udp") -> set[int]:
         """The process ids of the living workers."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from functools import partial
 from typing import TYPE_CHECKING
@@ -35,6 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
         config=arguments.config,
         state=arguments.state,
         node_of=partial(node_of, arguments=arguments),
+        identity=repr((arguments.node, arguments.site, os.environ.get("GSLB_NODE"))),
         audience=audience,
     )
     try:
