@@ -2,7 +2,8 @@
 
 Rule 1: equal inputs give equal bytes; the order of mappings and of overrides does not matter.
 Rule 2: the steps (gslb.decide.steps) settle the candidates of a policy and record type once; a client's ranking only
-says in which order the pools left are tried, and the first of them answers.
+says in which order the pools left are tried, and the first of them answers: with fewer addresses than the policy's
+`answers` where it has fewer, since addresses of a farther pool are no substitute for one more of the nearest.
 Rule 3: content that did not change is the previous plan, with its version.
 """
 

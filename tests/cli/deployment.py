@@ -14,7 +14,8 @@ pools:
   web-fra: {datacenter: fra, answers: [{value: 192.0.2.10, weight: 3}, 192.0.2.11, "2001:db8:1::10"]}
   web-iad: {datacenter: iad, answers: [198.51.100.10]}
   web-cloud: {datacenter: cloud, answers: [203.0.113.1], capacity: {conns_per_s: 100}}
-  api-fra: {datacenter: fra, answers: [192.0.2.20]}
+  api-fra: {datacenter: fra, answers: [192.0.2.20, "2001:db8:1::20"]}
+  api-iad: {datacenter: iad, answers: [198.51.100.20]}
 policies:
   web:
     rules:
@@ -23,7 +24,7 @@ policies:
     spill: {to: [web-cloud]}
     ttl: {max: 30, min: 5}
   api:
-    rules: [{pools: [api-fra]}]
+    rules: [{pools: [api-fra, api-iad]}]
 dns: {listen: ["127.0.0.1:5399"]}
 zones: [example.com.yaml]
 """
@@ -35,7 +36,7 @@ ZONE = r"""
 ns1: {type: A, ttl: 3600, value: 127.0.0.1}
 ns2: {type: A, ttl: 3600, value: 127.0.0.1}
 www: {policy: web, ttl: 60, types: [A, AAAA]}
-api: {policy: api, ttl: 60, types: [A, AAAA]}
+api: {policy: api, ttl: 60, types: [A]}
 '*.app': {policy: web, ttl: 60, types: [A]}
 blog: {type: CNAME, ttl: 300, value: www.example.com.}
 text: {type: TXT, ttl: 300, value: hello}

@@ -114,8 +114,10 @@ def test_the_resolver_decides_where_no_client_is_told(explain: Explain) -> None:
     assert hidden["answer"]["scope"] == 0
 
 
-def test_a_type_that_no_pool_has(explain: Explain) -> None:
-    told = explain("api.example.com", "AAAA")
+def test_a_type_that_no_pool_has(explain: Explain, tmp_path: Path) -> None:
+    config = tmp_path / "gslb.yaml"
+    config.write_text(CONFIG.replace(', "2001:db8:1::10"', ""))
+    told = explain("www.example.com", "AAAA")
     assert (told["decision"]["mode"], told["decision"]["pools"], told["answer"]["rcode"]) == ("nodata", [], "NOERROR")
     assert told["answer"]["records"] == []
 

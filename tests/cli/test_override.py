@@ -59,6 +59,12 @@ def test_aaaa_that_only_this_pool_has_is_guarded(gslb: Gslb, store: Store) -> No
     assert store.load_overrides().overrides == ()
 
 
+def test_types_that_no_name_has_are_nobodys_concern(gslb: Gslb) -> None:
+    """Only api-fra has AAAA, but no record of this policy asks for it."""
+    status, out, _ = gslb("drain", "pool/api-fra", "--why", "x")
+    assert (status, out.splitlines()[1:2]) == (0, ["  policy api A    api-fra -> api-iad"])
+
+
 def test_force_does_it_all_the_same(gslb: Gslb, store: Store) -> None:
     status, out, _ = gslb("down", "pool/web-fra", "--why", "x", "--force")
     assert status == 0

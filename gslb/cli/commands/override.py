@@ -27,7 +27,7 @@ from gslb.decide.decide import decide
 from gslb.decide.guard import harmed
 from gslb.decide.moves import Move, Side, moves
 from gslb.geo.ranking import written_ranking
-from gslb.model.deployment import Deployment
+from gslb.model.deployment import Deployment, PolicyId
 from gslb.model.location import Geography
 from gslb.model.plan import Mode, Plan
 from gslb.model.world import Forced, Override, World
@@ -120,17 +120,26 @@ def _edit(here: Situation, target: str, new: Override | None, now: float) -> _Do
     def plan(overrides: _Overrides) -> Plan:
         return decide(here.model, geography, World(now, overrides=overrides), previous)
 
+    asked = _asked_for(here)
+
     def change(before: _Overrides) -> _Overrides:
         after = without_target(before, target) if new is None else with_override(before, new)
         if new is not None and not new.force:
-            _refuse_harm(new, harmed(plan(before), plan(after)))
+            _refuse_harm(new, [harm for harm in harmed(plan(before), plan(after)) if harm[:2] in asked])
         seen.append((before, after))
         return after
 
     edited = here.store.edit_overrides(change, now)
     before, after = seen[0]
     replaced = next((override for override in before if override.target == target), None)
-    return _Done(replaced, moves(plan(before), plan(after)), edited.note)
+    moved = tuple(move for move in moves(plan(before), plan(after)) if (move.policy, move.rtype) in asked)
+    return _Done(replaced, moved, edited.note)
+
+
+def _asked_for(here: Situation) -> set[tuple[PolicyId, int]]:
+    """The policies and record types that some name is bound to; what becomes of others concerns nobody."""
+    records = (record for zone in here.loaded.zones for record in zone.dynamic)
+    return {(record.policy, rtype) for record in records for rtype in record.types}
 
 
 def _refuse_harm(new: Override, harm: Iterable[tuple[str, int, Mode]]) -> None:
