@@ -19,9 +19,10 @@ import maxminddb
 import numpy as np
 from numpy.typing import NDArray
 
+from gslb.geo.reader import READER_ERRORS
 from gslb.geo.record import Records, Value
 from gslb.geo.schema import KEYS
-from gslb.geo.source import READER_ERRORS, Copy, DatabaseUnusable
+from gslb.geo.source import Copy, DatabaseUnusable
 from gslb.geo.table import V4_BITS, V6_BITS
 
 _MARKER = b"\xab\xcd\xefMaxMind.com"

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import maxminddb
 
+from gslb.geo.reader import READER_ERRORS
 from gslb.geo.record import MalformedRecord
 from gslb.geo.schema import Location, location
-from gslb.geo.source import READER_ERRORS, DatabaseUnusable
+from gslb.geo.source import DatabaseUnusable
 from gslb.geo.table import normalise
 from gslb.model.deployment import Address, Network
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import struct
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,22 +15,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
-import maxminddb
-
 _CHUNK = 1 << 24
-# What maxminddb's Python reader raises over a file that is no MaxMind DB.
-READER_ERRORS = (
-    maxminddb.InvalidDatabaseError,
-    OSError,
-    ValueError,
-    TypeError,
-    KeyError,
-    IndexError,
-    AttributeError,
-    OverflowError,
-    MemoryError,
-    struct.error,
-)
 
 
 class DatabaseUnusable(ValueError):
