@@ -66,6 +66,7 @@ class Controller:
         self._lock: Lock | None = None
         self._loaded: tuple[str, watch.Signature] | None = None  # what was considered last, whatever became of it
         self._files: tuple[Path, ...] = (start.config,)
+        self._known: watch.Signature = ()  # of the files when they were considered
         self._databases: tuple[Path, ...] = ()
         self._listening: tuple[str, ...] = ()
         self._locating: asyncio.Task[None] | None = None
@@ -82,7 +83,7 @@ class Controller:
         if not await self._consider(first=first) and first:
             return 1
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(watch.watch(self._watched, self._reload, self._stop))
+            tasks.create_task(watch.watch(self._watched, self._reload, self._stop, self._known))
             tasks.create_task(watch.watch(self._override_files, self._overrides_changed, self._stop))
             await self._events()
         if self._locating is not None:
@@ -144,6 +145,7 @@ class Controller:
 
     async def _consider(self, *, first: bool) -> bool:
         """Look at the files; False when they are refused.  What is accepted is put in force when its table is there."""
+        began_ns = time.time_ns()
         try:
             loaded = await asyncio.to_thread(load, self._start.config)
             node = self._start.node_of(loaded.deployment)
@@ -155,6 +157,11 @@ class Controller:
             return False
         self._files = loaded.files
         self._databases = tuple(Path(name) for name in loaded.deployment.geo.databases)
+        self._known = watch.signature(self._watched())
+        if watch.touched_between(
+            loaded.files, began_ns, time.time_ns()
+        ):  # perhaps it was read half before that, so once more
+            self._reload()
         considered = loaded.digest, watch.signature(self._databases)
         if considered == self._loaded:
             self._facts.problem("configuration", ())

@@ -16,6 +16,7 @@ import watchfiles
 SETTLE_MS = 100  # a change is told when nothing more happened for so long
 SETTLE_MOST_MS = 1000  # or after this, when changes never end
 LOOK_S = 2.0
+_CLOCK_STEP_NS = 20_000_000  # file systems stamp with a coarse clock
 
 log = logging.getLogger("gslb.node")
 
@@ -34,9 +35,20 @@ def signature(paths: Iterable[Path]) -> Signature:
     return tuple(found)
 
 
-async def watch(paths: Callable[[], Iterable[Path]], changed: Callable[[], None], stop: asyncio.Event) -> None:
-    """Call `changed` once for each settled change of what `paths` gives at that moment, until `stop`."""
-    before = signature(paths())
+def touched_between(paths: Iterable[Path], start_ns: int, end_ns: int) -> bool:
+    """Whether one of these paths was written, or put in its place, between two moments (or just before)."""
+    stamps = (path.stat().st_ctime_ns for path in paths if path.exists())
+    return any(start_ns - _CLOCK_STEP_NS <= stamp <= end_ns for stamp in stamps)
+
+
+async def watch(
+    paths: Callable[[], Iterable[Path]], changed: Callable[[], None], stop: asyncio.Event, since: Signature = ()
+) -> None:
+    """Call `changed` once for each settled change of what `paths` gives at that moment, until `stop`.
+
+    `since` is the state that the caller knows: a difference from it is the first change.
+    """
+    before = _compare(since, signature(paths()), changed)
     while not stop.is_set():
         folders = _folders(paths())
         try:
