@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from ipaddress import ip_address
 from typing import Any
@@ -33,6 +34,7 @@ NAMES_MAGIC = b"GSLBNAM\x01"
 PLAN_MAGIC = b"GSLBPLN\x01"  # the last octet is the format
 NSID_OCTETS = 128  # so that every reply has room for it beside the longest question
 _DIGEST_OCTETS = 16
+_MISSHAPEN = (TypeError, ValueError, KeyError, IndexError, AttributeError)  # what a body of another shape leads to
 
 __all__ = ["Tables", "UnreadableTable", "compile_names", "compile_plan"]
 
@@ -86,16 +88,14 @@ class Tables:
 
         Raises UnreadableTable.
         """
-        content = _open(NAMES_MAGIC, names, "names")
+        forest, nsid = _load_names(names)
         decision = _open(PLAN_MAGIC, plan, "plan")
         try:
-            nsid, zones = content
-            forest = Forest(_load_zone(zone) for zone in zones)
             of, version, geography, raw_policies, raw_choices = decision
             choices = [_load_choice(choice) for choice in raw_choices]
             policies = {PolicyId(name): _load_policy(raw, choices) for name, raw in raw_policies.items()}
-        except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
-            raise UnreadableTable(f"the compiled tables are malformed: {error!r}") from error
+        except _MISSHAPEN as error:
+            raise UnreadableTable(f"the compiled plan is malformed: {error!r}") from error
         if deployment not in (None, of):
             raise UnreadableTable(f"the plan is of deployment {of!r}, expected {deployment!r}")
         if geography != location.digest:
@@ -105,18 +105,23 @@ class Tables:
         return tables
 
     def _check_policies(self) -> None:
-        for tree in self.forest.trees.values():
-            for node in tree.nodes.values():
-                record = node.dynamic
-                if record is None:
-                    continue
-                table = self.policies.get(record.policy)
-                if table is None or record.policy not in self.location.ranking_of:
-                    raise UnreadableTable(
-                        f"the plan has no policy {record.policy!r}, which {record.owner!r} is bound to"
-                    )
-                if not set(record.types) <= table.choices.keys():
-                    raise UnreadableTable(f"policy {record.policy!r} does not answer all types of {record.owner!r}")
+        for record in self.forest.dynamic:
+            table = self.policies.get(record.policy)
+            if table is None or record.policy not in self.location.ranking_of:
+                raise UnreadableTable(f"the plan has no policy {record.policy!r}, which {record.owner!r} is bound to")
+            if not set(record.types) <= table.choices.keys():
+                raise UnreadableTable(f"policy {record.policy!r} does not answer all types of {record.owner!r}")
+
+
+@lru_cache(maxsize=1)
+def _load_names(names: bytes) -> tuple[Forest, bytes | None]:
+    """Plans change often and names seldom, so the names that were opened last are kept; nothing changes them."""
+    content = _open(NAMES_MAGIC, names, "names")
+    try:
+        nsid, zones = content
+        return Forest(_load_zone(zone) for zone in zones), nsid
+    except _MISSHAPEN as error:
+        raise UnreadableTable(f"the compiled names are malformed: {error!r}") from error
 
 
 def _check_rdata(rrset: RRset) -> None:

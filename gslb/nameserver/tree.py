@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from gslb.model.zone import DynamicRecord, RRset, Zone
-from gslb.nameserver.wire import Rtype, is_within, suffixes
+from gslb.nameserver.wire import Rtype, suffixes
 
 
 @dataclass(slots=True)
@@ -31,8 +31,7 @@ class Tree:
 
     def __init__(self, zone: Zone) -> None:
         self.apex = zone.apex.lower()
-        self.nodes: dict[bytes, Node] = {}
-        self._grow(self.apex)
+        self.nodes: dict[bytes, Node] = {self.apex: Node()}
         for rrset in zone.rrsets:
             self._grow(rrset.owner.lower()).rrsets[rrset.rtype] = rrset
         for record in zone.dynamic:
@@ -58,19 +57,23 @@ class Tree:
         return found[::-1]
 
     def _grow(self, name: bytes) -> Node:
-        if name not in self.nodes:
-            if not is_within(name, self.apex):
-                raise ValueError(f"{name!r} is outside zone {self.apex!r}")
-            for ancestor in self.path(name):
-                self.nodes.setdefault(ancestor, Node())
-        return self.nodes[name]
+        """The node of `name`, made with all that are missing above it."""
+        node = self.nodes.get(name)
+        if node is None:
+            if len(name) <= len(self.apex):
+                raise ValueError(f"a name outside zone {self.apex!r} ends in {name!r}")
+            self._grow(name[1 + name[0] :])
+            node = self.nodes[name] = Node()
+        return node
 
 
 class Forest:
     """All our zones."""
 
     def __init__(self, zones: Iterable[Zone]) -> None:
+        zones = tuple(zones)
         self.trees: Mapping[bytes, Tree] = {tree.apex: tree for tree in map(Tree, zones)}
+        self.dynamic: tuple[DynamicRecord, ...] = tuple(record for zone in zones for record in zone.dynamic)
 
     def holding(self, name: bytes, rtype: int) -> Tree | None:
         """The zone that answers for (name, type): the one with the longest apex.

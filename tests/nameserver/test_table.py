@@ -97,7 +97,7 @@ def _with(owner: str, rtype: int, rdata: bytes) -> Zone:
 
 BAD_ZONES = {
     "no SOA": (Zone(wire("z.test."), ()), "has no SOA"),
-    "outside": (_with("xz.test.", 1, bytes(4)), "is outside zone"),
+    "outside": (_with("xz.test.", 1, bytes(4)), "outside zone"),
     "half a name": (_with("a.z.test.", 15, b"\0\x0a\x04mail"), "does not end"),
     "a pointer": (_with("a.z.test.", 33, b"\0\0\0\0\0\0\xc0\x0c"), "label type 0xc0"),
 }
@@ -141,7 +141,7 @@ def test_a_large_plan_loads_quickly() -> None:
     dynamic: dict[str, DynamicRecord] = {}
     for number in range(1000):
         dynamic |= bound(f"name-{number}.z.test.", policy=policies[number % 50])
-    names = compile_names([zone("z.test.", ZONE, dynamic)], None)
+    names = [compile_names([zone("z.test.", ZONE, dynamic)], bytes([place])) for place in range(5)]  # none is kept
     indexes = tuple(range(200))
     made = plan(
         location,
@@ -150,8 +150,8 @@ def test_a_large_plan_loads_quickly() -> None:
     )
     compiled = compile_plan(made, SECRET)
     spent = []
-    for _ in range(5):
+    for fresh in names:
         start = time.perf_counter()
-        Tables.load(names, compiled, location)
+        Tables.load(fresh, compiled, location)
         spent.append(time.perf_counter() - start)
     assert min(spent) < 0.2
