@@ -11,8 +11,8 @@ import dns.rdatatype
 import dns.zone
 import pytest
 
+from tests.e2e.lifecycle import GSLB
 from tests.e2e.probes import dynamic, peers, subnets
-from tests.e2e.program import GSLB
 
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLES = ("example.com", "example.net")

@@ -6,16 +6,16 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.lifecycle import wait_until
 from tests.e2e.probes.wire import Target, ecs, opt, query
 from tests.e2e.program import Program, acceptance
 
 RETRY_S = 1.0  # a client's patience, and what the issue allows
-COME_BACK_S = 10.0
 
 
 class Client:
@@ -60,9 +60,11 @@ class Client:
 
 @pytest.fixture
 def program(tmp_path: Path) -> Iterator[Program]:
-    """The real program."""
+    """The real program, and the end of what it left."""
     with acceptance(tmp_path) as started:
         yield started
+    for pid in workers(started):
+        os.kill(pid, signal.SIGKILL)
 
 
 @pytest.fixture
@@ -78,63 +80,55 @@ def clients(program: Program) -> Iterator[list[Client]]:
     assert all(client.asked > 10 for client in asking)
 
 
-def wait_for(condition: Callable[[], bool], what: str) -> None:
-    """Until `condition`, at most COME_BACK_S."""
-    until = time.monotonic() + COME_BACK_S
-    while not condition():
-        assert time.monotonic() < until, f"not within {COME_BACK_S} s: {what}"
-        time.sleep(0.05)
-
-
-def udp_workers(program: Program) -> set[int]:
-    """Their process ids."""
-    return {worker["pid"] for worker in program.status()["workers"] if worker["kind"] == "udp" and worker["alive"]}
+def workers(program: Program, *kinds: str) -> set[int]:
+    """The process ids of those that live, of `kinds` or of all."""
+    found = [worker for worker in program.status()["workers"] if worker["alive"]]
+    return {worker["pid"] for worker in found if not kinds or worker["kind"] in kinds}
 
 
 def test_a_killed_worker_is_replaced(program: Program, clients: list[Client]) -> None:
     """Each worker in turn; every query is answered within one retry."""
-    before = udp_workers(program)
+    before = workers(program, "udp")
     assert len(before) == 2
     for pid in before:
-        left = udp_workers(program) - {pid}
+        left = workers(program, "udp") - {pid}
         os.kill(pid, signal.SIGKILL)
-        wait_for(lambda: len(udp_workers(program) - {pid}) == 2, f"a successor of {pid} beside {left}")  # noqa: B023
-    assert not udp_workers(program) & before
+        wait_until(lambda: len(workers(program, "udp") - {pid}) == 2, f"a successor of {pid} beside {left}")  # noqa: B023
+    assert not workers(program, "udp") & before
     assert all(not client.lost for client in clients)
 
 
 def test_all_workers_killed_at_once(program: Program, clients: list[Client]) -> None:
     """Their sockets are kept by the supervisor, so even then a retry is enough."""
-    before = udp_workers(program)
+    before = workers(program, "udp")
     for pid in before:
         os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: len(udp_workers(program) - before) == 2, "two successors")
+    wait_until(lambda: len(workers(program, "udp") - before) == 2, "two successors")
     assert all(not client.lost for client in clients)
 
 
 def test_the_controller_is_killed(program: Program, clients: list[Client]) -> None:
     """Answers go on, the workers stay, and a new controller comes."""
-    before = udp_workers(program)
+    before = workers(program, "udp")
     killed = int(program.status()["controller"]["pid"])
     os.kill(killed, signal.SIGKILL)
     asked = [client.asked for client in clients]
-    wait_for(lambda: program.status()["controller"]["pid"] not in (None, killed), "another controller")
-    assert udp_workers(program) == before
+    wait_until(lambda: program.status()["controller"]["pid"] not in (None, killed), "another controller")
+    assert workers(program, "udp") == before
     assert all(client.asked > count and client.retried == 0 for client, count in zip(clients, asked, strict=True))
 
 
 def test_everything_but_the_workers_is_killed(program: Program, clients: list[Client]) -> None:
     """DNS serves while one worker lives (DESIGN invariant 4); what is left over ends with the test."""
-    before = udp_workers(program)
     controller = int(program.status()["controller"]["pid"])
     program.process.kill()
     program.process.wait()
     os.kill(controller, signal.SIGKILL)
     asked = [client.asked for client in clients]
-    wait_for(lambda: all(client.asked > count + 50 for client, count in zip(clients, asked, strict=True)), "answers")
+    wait_until(lambda: all(client.asked > count + 50 for client, count in zip(clients, asked, strict=True)), "answers")
     assert all(client.retried == 0 for client in clients)
     for client in clients:
         client.stop()
-    for worker in program.status()["workers"]:
-        os.kill(worker["pid"], signal.SIGTERM)
-    assert before
+    for pid in workers(program):
+        os.kill(pid, signal.SIGTERM)
+    wait_until(lambda: not workers(program), "their end")
