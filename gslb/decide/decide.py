@@ -24,7 +24,7 @@ from gslb.model.location import Geography, Ranking
 from gslb.model.plan import Choice, Member, Mode, Plan, PolicyPlan
 from gslb.model.world import World
 
-_GOOD = (Mode.NORMAL, Mode.KEPT, Mode.LAST_GOOD)  # modes whose members were healthy when they were chosen
+_GOOD = (Mode.NORMAL, Mode.KEPT, Mode.LAST_GOOD)  # members were healthy, or what operators left
 
 
 @dataclass(frozen=True, slots=True)

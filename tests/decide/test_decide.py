@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from ipaddress import ip_address
 
@@ -279,3 +282,30 @@ def test_burst_pools_take_nothing_while_the_rule_has_a_pool() -> None:
 def test_an_override_of_a_site_covers_its_pools() -> None:
     plan = decide(MODEL, PLACES, World(NOW, overrides=(override("site/fra", Forced.DRAIN),)), None)
     assert pools_answered(plan) == [IAD]
+
+
+PROGRAM = """
+import sys
+from tests.decide.worlds import *
+policies = [replace(NEAREST, name=PolicyId(name)) for name in {"web", "shop", "mail", "dns"}]
+model = deployment(*policies)
+places = geography(model, **{policy.name: [[FRA, IAD, SIN], [SIN, IAD]] for policy in policies})
+world = World(NOW, verdicts=down(*{FRA, SIN}), overrides=(override("site/iad", Forced.DRAIN),))
+from gslb.decide.decide import decide
+sys.stdout.buffer.write(decide(model, places, world, None).to_bytes())
+"""
+
+
+def test_every_node_decides_alike() -> None:
+    """Two interpreters that order their sets differently; the digest is what nodes of one deployment compare."""
+    written = [
+        subprocess.run(
+            [sys.executable, "-c", PROGRAM],
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": "."},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert written[0] == written[1]
+    assert from_bytes(written[0]).digest == "8738a17072d318b2276f37b12c99fe65"
