@@ -99,13 +99,21 @@ def wait_for_answer(
 
 @contextlib.contextmanager
 def acceptance(
-    folder: Path, target: Target | None = None, inside: Namespace | None = None, *, workers: int = 2
+    folder: Path,
+    target: Target | None = None,
+    inside: Namespace | None = None,
+    *,
+    workers: int = 2,
+    listen: str | None = None,
 ) -> Iterator[Program]:
-    """The program with the zone and the dynamic names of the probes, on a free loopback port unless told."""
+    """The program with the zone and the dynamic names of the probes, on a free loopback port unless told.
+
+    `listen` is a YAML list where it differs from the target.
+    """
     target = target or Target("127.0.0.1", peers.free_port(), FEATURES)
     config = folder / "gslb.yaml"
-    ports = {"port": target.port, "api": peers.free_port()}
-    config.write_text(dynamic.CONFIG.format(address=target.address, workers=workers, **ports))
+    listen = listen or f'["{target.address}:{target.port}"]'
+    config.write_text(dynamic.CONFIG.format(listen=listen, workers=workers, api=peers.free_port()))
     (folder / "acceptance.test.zone").write_text(peers.ZONE_FILE.read_text() + dynamic.ALIASES)
     with running(folder, config, "one", target, inside=inside) as program:
         yield program

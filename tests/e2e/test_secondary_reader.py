@@ -55,7 +55,7 @@ def test_examples(zone: str, reads: Callable[[str, str], dns.zone.Zone]) -> None
 def test_acceptance_zone(tmp_path: Path, reads: Callable[[str, str], dns.zone.Zone]) -> None:
     """Every kind of static record comes through unchanged; dynamic ones become addresses."""
     config = tmp_path / "gslb.yaml"
-    config.write_text(dynamic.CONFIG.format(address="127.0.0.1", port=5300, api=8053, workers=1))
+    config.write_text(dynamic.CONFIG.format(listen="[127.0.0.1:5300]", api=8053, workers=1))
     (tmp_path / "acceptance.test.zone").write_text(peers.ZONE_FILE.read_text())
     found = reads("acceptance.test", dump(config, "acceptance.test"))
     origin = dns.name.from_text("acceptance.test.")

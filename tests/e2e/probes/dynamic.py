@@ -47,7 +47,7 @@ records:
   partial.acceptance.test.: {{policy: partial, ttl: 60, types: [A, AAAA]}}
   "*.dyn.acceptance.test.": {{policy: geo, ttl: 60, types: [A]}}
   www.deep.dynent.acceptance.test.: {{policy: geo, ttl: 60, types: [A]}}
-dns: {{listen: ["{address}:{port}"], workers: {workers}, nsid: site}}
+dns: {{listen: {listen}, workers: {workers}, nsid: site}}
 api: {{listen: "127.0.0.1:{api}"}}
 zones: [acceptance.test.zone]
 """
