@@ -7,6 +7,7 @@ import mmap
 from gslb.geo.table import LocationTable
 from gslb.nameserver.answer import Responder
 from gslb.nameserver.table import Tables
+from gslb.nameserver.tcp import PATIENCE
 
 
 class ResponderMaker:
@@ -21,4 +22,5 @@ class ResponderMaker:
         if self._opened is None or self._opened[0] != digest:
             self._opened = digest, LocationTable.from_buffer(memoryview(geography))
         location = self._opened[1]
-        return Responder(Tables.load(names, plan, location, deployment=self._deployment))
+        tables = Tables.load(names, plan, location, deployment=self._deployment)
+        return Responder(tables, tcp_idle_s=PATIENCE.idle_s)

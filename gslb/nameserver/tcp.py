@@ -39,6 +39,7 @@ WRITE_MAX = 64 << 10  # octets
 SHARE_MIN = 4  # connections of a client network, however small the limit
 LEAVE_WITHIN_S = 10.0  # a worker told to finish has closed its connections by then
 LEAVE_IDLE_S = 1.0  # and the idle ones by then: a query already on its way is still answered
+PATIENCE = Patience()
 
 log = logging.getLogger("gslb.worker")
 
@@ -184,7 +185,9 @@ class Connection(asyncio.BufferedProtocol):
 class TcpWorker:
     """All TCP service of a node, obeying its supervisor at the other end of `line`."""
 
-    def __init__(self, post: Post, make: Maker, line: socket.socket | None, limit: int) -> None:
+    def __init__(
+        self, post: Post, make: Maker, line: socket.socket | None, limit: int, patience: Patience = PATIENCE
+    ) -> None:
         """`limit` is the most connections at a time.  Raises OSError, UnusableGeneration."""
         self._post = post
         self._name = f"tcp-{os.getpid()}"
@@ -199,7 +202,7 @@ class TcpWorker:
         self._of_network: Multiset[str] = Multiset()
         self._tasks: set[asyncio.Task[None]] = set()
         self._show_timer: asyncio.TimerHandle | None = None
-        self.patience = Patience()
+        self.patience = patience
         self.buffer = memoryview(bytearray(READ_MAX))
 
     def run(self, sockets: Sequence[socket.socket]) -> None:
@@ -225,7 +228,7 @@ class TcpWorker:
         tick.cancel()
         self.loop.remove_reader(door)
         door.close()
-        self._show()
+        self._write_page()
         self._follower.close()
         self.board.close()
 
@@ -325,10 +328,14 @@ class TcpWorker:
             if self._follower.word[1] != self._follower.seen:
                 self._look()
             self._follower.retry(self.loop.time())
+            self._write_page()
             await asyncio.sleep(FIRST_WAIT_S if self._follower.answers is None else IDLE_WAIT_S)
 
     def _show(self) -> None:
         self._show_timer = None
+        self._write_page()
+
+    def _write_page(self) -> None:
         answers = self._follower.answers
         self.board.show(answers.counts if answers is not None else ())
 
