@@ -16,7 +16,7 @@ from itertools import chain
 from gslb.decide.candidates import Candidate, Candidates, candidates_of
 from gslb.decide.field import Field, Reason
 from gslb.decide.guard import all_down
-from gslb.decide.order import Reach, order, reach_of
+from gslb.decide.order import Reach, order, ranked, reach_of
 from gslb.decide.steps import run
 from gslb.decide.ttl import ttl_of
 from gslb.model.deployment import DYNAMIC_TYPES, Deployment, Policy, PolicyId, PoolId
@@ -133,8 +133,10 @@ def _choices(
 
 def first_pool(policy: Policy, ranking: Ranking, rtype: int, settled: Settled) -> PoolId:
     """The pool that answers a client of this ranking: the first in its order that is left.  One is."""
-    tried = order(policy.rules[ranking.rule], ranking, rtype, settled.reach)
-    return next(filter(settled.by_pool.__contains__, tried))
+    for pool in ranked(ranking, rtype):  # what `order` begins with, and nearly always enough
+        if pool in settled.by_pool:
+            return pool
+    return next(filter(settled.by_pool.__contains__, order(policy.rules[ranking.rule], ranking, rtype, settled.reach)))
 
 
 def _by_pool(everyone: Iterable[Candidate], left: frozenset[Member]) -> Mapping[PoolId, tuple[Member, ...]]:
