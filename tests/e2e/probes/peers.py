@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import shutil
 import socket
 import subprocess
 import time
@@ -133,16 +132,6 @@ def expanded(text: str) -> str:
     return re.sub(r"^\$GENERATE (\d+)-(\d+) +(.*)$", lines, text, flags=re.MULTILINE)
 
 
-def installed(name: str) -> bool:
-    """Whether this peer's daemon is here."""
-    return daemon(name) is not None
-
-
-def daemon(name: str) -> str | None:
-    """Where this peer's daemon is."""
-    return shutil.which(COMMANDS[name][1], path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
-
-
 def free_port() -> int:
     """A port that was free for UDP and TCP a moment ago."""
     while True:
@@ -166,12 +155,10 @@ def configure(name: str, folder: Path, target: Target) -> Path:
 
 
 @contextlib.contextmanager
-def serving(name: str, folder: Path) -> Iterator[Target]:
-    """Start the peer, wait until it answers, stop it at the end."""
+def serving(name: str, program: str, folder: Path) -> Iterator[Target]:
+    """Start the peer, whose daemon is `program`, wait until it answers, stop it at the end."""
     target = Target("127.0.0.1", free_port(), FEATURES[name])
     config = configure(name, folder, target)
-    program = daemon(name)
-    assert program
     arguments = COMMANDS[name][2]
     with (folder / "output").open("wb") as output:
         process = subprocess.Popen([program, *arguments(config)], stdout=output, stderr=subprocess.STDOUT)
