@@ -1,7 +1,8 @@
 """Places <-> the bytes of a cache file.
 
-The file: magic, BLAKE2b-16 of the rest, length of the JSON head (8 bytes, little endian), the head (format, digest of the
-databases, geos, array lengths), and the arrays in the order of `_ARRAYS`.
+The file: magic, BLAKE2b-16 of the rest, length of the JSON head (8 bytes, little endian), the head (digest of the
+databases, geos, array lengths), and the arrays in the order of `_ARRAYS`; head and arrays are zero-filled to multiples of
+8 bytes, since numpy copies an unaligned array each time that it looks at it.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ import numpy as np
 
 from gslb.geo.places import PLACE, Places, Runs
 
-FORMAT = 1  # raise it when the file or the meaning of a place (`gslb.geo.schema`) changes
+FORMAT = 2  # raise it when the file or the meaning of a place (`gslb.geo.schema`) changes
 _MAGIC = b"GSLBPLC\0"
 _DIGEST_BYTES = 16
+_ALIGN = 8
 _FIXED = struct.Struct("<8s16sQ")
 _ARRAYS: tuple[np.dtype[np.generic], ...] = (PLACE, np.dtype("<u8"), np.dtype("<u4"), np.dtype("<u8"), np.dtype("<u4"))
 
@@ -38,9 +40,13 @@ def to_parts(places: Places) -> list[bytes]:
         {"digest": places.digest, "geos": places.geos, "lengths": [array.size for array in arrays]},
         separators=(",", ":"),
     ).encode()
+    head += b" " * (-len(head) % _ALIGN)
     body = [
         head,
-        *(np.ascontiguousarray(array, kind).tobytes() for array, kind in zip(arrays, _ARRAYS, strict=True)),
+        *(
+            np.ascontiguousarray(array, kind).tobytes().ljust(_padded(array.nbytes), b"\0")
+            for array, kind in zip(arrays, _ARRAYS, strict=True)
+        ),
     ]
     digest = blake2b(digest_size=_DIGEST_BYTES)
     for part in body:
@@ -62,9 +68,13 @@ def read(path: Path) -> Places:
         arrays, at = [], head_bytes
         for length, kind in zip(head["lengths"], _ARRAYS, strict=True):
             arrays.append(np.frombuffer(view, kind, count=length, offset=at))
-            at += length * kind.itemsize
+            at += _padded(length * kind.itemsize)
         geos = tuple((continent, country, subdivision) for continent, country, subdivision in head["geos"])
         rows, v4_starts, v4_places, v6_starts, v6_places = arrays
         return Places(head["digest"], rows, geos, Runs(v4_starts, v4_places), Runs(v6_starts, v6_places))
     except (ValueError, KeyError, TypeError) as error:
         raise UnreadablePlaces(f"{path}: {error}") from error
+
+
+def _padded(length: int) -> int:
+    return -(-length // _ALIGN) * _ALIGN

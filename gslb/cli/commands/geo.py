@@ -70,7 +70,8 @@ def _network(text: str) -> Network:
 
 def _located(deployment: Deployment, cache: Path) -> Located:
     """The location table, with a progress bar on a terminal where it must be made."""
-    with Bar(console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=1.0, visible=False)
         return location_table(
             deployment, cache, lambda step, share: bar.update(task, description=step, completed=share, visible=True)
@@ -104,6 +105,7 @@ def _as_json(found: _Found) -> dict[str, object]:
                 "file": str(row.database),
                 "network": str(row.network),
                 **row.location._asdict(),
+                "asn": row.location.asn or None,
                 "city": row.city,
             }
             for row in found.rows
