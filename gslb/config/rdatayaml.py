@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
 
 from gslb.config.problem import one_of
 from gslb.config.source import ListNode, MapNode, Node, Scalar, shown
@@ -61,10 +62,6 @@ def quoted(text: str, node: Node) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _address(scalar: Scalar) -> str:
-    return scalar.text if scalar.text.isprintable() and " " not in scalar.text else '""'
-
-
 @dataclass(frozen=True, slots=True)
 class Field:
     """One field of a structured type: its names (octoDNS's, then older ones) and its text."""
@@ -117,18 +114,16 @@ STRUCTURED: Mapping[str, tuple[Field, ...]] = {
     ),
 }
 PLAIN: Mapping[str, Callable[[Scalar], str]] = {
-    "A": _address,
-    "AAAA": _address,
     "CNAME": _host,
     "DNAME": _host,
     "NS": _host,
     "PTR": _host,
 }
+ADDRESSES = ("A", "AAAA")
 SERVICE_BINDINGS = ("HTTPS", "SVCB")
-TYPES = tuple(sorted((*STRUCTURED, *PLAIN, *SERVICE_BINDINGS, "TXT")))
+TYPES = tuple(sorted((*ADDRESSES, *STRUCTURED, *PLAIN, *SERVICE_BINDINGS, "TXT")))
 SINGLE = frozenset(("CNAME", "DNAME", "SOA"))  # one value, never a list
 _BINDING = (Field(("svcpriority",), _16), Field(("targetname",), _host))
-_EXPECTED = {"A": "an IPv4 address", "AAAA": "an IPv6 address"}
 
 
 def presentation(rtype: str, node: Node) -> str:
@@ -146,9 +141,18 @@ def presentation(rtype: str, node: Node) -> str:
     return _fields(node, STRUCTURED[rtype], ())
 
 
-def expected(rtype: str) -> str | None:
-    """What a value of the type is, where dnspython's words do not say it."""
-    return _EXPECTED.get(rtype)
+def address(rtype: str, node: Node) -> bytes:
+    """The record data of an A or AAAA value.  Raises Unfit."""
+    scalar = _scalar(node)
+    try:
+        if rtype == "A":
+            return IPv4Address(scalar.text).packed
+        found = IPv6Address(scalar.text)
+        if found.scope_id is None:
+            return found.packed
+    except ValueError:
+        pass
+    raise Unfit(node, f"{shown(node)} - expected an IPv{4 if rtype == 'A' else 6} address")
 
 
 def _scalar(node: Node) -> Scalar:

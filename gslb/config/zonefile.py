@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import cast
 
 import dns.exception
@@ -184,6 +185,8 @@ class _Reader(dns.zonefile.Reader):
         self.broken = True
 
     def _add(self, name: dns.name.Name, ttl: int, rdata: dns.rdata.Rdata) -> None:
+        if rdata.rdtype == dns.rdatatype.TYPE0 or dns.rdatatype.is_metatype(rdata.rdtype):
+            raise ValueError(f"type {type_text(rdata.rdtype)} is no data (RFC 6895 section 3.1)")
         self.records.append(StaticRecord(_octets(name), int(rdata.rdtype), ttl, rdata.to_wire() or b"", self._where))
 
     def _expect_end(self) -> None:
@@ -276,6 +279,7 @@ def _octets(name: dns.name.Name) -> bytes:
     return name.to_wire() or b""
 
 
+@lru_cache(maxsize=64)  # origins above all
 def _name(wire: bytes) -> dns.name.Name:
     return dns.name.from_wire(wire, 0)[0]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from gslb.config.kinds import Reported, integer
 from gslb.config.problem import KeyPath, Problem, Problems, Where, one_of, path_text
-from gslb.config.rdatayaml import SINGLE, TYPES, Unfit, expected, presentation
+from gslb.config.rdatayaml import ADDRESSES, SINGLE, TYPES, Unfit, address, presentation
 from gslb.config.read_records import RECORD, read_dynamic
 from gslb.config.section import Section
 from gslb.config.source import Entry, ListNode, MapNode, Node, Scalar, shown
@@ -151,8 +151,11 @@ class _Reader:
         return [((*path, name, number), item) for number, item in enumerate(value.items)]
 
     def _rdata(self, rtype: str, number: int, value: Node) -> bytes:
-        text = presentation(rtype, value)
+        if rtype in ADDRESSES:
+            return address(rtype, value)
         try:
-            return rdata_wire(number, text, self._draft.apex)
+            return rdata_wire(number, presentation(rtype, value), self._draft.apex)
+        except Unfit:
+            raise
         except ValueError as error:
-            raise Unfit(value, f"{shown(value)} - expected {expected(rtype) or f'{rtype} data ({error})'}") from error
+            raise Unfit(value, f"{shown(value)} - expected {rtype} data ({error})") from error

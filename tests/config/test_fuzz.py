@@ -16,7 +16,11 @@ from gslb.config.problem import MAX_PROBLEMS, Refused
 GOOD = Path(__file__).parent / "good"
 CONFIG = (GOOD / "full.yaml").read_bytes()
 MASTER = (GOOD / "zones" / "example.net.zone").read_bytes() + b'$GENERATE 1-3 h$ A 192.0.2.$\nt TXT "a" ( b\n c )\n'
-YAML = (Path(__file__).parent.parent.parent / "zones" / "example.com.yaml").read_bytes()
+YAML = (
+    (Path(__file__).parent.parent.parent / "zones" / "example.com.yaml")
+    .read_bytes()
+    .replace(b"policy: app", b"policy: spare")
+)
 BOUND_S = 20.0  # generous: what is feared is minutes or for ever
 
 # Words that mean something in one place, put in another.
@@ -123,3 +127,13 @@ def section_variants() -> list[bytes]:
 @pytest.mark.parametrize("config", section_variants(), ids=[str(at) for at in range(len(section_variants()))])
 def test_each_line_left_out(loads: Callable[[bytes, bytes, bytes], None], config: bytes) -> None:
     loads(config, MASTER, YAML)
+
+
+def test_the_undamaged_files_are_fine(tmp_path: Path) -> None:
+    """Or all of the above would only ever see refusals."""
+    (tmp_path / "zones").mkdir()
+    (tmp_path / "zones" / "mail.inc").write_bytes((GOOD / "zones" / "mail.inc").read_bytes())
+    (tmp_path / "zones" / "example.net.zone").write_bytes(MASTER)
+    (tmp_path / "zones" / "example.com.yaml").write_bytes(YAML)
+    (tmp_path / "full.yaml").write_bytes(CONFIG)
+    assert len(load(tmp_path / "full.yaml").zones) == 2
