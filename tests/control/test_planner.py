@@ -1,0 +1,178 @@
+"""Deciding and handing out: versions, overrides, failures; with the real executor of DNS and with a fake."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gslb.control.executor import Content, DnsTables, Executor
+from gslb.control.facts import Facts
+from gslb.control.planner import Planner, nsid_of
+from gslb.control.store import Store
+from gslb.model.plan import Plan
+from gslb.model.world import Forced, Override
+from gslb.nameserver.generation import File, Manifest, read_manifest
+from tests.control.make import DEPLOYMENT, FRA_ADDRESS, IAD_ADDRESS, NODE, ZONE, model
+
+NOW = 1_000_000.0
+
+
+class FakeExecutor:
+    """Keeps in memory what it is given, and fails on demand."""
+
+    def __init__(self) -> None:
+        self.applied: list[Plan] = []
+        self.broken = False
+
+    @property
+    def in_force(self) -> Manifest | None:
+        if not self.applied:
+            return None
+        plan, none = self.applied[-1], File("none", 0, "")
+        return Manifest(plan.deployment, len(self.applied), plan.version, plan.digest, none, none, none)
+
+    def apply(self, plan: Plan, content: Content) -> Manifest | None:  # noqa: ARG002  # the Protocol's
+        if self.broken:
+            raise OSError(28, "No space left on device")
+        if self.applied and self.applied[-1] == plan:
+            return None
+        self.applied.append(plan)
+        return self.in_force
+
+
+@pytest.fixture(params=["fake", "dns"])
+def executor(request: pytest.FixtureRequest, store: Store) -> Executor:
+    return FakeExecutor() if request.param == "fake" else DnsTables(store.folder / "serving", "example")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store(tmp_path / "state", "example", "fra")
+    store.create()
+    return store
+
+
+def drain(target: str, until: float | None = None) -> Override:
+    return Override(target, Forced.DRAIN, "a person", "a test", NOW - 10, until)
+
+
+def put(store: Store, *overrides: Override) -> None:
+    store.edit_overrides(lambda _: overrides, NOW)
+
+
+def answered(store: Store) -> set[str]:
+    plan = store.load_plan().plan
+    assert plan is not None
+    return {member.address for choice in plan.choices for member in choice.members}
+
+
+def test_the_same_content_is_put_in_force_once(store: Store, executor: Executor, tmp_path: Path) -> None:
+    planner = Planner(store, executor, Facts())
+    assert planner.adopt(model(tmp_path), NOW)
+    before = executor.in_force
+    assert before is not None
+    assert before.plan_version == 1
+    for later in range(1, 5):
+        assert planner.plan(NOW + later)
+    assert planner.adopt(model(tmp_path), NOW + 9)
+    assert executor.in_force == before
+
+
+def test_versions_go_on_behind_both_the_stored_and_the_executed(
+    store: Store, executor: Executor, tmp_path: Path
+) -> None:
+    first = Planner(store, executor, Facts())
+    first.adopt(model(tmp_path), NOW)
+    for overrides in ((drain("site/fra"),), (), (drain("site/fra"),)):
+        put(store, *overrides)
+        first.read_overrides()
+        assert first.plan(NOW)
+    assert executor.in_force is not None
+    assert executor.in_force.plan_version == 4
+    (store.folder / "plan.json").unlink()
+    second = Planner(store, executor, Facts())
+    second.read_overrides()
+    assert second.adopt(model(tmp_path), NOW)
+    assert executor.in_force.plan_version == 4, "the executed content is the same"
+    put(store)
+    second.read_overrides()
+    assert second.plan(NOW)
+    assert executor.in_force.plan_version == 5
+    stored = store.load_plan().plan
+    assert stored is not None
+    assert stored.version == 5
+
+
+def test_an_override_holds_until_it_ends(store: Store, executor: Executor, tmp_path: Path) -> None:
+    planner = Planner(store, executor, Facts())
+    planner.adopt(model(tmp_path), NOW)
+    assert answered(store) == {FRA_ADDRESS}
+    put(store, drain("site/fra", NOW + 60))
+    planner.read_overrides()
+    assert planner.next_expiry(NOW) == NOW + 60
+    planner.plan(NOW)
+    assert answered(store) == {IAD_ADDRESS}
+    planner.plan(NOW + 60)
+    assert answered(store) == {FRA_ADDRESS}
+    assert planner.next_expiry(NOW + 60) is None
+
+
+def test_unreadable_overrides_leave_those_that_hold(store: Store, tmp_path: Path) -> None:
+    facts = Facts()
+    planner = Planner(store, FakeExecutor(), facts)
+    put(store, drain("site/fra"))
+    planner.read_overrides()
+    store.overrides_path.write_bytes(b"{")
+    planner.read_overrides()
+    planner.adopt(model(tmp_path), NOW)
+    assert answered(store) == {IAD_ADDRESS}
+
+
+def test_a_model_that_cannot_be_put_in_force_leaves_the_one_before(store: Store, tmp_path: Path) -> None:
+    executor = FakeExecutor()
+    planner = Planner(store, executor, Facts())
+    before = model(tmp_path)
+    planner.adopt(before, NOW)
+    executor.broken = True
+    changed = replace(DEPLOYMENT, policies={name: replace(one, ttl_max=7) for name, one in DEPLOYMENT.policies.items()})
+    assert not planner.adopt(model(tmp_path, changed), NOW)
+    assert planner.model is before
+    executor.broken = False
+    assert planner.plan(NOW)
+    assert [plan.version for plan in executor.applied] == [1]
+
+
+def test_a_changed_zone_or_secret_is_published_under_the_same_plan(store: Store, tmp_path: Path) -> None:
+    executor = DnsTables(store.folder / "serving", "example")
+    planner = Planner(store, executor, Facts())
+    one = model(tmp_path)
+    planner.adopt(one, NOW)
+    for changed in (replace(one, zones=(replace(ZONE, dynamic=()),)), replace(one, secret=b"another")):
+        assert planner.adopt(changed, NOW)
+    manifest = executor.in_force
+    assert manifest is not None
+    assert (manifest.generation, manifest.plan_version) == (3, 1)
+    first = read_manifest(store.folder / "serving", 2, "example")
+    assert first.geography == manifest.geography
+
+
+def test_the_table_that_serves_can_be_gone_on_with(store: Store, tmp_path: Path) -> None:
+    executor = DnsTables(store.folder / "serving", "example")
+    planner = Planner(store, executor, Facts())
+    one = model(tmp_path)
+    planner.adopt(one, NOW)
+    found = planner.serving_table(store.folder / "serving")
+    assert found is not None
+    assert found[1] == one.geography
+    assert planner.adopt(replace(one, located=found[0]), NOW)
+    assert executor.in_force is not None
+    assert executor.in_force.generation == 1
+
+
+@pytest.mark.parametrize(
+    ("nsid", "expected"), [(None, None), ("site", b"fra"), ("node", b"fra"), ("a text", b"a text")]
+)
+def test_what_the_nameserver_calls_itself(nsid: str | None, expected: bytes | None) -> None:
+    assert nsid_of(replace(DEPLOYMENT, dns=replace(DEPLOYMENT.dns, nsid=nsid)), NODE) == expected
