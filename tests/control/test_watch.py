@@ -39,8 +39,8 @@ def turn_link(folder: Path) -> None:
 async def count_changes(paths: list[Path], act: Callable[[], None], since: watch.Signature) -> int:
     """How many changes are told, until there was one and then nothing for half a second."""
     stop = asyncio.Event()
-    told: asyncio.Queue[bool] = asyncio.Queue()
-    task = asyncio.create_task(watch.watch(lambda: paths, partial(told.put_nowait, True), stop, since))
+    told: asyncio.Queue[object] = asyncio.Queue()
+    task = asyncio.create_task(watch.watch(lambda: paths, partial(told.put_nowait, object()), stop, since))
     await asyncio.sleep(0.2)
     act()
     count = 0
