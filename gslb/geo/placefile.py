@@ -11,8 +11,10 @@ import json
 import struct
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gslb.geo.places import PLACE, Places, Runs
 
@@ -35,7 +37,13 @@ def name_of(digest: str) -> str:
 
 def to_parts(places: Places) -> list[bytes]:
     """The file, in parts to be written one after the other."""
-    arrays = (places.rows, places.v4.starts, places.v4.places, places.v6.starts, places.v6.places)
+    arrays: tuple[NDArray[Any], ...] = (
+        places.rows,
+        places.v4.starts,
+        places.v4.places,
+        places.v6.starts,
+        places.v6.places,
+    )
     head = json.dumps(
         {"digest": places.digest, "geos": places.geos, "lengths": [array.size for array in arrays]},
         separators=(",", ":"),
