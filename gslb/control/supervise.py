@@ -283,7 +283,7 @@ class Supervisor:
     def _clear_up(self) -> None:
         self._listening.close(self._listening.endpoints)
         if self._store is not None:
-            for path in (self._store.folder / "run").iterdir():
+            for path in (self._store.folder / "run").glob("*"):
                 path.unlink(missing_ok=True)
         if self._lock is not None:
             self._lock.release()
