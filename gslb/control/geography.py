@@ -39,9 +39,14 @@ class Located:
 
 def needs_child(deployment: Deployment) -> bool:
     """Whether there is anything to read or to compute; without databases and subnet rules the table is made at once."""
-    if any(Path(name).expanduser().exists() for name in deployment.geo.databases):
-        return True
-    return any(rule.subnets for policy in deployment.policies.values() for rule in policy.rules)
+    return has_databases(deployment) or any(
+        rule.subnets for policy in deployment.policies.values() for rule in policy.rules
+    )
+
+
+def has_databases(deployment: Deployment) -> bool:
+    """Whether there is a database to read, which may take long."""
+    return any(Path(name).expanduser().exists() for name in deployment.geo.databases)
 
 
 def at_once(deployment: Deployment, cache: Path) -> Located:

@@ -220,28 +220,39 @@ class Controller:
             await self._put_in_force(loaded, node, secret)
 
     async def _put_in_force(self, loaded: Loaded, node: Node, secret: bytes) -> None:
-        found = await self._table(loaded.deployment)
+        """Serve `loaded` with its location table; on a very first start without geography until that is made."""
+        deployment = loaded.deployment
         assert self._planner is not None
+        if geography.has_databases(deployment) and not self._planner.in_force:
+            meanwhile = self._substitute(deployment, self._start.state / "geography")
+            if meanwhile is not None and self._adopt(loaded, Model(deployment, node, loaded.zones, *meanwhile, secret)):
+                log.info("the geo databases are being read; until then `nearest` is the order as written")
+        found = await self._table(deployment)
         if found is None:
             return
-        located, known = found
-        model = Model(loaded.deployment, node, loaded.zones, located, known, secret)
+        model = Model(deployment, node, loaded.zones, *found, secret)
+        if self._adopt(loaded, model) and not self._announced:
+            self._announced = True
+            self._start.audience.serving(self._serving(model))
+
+    def _adopt(self, loaded: Loaded, model: Model) -> bool:
+        """Put a model in force and say so; False when that failed."""
+        assert self._planner is not None
         if not self._planner.adopt(model, _now()):
-            return
+            return False
+        located = model.located
         log.info("configuration in force", extra={"digest": loaded.digest, "geography": located.digest})
         self._facts.say(
             loaded={"digest": loaded.digest, "since": _now()},
             geography={
                 "digest": located.digest,
-                "classes": known.classes,
+                "classes": model.geography.classes,
                 "databases": list(located.databases),
                 "notes": list(located.notes),
             },
         )
         self._wake.set()  # the new model's next moment
-        if not self._announced:
-            self._announced = True
-            self._start.audience.serving(self._serving(model))
+        return True
 
     async def _table(self, deployment: Deployment) -> tuple[Located, Geography] | None:
         """The location table; without it, the one that serves, or (with nothing serving) one without databases."""

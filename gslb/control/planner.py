@@ -63,6 +63,11 @@ class Planner:
         """The model in force."""
         return self._model
 
+    @property
+    def in_force(self) -> bool:
+        """Whether executors have a plan, of this run or of one before."""
+        return self._executor.in_force is not None
+
     def read_overrides(self) -> None:
         """Take the overrides as they are stored; unreadable ones leave those that we have."""
         read = self._store.load_overrides()

@@ -119,7 +119,7 @@ def banner(facts: Serving) -> list[str]:
     ]
     if facts.example is not None and facts.listening:
         host, _, port = facts.listening[0].rpartition(":")
-        lines.append(f"  try           dig @{host.strip('[]')} -p {port} {facts.example} +subnet=192.0.2.0/24")
+        lines.append(f"  try           dig @{host.strip('[]')} -p {port} {facts.example} +subnet=8.8.8.0/24")
     return lines
 
 
