@@ -104,7 +104,7 @@ class Server:
         """Start `gslb run`; wait for its first answer unless told not to."""
         with self.output.open("ab") as sink:
             process = subprocess.Popen(
-                [*GSLB, "run", *self._where()],
+                self.words("run"),
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=subprocess.STDOUT,
@@ -123,9 +123,7 @@ class Server:
 
     def command(self, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Another command of the program for this node."""
-        return subprocess.run(
-            [*GSLB, name, *arguments, *self._where()], capture_output=True, text=True, timeout=60, check=False
-        )
+        return subprocess.run(self.words(name, *arguments), capture_output=True, text=True, timeout=60, check=False)
 
     def status(self) -> dict[str, Any]:
         """What `gslb status --json` says, without starting it."""
@@ -186,8 +184,9 @@ class Server:
         for pid in self.left():
             os.kill(pid, signal.SIGKILL)
 
-    def _where(self) -> list[str]:
-        return ["--config", str(self.config), "--node", "fra", "--state", str(self.state)]
+    def words(self, name: str, *arguments: str) -> list[str]:
+        """The command line of a command for this node."""
+        return [*GSLB, name, *arguments, "--config", str(self.config), "--node", "fra", "--state", str(self.state)]
 
 
 class Client:

@@ -11,7 +11,7 @@ import pytest
 
 from gslb.control.lock import CONTROLLER, holder
 from tests.e2e.conftest import MakeServer
-from tests.e2e.lifecycle import CONFIG, GSLB, Server, wait_until
+from tests.e2e.lifecycle import CONFIG, Server, wait_until
 from tests.geo.worlds import maxmind, write
 
 CLIENTS = "203.0.113.0/24"
@@ -121,11 +121,13 @@ def test_the_progress_of_a_long_start_is_shown(server: MakeServer, database: Pat
 def test_a_terminal_sees_the_banner_and_ctrl_c_ends_it(server: MakeServer, database: Path) -> None:
     put(database, "fra")
     one = server(nearest(database), start=False)
-    command = [*GSLB, "run", "--config", str(one.config), "--node", "fra", "--state", str(one.state)]
     script = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
     with one.output.open("wb") as sink:
         process = subprocess.Popen(
-            [sys.executable, "-c", script, *command], stdin=subprocess.PIPE, stdout=sink, start_new_session=True
+            [sys.executable, "-c", script, *one.words("run")],
+            stdin=subprocess.PIPE,
+            stdout=sink,
+            start_new_session=True,
         )
     one.runs.append(process)
     wait_until(lambda: "+subnet=" in one.said(), "the banner's last line")

@@ -6,7 +6,9 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import dns.message
@@ -111,6 +113,16 @@ class TestRefusedStart:
         status, line = one.refused()
         assert (status, line.count("\n")) == (1, 1)
         assert line.startswith("gslb: cannot listen on 192.0.2.99: no interface of this node has that address")
+
+    @pytest.mark.root
+    def test_a_low_port_without_the_privilege(self, server: MakeServer, tool: Callable[[str], str]) -> None:
+        one = server(CONFIG.replace("ADDRESS:PORT", "127.0.0.1:53"), start=False)
+        powerless = [tool("setpriv"), "--bounding-set=-all", "--inh-caps=-all"]
+        done = subprocess.run([*powerless, *one.words("run")], capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+        assert "ports below 1024 need a privilege" in done.stderr
+        assert "CAP_NET_BIND_SERVICE" in done.stderr
+        assert one.left() == []
 
     def test_a_bad_configuration(self, server: MakeServer) -> None:
         one = server(CONFIG.replace("pools: [web-fra, web-iad]", "pools: [web-frq]"), start=False)
