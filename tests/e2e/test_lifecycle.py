@@ -343,7 +343,7 @@ class TestSuccession:
         assert one.left() == []
 
     def test_the_last_good_generation_is_served_before_the_zones_are_read(self, server: MakeServer) -> None:
-        many = "".join(f"host{number}: {{type: A, value: 192.0.2.1}}\n" for number in range(12_000))
+        many = "".join(f"host{number}: {{type: A, value: 192.0.2.1}}\n" for number in range(40_000))
         one = server(zones={"example.com.yaml": ZONE + many})
         assert one.stop() == 0
         one.start()
