@@ -16,6 +16,7 @@ from typing import Generic, TypeVar
 from gslb import units
 from gslb.config.problem import KeyPath, Problems, one_of
 from gslb.config.source import ListNode, MapNode, Node, Scalar, shown
+from gslb.model.continents import CONTINENT_OF, CONTINENTS
 from gslb.model.deployment import Address, Listen, Network, Socket
 
 T = TypeVar("T")
@@ -170,6 +171,22 @@ def text_like(name: str, pattern: re.Pattern[str], expected: str) -> Kind[str]:
     return plain(name, convert, expected)
 
 
+def _geo(scalar: Scalar) -> str:
+    """An octoDNS code; a country that is unknown, or in another continent, would never match a client."""
+    written = scalar.text
+    if written in CONTINENT_OF and written not in CONTINENTS:  # AS, AF, NA and SA are both
+        raise Expected(f"expected {CONTINENT_OF[written]}-{written}")
+    if not _GEO.fullmatch(written):
+        raise ValueError
+    continent, _, place = written.partition("-")
+    country, _, part = place.partition("-")
+    if country and country not in CONTINENT_OF:
+        raise Expected(f"no such country: {country} (ISO 3166-1)")
+    if country and CONTINENT_OF[country] != continent:
+        raise Expected("expected " + "-".join(filter(None, (CONTINENT_OF[country], country, part))))
+    return written
+
+
 def _boolean(scalar: Scalar) -> bool:
     if not isinstance(scalar.value, bool):
         raise ValueError
@@ -276,6 +293,6 @@ REFERENCE = plain("address or URL", _reference, "an address, or a URL with http 
 URL = text_like("URL", _URL, "a URL with http or https")
 NATS = text_like("NATS URL", _NATS, "a URL such as nats://192.0.2.5:4222")
 ENVIRONMENT = text_like("variable", _ENVIRONMENT, "the name of an environment variable")
-GEO = text_like("geo code", _GEO, "an octoDNS code such as EU, EU-NO or NA-US-CA")
+GEO = plain("geo code", _geo, "an octoDNS code such as EU, EU-NO or NA-US-CA")
 SECTION = mapped("mapping")
 NAMED = mapped("mapping of names")

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import pycountry
 
-from gslb.geo.continents import CONTINENT_OF, CONTINENTS
 from gslb.geo.record import MalformedRecord
+from gslb.model.continents import CONTINENT_OF, CONTINENTS
 
 MAX_ASN = (1 << 32) - 1
 # Every key, at any depth of a record, that is read here.

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gslb.geo.continents import CONTINENT_OF, CONTINENTS
 from gslb.geo.record import MalformedRecord
 from gslb.geo.schema import KEYS, UNKNOWN, Location, location, subdivision_code
+from gslb.model.continents import CONTINENT_OF, CONTINENTS
 
 FLAT = {"country_code": "CA", "state1": "Québec", "latitude": 45.5, "longitude": -73.6, "city": "Montreal"}
 CITY: dict[str, Any] = {
