@@ -33,7 +33,8 @@ FAST, ECS = int(Counter.FAST), int(Counter.ECS)
 
 
 class Responder:
-    """Answers from one set of tables.  `udp(query, source)` and `tcp(query, source)` give a reply, or None for silence.
+    """Answers from one set of tables.  `udp(query, source)` and `tcp(query, source)` give a reply, or None for silence;
+    `general` is as `udp`, without the hot path.
 
     `source` is the client's address as the system writes it.  `counts` go on from the list that is given.
     """
@@ -43,36 +44,44 @@ class Responder:
         self._known = Known(tables)
         self._options: dict[bytes, Options] = {}
         self._general = General(tables, self._known, self.counts, tcp_idle_s)
+        # Functions that do not hold the responder: without a cycle a replaced one, and the tables with it, is gone at once.
+        self.general: Answer = _general_path(self._general, self._options)
         self.udp: Answer = _hot_path(tables, self._known.entries, self._options, self.counts, self.general)
-
-    def general(self, query: bytes, source: str) -> bytes | None:
-        """As `udp`, without the hot path."""
-        reply, request = self._general.reply(query, source, stream=False)
-        if request is not None and request.ordinary:
-            self._learn(request)
-        return reply
 
     def tcp(self, query: bytes, source: str) -> bytes | None:
         """Answer one message of a stream; the framing is `gslb.nameserver.stream`'s."""
         reply, _ = self._general.reply(query, source, stream=True)
         return reply
 
-    def _learn(self, request: Request) -> None:
-        """Remember how this OPT record is answered; its subnet's address is not part of it."""
-        edns, key = request.edns, request.opt[:SUBNET_OCTETS]
-        if edns is None or key in self._options:
-            return
-        if len(self._options) >= OPTIONS_MAX:
-            self._options.clear()
-        family = edns.subnet.family if edns.subnet else FAMILY_NONE
-        octets = len(edns.subnet.address) if edns.subnet else 0
-        self._options[key] = (
-            1 + PAIR.size + len(request.opt),
-            edns.room,
-            family,
-            V4_BITS - 8 * octets if family == FAMILY_V4 else 0,
-            opt(edns)[: SUBNET_OCTETS - 1] if family else opt(edns),
-        )
+
+def _general_path(general: General, options: dict[bytes, Options]) -> Answer:
+    """The function for every datagram, which teaches the hot path the OPT records that it meets."""
+
+    def answer(query: bytes, source: str) -> bytes | None:
+        reply, request = general.reply(query, source, stream=False)
+        if request is not None and request.ordinary:
+            _learn(options, request)
+        return reply
+
+    return answer
+
+
+def _learn(options: dict[bytes, Options], request: Request) -> None:
+    """Remember how this OPT record is answered; its subnet's address is not part of it."""
+    edns, key = request.edns, request.opt[:SUBNET_OCTETS]
+    if edns is None or key in options:
+        return
+    if len(options) >= OPTIONS_MAX:
+        options.clear()
+    family = edns.subnet.family if edns.subnet else FAMILY_NONE
+    octets = len(edns.subnet.address) if edns.subnet else 0
+    options[key] = (
+        1 + PAIR.size + len(request.opt),
+        edns.room,
+        family,
+        V4_BITS - 8 * octets if family == FAMILY_V4 else 0,
+        opt(edns)[: SUBNET_OCTETS - 1] if family else opt(edns),
+    )
 
 
 def _plain_flags(options: dict[bytes, Options]) -> dict[bytes, tuple[int, dict[bytes, Options]]]:
