@@ -78,7 +78,7 @@ class Controller:
         self._stop = asyncio.Event()
         self._wake = asyncio.Event()
         self._reload_due = self._overrides_due = False
-        self._link = Link(self._line, self._reload, self._finish)
+        self._link = Link(self._line, self._reload_anyway, self._finish)
         self._facts.say(pid=os.getpid(), since=_now(), config=str(self._start.config.absolute()))
         if not await self._consider(first=first) and first:
             return 1
@@ -108,6 +108,11 @@ class Controller:
     def _reload(self) -> None:
         self._reload_due = True
         self._wake.set()
+
+    def _reload_anyway(self) -> None:
+        """Somebody asked for it (SIGHUP): also what is the same is tried again."""
+        self._loaded = None
+        self._reload()
 
     def _overrides_changed(self) -> None:
         self._overrides_due = True

@@ -38,6 +38,7 @@ from gslb.nameserver.sockets import CannotListen, Endpoint
 
 LOOK_S = 3.0  # between two looks at the node's addresses
 STOP_WITHIN_S = 5.0  # then what has not ended is killed
+READING_S = 1.0  # a controller in the midst of reading is not waited for: what it writes, it writes whole
 
 log = logging.getLogger("gslb.supervisor")
 
@@ -265,7 +266,12 @@ class Supervisor:
             self._crew.finish()
         for orphan in self._orphans:
             orphan.finish()
+        self._reactor.after("kill controller", READING_S, self._kill_controller)
         self._reactor.after("kill", STOP_WITHIN_S, self._kill)
+
+    def _kill_controller(self) -> None:
+        if self._controller is not None:
+            os.kill(self._controller.pid, signal.SIGKILL)
 
     def _kill(self) -> None:
         for child in self._children():

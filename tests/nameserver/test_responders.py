@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import mmap
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,7 +63,7 @@ def test_a_replaced_responder_and_its_mapping_are_gone_at_once(tmp_path: Path) -
     plan, geography = content(tmp_path)
     responder = maker(NAMES, plan, geography, "first")
     responder.udp(QUERY, "192.0.2.1")
-    traces = [weakref.ref(responder), weakref.ref(geography)]
+    traces: list[Callable[[], object]] = [weakref.ref(responder), weakref.ref(geography)]
     plan, geography = content(tmp_path)
     responder = maker(NAMES, plan, geography, "second")
     assert [trace() for trace in traces] == [None, None]
