@@ -31,7 +31,7 @@ from gslb.control.geography import GeographyFailed, Located
 from gslb.control.link import Declined, Link
 from gslb.control.lock import CONTROLLER, Lock
 from gslb.control.planner import Model, Planner, geography_of
-from gslb.control.secret import NoSecret, secret_of
+from gslb.control.secret import NoSecret, secret_of, unshared
 from gslb.control.start import Serving, Start
 from gslb.control.store import Store
 from gslb.control.wanted import wanted_of
@@ -70,6 +70,8 @@ class Controller:
         self._databases: tuple[Path, ...] = ()
         self._listening: tuple[str, ...] = ()
         self._locating: asyncio.Task[None] | None = None
+        self._warned: frozenset[str] = frozenset()
+        self._noted: frozenset[str] = frozenset()  # of the geography
         self._announced = False
         self._failed = False
 
@@ -194,9 +196,14 @@ class Controller:
             self._facts.problem("configuration", lines)
 
     def _warn(self, loaded: Loaded) -> None:
+        """Say the configuration's warnings; those that were said are not said again."""
         warnings = [str(one) for one in loaded.warnings]
+        if (line := unshared(loaded.deployment, os.environ)) is not None:
+            warnings.append(line)
         for line in warnings:
-            log.warning(line)
+            if line not in self._warned:
+                log.warning(line)
+        self._warned = frozenset(warnings)
         self._facts.say(warnings=warnings, listening=list(self._listening))
 
     def _open(self, deployment: Deployment, node: Node) -> bytes:
@@ -270,7 +277,9 @@ class Controller:
             return self._substitute(deployment, cache)
         self._facts.problem("geography", ())
         for note in located.notes:
-            log.warning(note)
+            if note not in self._noted:
+                log.warning(note)
+        self._noted = frozenset(located.notes)
         return located, known
 
     def _substitute(self, deployment: Deployment, cache: Path) -> tuple[Located, Geography] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import secrets
 from collections.abc import Mapping
@@ -14,8 +13,6 @@ NAME = "secret"
 _LENGTH = 32  # octets
 _MAX = 4096
 
-log = logging.getLogger("gslb.node")
-
 
 class NoSecret(Exception):
     """The secret cannot be read or made; the message says which file and why."""
@@ -25,16 +22,21 @@ def secret_of(deployment: Deployment, environment: Mapping[str, str], config: Pa
     """The secret that keys sticky choices; `secret_file` starts at the folder of `config`.  Raises NoSecret."""
     if deployment.secret_file is not None:
         return _read(config.parent / Path(deployment.secret_file).expanduser())
-    given = environment.get(deployment.secret_env, "") if deployment.secret_env is not None else ""
-    if given:
-        return given.encode()
-    if len(deployment.nodes) > 1:
-        name = deployment.secret_env or "secret_env or secret_file"
-        log.warning(
-            "no secret is given: this node uses one of its own, so nodes choose differently for the same client",
-            extra={"expected": name},
-        )
-    return _own(folder / NAME)
+    return _given(deployment, environment) or _own(folder / NAME)
+
+
+def unshared(deployment: Deployment, environment: Mapping[str, str]) -> str | None:
+    """A warning where several nodes are given no secret to share."""
+    if len(deployment.nodes) < 2 or deployment.secret_file is not None or _given(deployment, environment):
+        return None
+    return (
+        f"no secret is given (by {deployment.secret_env or 'secret_env or secret_file'}): "
+        "each node uses one of its own, so nodes choose differently for the same client"
+    )
+
+
+def _given(deployment: Deployment, environment: Mapping[str, str]) -> bytes:
+    return environment.get(deployment.secret_env, "").encode() if deployment.secret_env is not None else b""
 
 
 def _own(path: Path) -> bytes:

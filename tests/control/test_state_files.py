@@ -14,7 +14,7 @@ import pytest
 from gslb.control import facts, remembered
 from gslb.control.facts import Facts
 from gslb.control.lock import AlreadyRunning, Lock, holder
-from gslb.control.secret import NoSecret, secret_of
+from gslb.control.secret import NoSecret, secret_of, unshared
 from gslb.control.start import Serving, Start
 from gslb.control.wanted import Wanted
 from gslb.model.deployment import Api, Deployment, Dns, Node, NodeId, SiteId, Socket
@@ -70,9 +70,13 @@ class TestSecret:
         given = replace(MANY, secret_file="key")
         assert secret_of(given, {}, tmp_path / "gslb.yaml", tmp_path / "state") == b"abc"
 
-    def test_nodes_that_share_none_are_warned(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-        secret_of(replace(MANY, secret_env="GSLB_SECRET"), {}, tmp_path / "gslb.yaml", tmp_path)
-        assert "no secret is given" in caplog.text
+    def test_nodes_that_share_none_are_warned(self) -> None:
+        by_name = replace(MANY, secret_env="GSLB_SECRET")
+        assert "by GSLB_SECRET" in str(unshared(by_name, {}))
+        assert "by secret_env or secret_file" in str(unshared(MANY, {}))
+        assert unshared(by_name, {"GSLB_SECRET": "abc"}) is None
+        assert unshared(replace(MANY, secret_file="key"), {}) is None
+        assert unshared(ALONE, {}) is None
 
     @pytest.mark.parametrize(("content", "why"), [(None, "No such file"), (b"", "empty"), (b" \n", "empty")])
     def test_a_file_without_a_secret_is_refused(self, tmp_path: Path, content: bytes | None, why: str) -> None:
