@@ -285,7 +285,9 @@ class TestDeaths:
 class TestSuccession:
     """The supervisor is killed; the workers serve on; the next run takes over.  No query is lost."""
 
-    def test_no_query_is_lost(self, server: MakeServer) -> None:
+    @pytest.mark.parametrize("workers", [1, 2, 3])
+    def test_no_query_is_lost(self, server: MakeServer, workers: int) -> None:
+        """Also where the next run has fewer or more workers than the one before."""
         one = server()
         orphans = one.workers() | one.workers("tcp")
         client = Client(one)
@@ -295,11 +297,13 @@ class TestSuccession:
             wait_until(lambda: len(one.left()) == 3, "the controller ends with its supervisor")
             asked = client.asked
             wait_until(lambda: client.asked > asked + 50, "the orphans serve on")
+            one.configure(CONFIG.replace("workers: 2", f"workers: {workers}"))
             one.start()
             wait_until(lambda: not orphans & set(one.left()), "the orphans' end")
             asked = client.asked
             wait_until(lambda: client.asked > asked + 50, "answers of the new workers")
         assert client.lost == 0
+        assert len(one.workers()) == workers
         assert one.stop() == 0
         assert one.left() == []
 
