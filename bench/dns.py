@@ -40,6 +40,7 @@ class Row:
     answers_per_s: float = 0.0
     lost: float = 0.0
     cpu_s_per_million: float = 0.0
+    busy: float = 0.0
     to_gdnsd: float | None = None
     right: float | None = None
     idle: float | None = None
@@ -92,6 +93,7 @@ def _row(running: Running, load: str, runs: list[Run]) -> Row:
         answers_per_s=median(lambda run: run.answered / run.seconds),
         lost=median(lambda run: run.lost),
         cpu_s_per_million=median(lambda run: run.cpu_s / max(1, run.answered) * 1e6),
+        busy=median(lambda run: run.cpu_s / run.seconds),
         right=median(lambda run: run.right or 0.0) if runs[0].right is not None else None,
         idle=median(lambda run: run.idle or 0.0) if runs[0].idle is not None else None,
         memory_mb=running.memory_mb(),
@@ -110,8 +112,8 @@ def compare(rows: list[Row]) -> list[Row]:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows for people.  `x gdnsd` compares answers for each CPU second; `idle`: how often the generator waited."""
-    head = f"{'load':8}{'server':11}{'version':9}{'answers/s':>10}{'lost':>8}{'CPU s/M':>9}{'x gdnsd':>9}{'right':>7}{'idle':>6}{'MB':>6}"
+    """The rows for people.  The columns are explained in docs/bench.md."""
+    head = f"{'load':8}{'server':11}{'version':9}{'answers/s':>10}{'lost':>8}{'CPU s/M':>9}{'x gdnsd':>9}{'busy':>6}{'right':>7}{'idle':>6}{'MB':>6}"
     lines = [head, "-" * len(head)]
     for row in rows:
         start = f"{row.load:8}{row.server:11}{row.version:9}"
@@ -119,7 +121,7 @@ def table(rows: Sequence[Row]) -> str:
             lines.append(f"{start}  {row.note}")
             continue
         lines.append(
-            f"{start}{row.answers_per_s:>10,.0f}{row.lost:>8.2%}{row.cpu_s_per_million:>9.2f}{_show(row.to_gdnsd, '.2f'):>9}"
+            f"{start}{row.answers_per_s:>10,.0f}{row.lost:>8.2%}{row.cpu_s_per_million:>9.2f}{_show(row.to_gdnsd, '.2f'):>9}{row.busy:>6.0%}"
             f"{_show(row.right, '.0%'):>7}{_show(row.idle, '.0%'):>6}{_show(row.memory_mb, '.0f'):>6}  {row.note}".rstrip()
         )
     return "\n".join(lines)
