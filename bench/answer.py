@@ -15,7 +15,7 @@ from pathlib import Path
 from random import Random
 
 from gslb.decide.decide import decide
-from gslb.geo.build import build_table
+from gslb.geo.subnets import subnet_table
 from gslb.geo.table import LocationTable
 from gslb.model.deployment import (
     Answer,
@@ -65,7 +65,7 @@ def measure(respond: Callable[[bytes, str], bytes | None], queries: Sequence[tup
 def tables() -> Tables:
     """One zone with a name of each kind, over a full-sized location table."""
     model = _deployment()
-    location = LocationTable.from_buffer(build_table(model, None))
+    location = LocationTable.from_buffer(subnet_table(model))
     plan = decide(model, location.geography(), World(now=0.0), None)
     return Tables.load(compile_names([_zone()], None), compile_plan(plan, SECRET), location)
 

@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from gslb.control.store import Store
 from gslb.decide.decide import decide
-from gslb.geo.build import build_table
+from gslb.geo.subnets import subnet_table
 from gslb.geo.table import LocationTable
 from gslb.model.deployment import (
     Answer,
@@ -54,7 +54,7 @@ def main() -> None:
     """Measure and print."""
     arguments = _arguments()
     model = deployment()
-    location = LocationTable.from_buffer(build_table(model, None))
+    location = LocationTable.from_buffer(subnet_table(model))
     results = measure(model, location)
     size = {
         "classes": location.classes,

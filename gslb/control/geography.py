@@ -37,20 +37,13 @@ class Located:
     notes: tuple[str, ...]
 
 
-def needs_child(deployment: Deployment) -> bool:
-    """Whether there is anything to read or to compute; without databases and subnet rules the table is made at once."""
-    return has_databases(deployment) or any(
-        rule.subnets for policy in deployment.policies.values() for rule in policy.rules
-    )
-
-
 def has_databases(deployment: Deployment) -> bool:
     """Whether there is a database to read, which may take long."""
     return any(Path(name).expanduser().exists() for name in deployment.geo.databases)
 
 
 def at_once(deployment: Deployment, cache: Path) -> Located:
-    """The location table where `needs_child` says no.  Raises GeographyFailed."""
+    """The location table where there is no database.  Raises GeographyFailed."""
     try:
         cache.mkdir(mode=0o700, parents=True, exist_ok=True)
         made = location_table(deployment, cache)
@@ -61,7 +54,7 @@ def at_once(deployment: Deployment, cache: Path) -> Located:
 
 async def locate(deployment: Deployment, cache: Path, progress: Progress) -> Located:
     """The location table of `deployment`.  Raises GeographyFailed; ends its child when cancelled."""
-    if not needs_child(deployment):
+    if not has_databases(deployment):
         return at_once(deployment, cache)
     child = await asyncio.create_subprocess_exec(
         sys.executable,

@@ -225,7 +225,7 @@ class Controller:
             self._locating.cancel()
             await asyncio.gather(self._locating, return_exceptions=True)
             self._locating = None
-        if geography.needs_child(loaded.deployment):
+        if geography.has_databases(loaded.deployment):
             self._locating = asyncio.create_task(self._put_in_force(loaded, node, secret))
             self._locating.add_done_callback(_complain)
         else:

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gslb.geo.classes import Situations, classify, cut, segments, split
-from gslb.geo.encode import Networks, Section, encode
-from gslb.geo.places import PLACE, Places, Runs, coalesced, nowhere
+from gslb.geo.encode import INDEX_BITS, Networks, Section, encode
+from gslb.geo.places import Places, Runs, coalesced
 from gslb.geo.rank import I64, profiles
 from gslb.geo.table import EMBEDDED, MAX_CLASSES, V4_BITS, V6_BITS
 from gslb.model.deployment import Deployment
@@ -22,14 +22,12 @@ U32 = NDArray[np.uint32]
 U64 = NDArray[np.uint64]
 BOOLS = NDArray[np.bool_]
 
-_INDEX_BITS = 20  # of the IPv6 index: 4 MB; at most 18 search steps in a full database, 13 to 15 as a rule
 _EDGES = np.array(sorted(edge for region in EMBEDDED for edge in region), np.uint64)
 _SIX_TO_FOUR = np.array(EMBEDDED[-1], np.uint64)  # never bare integers: numpy would compare 56-bit keys as floats
 
 
-def build_table(deployment: Deployment, places: Places | None, most_classes: int = MAX_CLASSES) -> bytes:
-    """The table of `deployment` over `places` (None: no place is known).  Raises TooManyClasses."""
-    places = places or _no_places()
+def build_table(deployment: Deployment, places: Places, most_classes: int = MAX_CLASSES) -> bytes:
+    """The table of `deployment` over `places`.  Raises TooManyClasses."""
     known = profiles(places, deployment)
     signatures: dict[tuple[int, ...], int] = {}
     v4 = _quantised(places.v4, V4_BITS, deployment.geo.scope4)
@@ -73,12 +71,6 @@ def v6_ranges(starts: U64, classes: U32) -> Runs:
     begins[0] = True
     begins[1:] |= classes[1:] != classes[:-1]
     return Runs(starts[begins], classes[begins])
-
-
-def _no_places() -> Places:
-    rows = np.zeros(1, PLACE)
-    rows["latitude"] = rows["longitude"] = np.nan
-    return Places("", rows, (("", "", ""),), nowhere(), nowhere())
 
 
 def _separated(starts: U64, profile: I64, signature: I64) -> tuple[U64, I64, I64]:
@@ -127,14 +119,14 @@ def _situations(
 
 def _networks(v4: Runs, v6: Runs) -> Networks:
     starts = np.append(v6.starts, np.uint64(1 << V6_BITS))
-    buckets = np.arange((1 << _INDEX_BITS) + 1, dtype=np.uint64) << np.uint64(V6_BITS - _INDEX_BITS)
+    buckets = np.arange((1 << INDEX_BITS) + 1, dtype=np.uint64) << np.uint64(V6_BITS - INDEX_BITS)
     index = np.searchsorted(v6.starts, buckets).astype(np.uint32)
     return Networks(
         v4=_section(v4_entries(v4), "<u4"),
         v6_starts=_section(starts, "<u8"),
         v6_classes=_section(v6.places, "<u4"),
         index=_section(index, "<u4"),
-        index_bits=_INDEX_BITS,
+        index_bits=INDEX_BITS,
         search_steps=int(np.diff(index).max()).bit_length(),
     )
 

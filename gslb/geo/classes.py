@@ -7,7 +7,7 @@ Rule 3: one class space for IPv4 and IPv6; numbers depend on the content only, s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +17,9 @@ from gslb.geo.encode import Ranked
 from gslb.geo.places import Runs, coalesced
 from gslb.geo.rank import I64, Profiles, first_rule
 from gslb.geo.ranking import pools_of_type, unknown_ranking, written_ranking
+from gslb.geo.subnets import covered
 from gslb.geo.table import MAX_CLASSES, MAX_RANKINGS
-from gslb.model.deployment import DYNAMIC_TYPES, Deployment, Network, Policy, PolicyId, PoolId
+from gslb.model.deployment import DYNAMIC_TYPES, Deployment, Policy, PolicyId, PoolId
 from gslb.model.location import Ranking
 
 U32 = NDArray[np.uint32]
@@ -63,26 +64,10 @@ class Classes:
 
 def segments(deployment: Deployment, version: int, key_bits: int, signatures: dict[tuple[int, ...], int]) -> Segments:
     """Where the subnets of one family begin and end.  New combinations are added to `signatures`."""
-    edges: dict[int, list[tuple[int, int, int]]] = {0: []}
-    for number, policy in enumerate(deployment.policies.values()):
-        for index, rule in enumerate(policy.rules):
-            for start, end in _keys(rule.subnets, version, key_bits):
-                edges.setdefault(start, []).append((number, index, 1))
-                edges.setdefault(end, []).append((number, index, -1))
-    edges.pop(1 << key_bits, None)
-    nobody = tuple(len(policy.rules) for policy in deployment.policies.values())
-    signatures.setdefault(nobody, len(signatures))
-    covering: dict[tuple[int, int], int] = {}
-    starts, found = sorted(edges), []
-    for start in starts:
-        for number, index, step in edges[start]:
-            covering[number, index] = covering.get((number, index), 0) + step
-        covering = {key: count for key, count in covering.items() if count}
-        first = list(nobody)
-        for number, index in covering:
-            first[number] = min(first[number], index)
-        found.append(signatures.setdefault(tuple(first), len(signatures)))
-    return Segments(np.array(starts, np.uint64), np.array(found, np.uint32))
+    runs = covered(deployment, version, key_bits, signatures)
+    return Segments(
+        np.array([start for start, _ in runs], np.uint64), np.array([number for _, number in runs], np.uint32)
+    )
 
 
 def split(runs: Runs, known: Profiles, covered: Segments) -> tuple[U64, I64, I64]:
@@ -176,12 +161,3 @@ def _nearest(deployment: Deployment, pools: Sequence[PoolId], known: Profiles, o
     columns = [known.sites.index(deployment.pools[pool].datacenter) for pool in pools]
     closeness = known.closeness[orders][:, columns]
     return np.argsort(closeness, axis=1, kind="stable")[:, : deployment.geo.nearest_limit]
-
-
-def _keys(subnets: Sequence[Network], version: int, key_bits: int) -> Iterable[tuple[int, int]]:
-    """The half-open ranges of keys that the subnets of one family cover."""
-    for subnet in subnets:
-        if subnet.version == version:
-            shift = subnet.max_prefixlen - key_bits
-            start = int(subnet.network_address) >> shift
-            yield start, start + max(1, subnet.num_addresses >> shift)

@@ -1,16 +1,11 @@
-"""Sections -> the bytes of a location table (`gslb.geo.table` documents them).  Pure, without numpy.
-
-A table of one class needs the rankings of an unknown place only, so a node without a database starts without numpy.
-"""
+"""Sections -> the bytes of a location table (`gslb.geo.table` documents them).  Pure, without numpy."""
 
 from __future__ import annotations
 
 import json
-from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from gslb.geo.ranking import unknown_ranking
 from gslb.geo.table import (
     ALIGN,
     CHECK_BYTES,
@@ -21,9 +16,10 @@ from gslb.geo.table import (
     check_of,
     digest_of,
 )
-from gslb.model.deployment import Deployment, PolicyId
+from gslb.model.deployment import PolicyId
 from gslb.model.location import Ranking
 
+INDEX_BITS = 20  # of the IPv6 index: 4 MB; at most 18 search steps in a full database, 13 to 15 as a rule
 Section = bytes | memoryview  # of single bytes
 
 
@@ -78,18 +74,6 @@ def encode(classes: int, policies: Mapping[PolicyId, Ranked], networks: Networks
         ranking_of_stride=stride,
     )
     return replace(header, check=check_of(header.pack(), rankings)).pack() + body
-
-
-def single_class(deployment: Deployment) -> bytes:
-    """The table of a node that knows no places: one class, scope 0, each policy's catch-all as configured."""
-    return encode(
-        1,
-        {
-            name: Ranked((unknown_ranking(deployment, policy),), array("H", [0]).tobytes())
-            for name, policy in deployment.policies.items()
-        },
-        None,
-    )
 
 
 def _rankings_json(policies: Mapping[PolicyId, Ranked]) -> bytes:

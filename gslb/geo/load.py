@@ -4,7 +4,7 @@
 
 Three steps, each skipped when its result lies in `cache_dir`: databases -> places (10 s for a full city database), places
 -> table (2 s), table -> checked (0.2 s).  Call it in a child process: the first two need numpy and up to 1.2 GB, and a
-process does not give memory back.  Without databases and subnet rules the table is made at once, without numpy.
+process does not give memory back.  Without databases the table is made at once, without numpy.
 
 A database that is not there is left out and noted.  One that is there and unusable raises DatabaseUnusable: the caller
 keeps the table that it has, or calls again with fewer databases.
@@ -20,9 +20,9 @@ from hashlib import blake2b
 from pathlib import Path
 
 from gslb.geo.cache import store, touch
-from gslb.geo.encode import single_class
 from gslb.geo.progress import Progress, silent
 from gslb.geo.source import content_digest
+from gslb.geo.subnets import subnet_table
 from gslb.geo.table import FORMAT, LocationTable
 from gslb.model.deployment import DYNAMIC_TYPES, Deployment
 
@@ -43,10 +43,10 @@ def location_table(deployment: Deployment, cache_dir: Path, progress: Progress =
     databases = [Path(name).expanduser() for name in deployment.geo.databases]
     present = [path for path in databases if path.exists()]
     notes = tuple(f"no geo database at {path}" for path in databases if path not in present)
-    if not present and not _has_subnets(deployment):
-        return _kept(deployment, cache_dir, "", lambda: single_class(deployment), notes)
+    if not present:
+        return _kept(deployment, cache_dir, "", lambda: subnet_table(deployment), notes)
     progress("checking the geo databases", 0.0)
-    digest = content_digest(present) if present else ""
+    digest = content_digest(present)
     cached = _usable(cache_dir / _name(deployment, digest))
     if cached is not None:
         return Located(*cached, notes)
@@ -54,11 +54,9 @@ def location_table(deployment: Deployment, cache_dir: Path, progress: Progress =
     from gslb.geo.build import build_table  # noqa: PLC0415
     from gslb.geo.rebuild import places_of  # noqa: PLC0415
 
-    places = places_of(present, digest, cache_dir, progress) if present else None
+    places = places_of(present, digest, cache_dir, progress)
     progress("ranking places", 0.0)
-    located = _kept(
-        deployment, cache_dir, places.digest if places else "", lambda: build_table(deployment, places), notes
-    )
+    located = _kept(deployment, cache_dir, places.digest, lambda: build_table(deployment, places), notes)
     progress("ranking places", 1.0)
     return located
 
@@ -86,10 +84,6 @@ def _usable(path: Path) -> tuple[Path, str] | None:
         return None
     touch(path)
     return path, table.digest
-
-
-def _has_subnets(deployment: Deployment) -> bool:
-    return any(rule.subnets for policy in deployment.policies.values() for rule in policy.rules)
 
 
 def _name(deployment: Deployment, digest: str) -> str:

@@ -106,7 +106,7 @@ def from_bytes(data: bytes) -> Plan:
             policies={PolicyId(name): _policy(body) for name, body in content["policies"].items()},
             choices=tuple(_choice(body) for body in content["choices"]),
         )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         if isinstance(error, PlanUnreadable):
             raise
         raise PlanUnreadable(f"not a plan: {error!r}") from error

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from gslb.control import geography
-from gslb.control.geography import GeographyFailed, Located, locate, needs_child
+from gslb.control.geography import GeographyFailed, Located, has_databases, locate
 from gslb.control.node import fits, text_of
 from gslb.control.planner import geography_of
 from gslb.model.deployment import Deployment, Geo, PoolId
 from tests.control.make import APEX, DEPLOYMENT, POLICY, WITH_SUBNETS
+from tests.geo.worlds import maxmind, write
 
 
 def made(deployment: Deployment, folder: Path) -> tuple[Located, list[str]]:
@@ -26,9 +27,15 @@ def with_database(path: Path) -> Deployment:
     return replace(DEPLOYMENT, geo=Geo((str(path),)))
 
 
+def with_city(folder: Path) -> Deployment:
+    """A deployment with a small database that can be read."""
+    write(folder / "city.mmdb", {"203.0.113.0/24": maxmind("fra")})
+    return replace(WITH_SUBNETS, geo=Geo((str(folder / "city.mmdb"),)))
+
+
 def test_without_anything_to_read_no_child_is_needed(tmp_path: Path) -> None:
     absent = with_database(tmp_path / "absent.mmdb")
-    assert not needs_child(absent)
+    assert not has_databases(absent)
     found, steps = made(absent, tmp_path)
     assert geography_of(found).classes == 1
     assert found.notes == (f"no geo database at {tmp_path / 'absent.mmdb'}",)
@@ -36,12 +43,13 @@ def test_without_anything_to_read_no_child_is_needed(tmp_path: Path) -> None:
 
 
 def test_a_child_makes_the_table_and_tells_how_far_it_is(tmp_path: Path) -> None:
-    assert needs_child(WITH_SUBNETS)
-    found, steps = made(WITH_SUBNETS, tmp_path)
+    deployment = with_city(tmp_path)
+    assert has_databases(deployment)
+    found, steps = made(deployment, tmp_path)
     assert geography_of(found).classes == 2
     assert geography_of(found).digest == found.digest
     assert steps
-    assert made(WITH_SUBNETS, tmp_path)[0] == found
+    assert made(deployment, tmp_path)[0] == found
 
 
 def test_a_damaged_database_is_refused_with_its_name(tmp_path: Path) -> None:
@@ -53,14 +61,16 @@ def test_a_damaged_database_is_refused_with_its_name(tmp_path: Path) -> None:
 
 def test_a_cache_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file")
-    for deployment in (DEPLOYMENT, WITH_SUBNETS):
+    for deployment in (DEPLOYMENT, with_city(tmp_path)):
         with pytest.raises(GeographyFailed):
             made(deployment, tmp_path)
 
 
 def test_the_child_ends_with_whoever_waits(tmp_path: Path) -> None:
+    deployment = with_city(tmp_path)
+
     async def impatient() -> None:
-        task = asyncio.create_task(locate(WITH_SUBNETS, tmp_path / "cache", lambda *_: None))
+        task = asyncio.create_task(locate(deployment, tmp_path / "cache", lambda *_: None))
         await asyncio.sleep(0.05)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

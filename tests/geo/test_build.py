@@ -230,7 +230,7 @@ def test_too_many_classes_names_the_policy() -> None:
 
 
 def test_no_places_and_no_rules_is_one_class() -> None:
-    table = LocationTable.from_buffer(build_table(nearest_of("fra", "iad"), None))
+    table = LocationTable.from_buffer(build_table(nearest_of("fra", "iad"), places_of([])))
     assert (table.classes, table.v4, table.v6_count) == (1, None, 0)
     assert table.lookup(ip_address("203.0.113.1").packed) == (0, 0)
     assert table.lookup(ip_address("2001:db8::1").packed) == (0, 0)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gslb.geo.build import build_table
-from gslb.geo.encode import single_class
+from gslb.geo.subnets import subnet_table
 from gslb.geo.table import (
     HEADER_BYTES,
     LocationTable,
@@ -82,7 +82,7 @@ def test_scopes_beside_embedded_prefixes(address: str, scope: int) -> None:
 def test_one_class_for_everybody() -> None:
     pools = [pool("web-fra", V4_ONLY), pool("web-iad")]
     web = policy("web", rule("web-iad", geos=("EU",)), rule("web-fra", "web-iad", nearest=True))
-    table = LocationTable.from_buffer(single_class(deployment([web], pools)))
+    table = LocationTable.from_buffer(subnet_table(deployment([web], pools)))
     table.verify()
     ranking = Ranking(1, (PoolId("web-fra"), PoolId("web-iad")), (PoolId("web-iad"),))
     assert table.geography().rankings == {"web": (ranking,)}
@@ -156,7 +156,7 @@ def test_any_bytes_are_refused(data: bytes) -> None:
 
 @given(changes=st.lists(st.tuples(st.integers(0, HEADER_BYTES - 1), st.integers(0, 255)), min_size=1))
 def test_any_header_is_read_or_refused(changes: list[tuple[int, int]]) -> None:
-    whole = single_class(nearest_of("fra", "iad"))
+    whole = subnet_table(nearest_of("fra", "iad"))
     damaged = bytearray(whole)
     for at, value in changes:
         damaged[at] = value

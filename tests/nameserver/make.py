@@ -12,8 +12,7 @@ import dns.name
 import dns.rdatatype
 import dns.zone
 
-from gslb.geo.build import build_table
-from gslb.geo.encode import single_class
+from gslb.geo.subnets import subnet_table
 from gslb.geo.table import LocationTable
 from gslb.model.deployment import (
     Answer,
@@ -92,7 +91,7 @@ def plan(
 
 def one_class(*policies: str) -> LocationTable:
     """The location table of a node without a database."""
-    return LocationTable.from_buffer(single_class(deployment(dict.fromkeys(policies, ()))))
+    return LocationTable.from_buffer(subnet_table(deployment(dict.fromkeys(policies, ()))))
 
 
 @cache
@@ -105,7 +104,7 @@ def many_classes() -> LocationTable:
             ("0.0.0.0/5", "192.0.2.0/24", "2000::/13", "2001:db8:5:5500::/56"),
         )
     }
-    return LocationTable.from_buffer(build_table(deployment(shapes), None))
+    return LocationTable.from_buffer(subnet_table(deployment(shapes)))
 
 
 def deployment(rules: Mapping[str, Sequence[Sequence[str]]]) -> Deployment:
