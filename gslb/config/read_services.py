@@ -144,7 +144,12 @@ LISTEN = Key(
 )
 WORKERS = Key("dns.workers", _WORKERS, "Processes; auto: one per core.", "auto")
 XDP = Key("dns.xdp", choice(Xdp), "Answering in XDP.", "auto", later=True)
-NSID = Key("dns.nsid", _NSID, "What NSID (RFC 5001) says: the site's name, the node's, or a text.", "site")
+NSID = Key(
+    "dns.nsid",
+    _NSID,
+    "What NSID (RFC 5001) says: the site's or the node's name, each with our version, or a text.",
+    "site",
+)
 
 BUS = Key("bus", SECTION, "What nodes tell one another by; without it each node is alone.", later=True)
 NATS_URLS = Key("bus.nats", many(NATS), "The NATS servers.", "[]", later=True)

@@ -35,6 +35,7 @@ from gslb.control.secret import NoSecret, secret_of, unshared
 from gslb.control.start import Serving, Start
 from gslb.control.store import Store
 from gslb.control.wanted import wanted_of
+from gslb.decide.order import fits
 from gslb.model.deployment import Deployment, Node
 from gslb.model.location import Geography
 from gslb.nameserver.generation import UnusableGeneration
@@ -288,7 +289,7 @@ class Controller:
         assert self._store is not None
         serving = self._planner.serving_table(self._store.folder / "serving")
         try:
-            if serving is not None and fits(serving[1], deployment):
+            if serving is not None and fits(deployment, serving[1]):
                 return serving
             if serving is not None:
                 return None
@@ -314,18 +315,6 @@ class Controller:
 def _complain(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         log.error("a configuration could not be put in force", exc_info=error)
-
-
-def fits(known: Geography, deployment: Deployment) -> bool:
-    """Whether the rankings of `known` can serve `deployment`: its policies, their rules, and pools that exist."""
-    if known.rankings.keys() != deployment.policies.keys():
-        return False
-    return all(
-        ranking.rule < len(deployment.policies[name].rules)
-        and set(ranking.pools4) | set(ranking.pools6) <= deployment.pools.keys()
-        for name, rankings in known.rankings.items()
-        for ranking in rankings
-    )
 
 
 def text_of(name: bytes) -> str:

@@ -12,6 +12,7 @@ import mmap
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from gslb import __version__
 from gslb.control.executor import Content, Executor
 from gslb.control.facts import Facts
 from gslb.control.geography import Located
@@ -138,7 +139,7 @@ def geography_of(located: Located) -> Geography:
 
 
 def nsid_of(deployment: Deployment, node: Node) -> bytes | None:
-    """What the nameserver calls itself (RFC 5001)."""
+    """What the nameserver calls itself (RFC 5001): a text of the operator's, or the site or node with our version."""
     named = {"site": node.site, "node": node.name}
     text = deployment.dns.nsid
-    return None if text is None else named.get(text, text).encode()
+    return None if text is None else (f"{named[text]} gslb-{__version__}" if text in named else text).encode()

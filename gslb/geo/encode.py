@@ -51,12 +51,12 @@ def encode(classes: int, policies: Mapping[PolicyId, Ranked], networks: Networks
     sections: list[Section] = [rankings, of_class]
     if networks is not None:
         sections += [networks.v4, networks.v6_starts, networks.v6_classes, networks.index]
-    body, offsets = _join(sections)
+    body, offsets = _aligned(sections)
     header = Header(
         magic=MAGIC,
         format=FORMAT,
         header_bytes=HEADER_BYTES,
-        file_bytes=HEADER_BYTES + len(body),
+        file_bytes=HEADER_BYTES + sum(map(len, body)),
         digest=digest_of(body),
         check=bytes(CHECK_BYTES),
         classes=classes,
@@ -73,7 +73,7 @@ def encode(classes: int, policies: Mapping[PolicyId, Ranked], networks: Networks
         ranking_of_at=offsets[1],
         ranking_of_stride=stride,
     )
-    return replace(header, check=check_of(header.pack(), rankings)).pack() + body
+    return b"".join([replace(header, check=check_of(header.pack(), rankings)).pack(), *body])
 
 
 def _rankings_json(policies: Mapping[PolicyId, Ranked]) -> bytes:
@@ -84,7 +84,8 @@ def _rankings_json(policies: Mapping[PolicyId, Ranked]) -> bytes:
     return json.dumps(rows, separators=(",", ":"), ensure_ascii=True).encode()
 
 
-def _join(sections: Iterable[Section]) -> tuple[bytes, list[int]]:
+def _aligned(sections: Iterable[Section]) -> tuple[list[Section], list[int]]:
+    """The sections with padding between, and where each begins in the file."""
     parts: list[Section] = []
     offsets: list[int] = []
     at = HEADER_BYTES
@@ -93,4 +94,4 @@ def _join(sections: Iterable[Section]) -> tuple[bytes, list[int]]:
         padding = -len(section) % ALIGN
         parts += [section, bytes(padding)]
         at += len(section) + padding
-    return b"".join(parts), offsets
+    return parts, offsets

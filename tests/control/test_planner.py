@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from gslb import __version__
 from gslb.control.executor import Content, DnsTables, Executor
 from gslb.control.facts import Facts
 from gslb.control.planner import Planner, nsid_of
@@ -172,7 +173,8 @@ def test_the_table_that_serves_can_be_gone_on_with(store: Store, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("nsid", "expected"), [(None, None), ("site", b"fra"), ("node", b"fra"), ("a text", b"a text")]
+    ("nsid", "expected"), [(None, None), ("site", b"fra gslb-"), ("node", b"fra gslb-"), ("a text", b"a text")]
 )
 def test_what_the_nameserver_calls_itself(nsid: str | None, expected: bytes | None) -> None:
-    assert nsid_of(replace(DEPLOYMENT, dns=replace(DEPLOYMENT.dns, nsid=nsid)), NODE) == expected
+    found = nsid_of(replace(DEPLOYMENT, dns=replace(DEPLOYMENT.dns, nsid=nsid)), NODE)
+    assert found == (expected + __version__.encode() if expected and expected.endswith(b"-") else expected)
