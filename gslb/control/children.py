@@ -59,7 +59,12 @@ def fork(kind: str, slot: int, body: Body, keep: Iterable[int], now: float) -> C
     ours, theirs = channel.pair()
     sys.stdout.flush()
     sys.stderr.flush()
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError:
+        ours.close()
+        theirs.close()
+        raise
     if pid == 0:
         _live(body, theirs, {*keep, theirs.fileno()})
     theirs.close()

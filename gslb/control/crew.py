@@ -82,7 +82,14 @@ class Crew:
             return
         sockets = self._sockets(kind, slot)
         body = self._body(kind, slot, sockets)
-        child = fork(kind, slot, body, [sock.fileno() for sock in sockets], self._reactor.now)
+        try:
+            child = fork(kind, slot, body, [sock.fileno() for sock in sockets], self._reactor.now)
+        except OSError as error:
+            delay_s = self._restarts.setdefault((kind, slot), Restarts()).delay_s(0.0)
+            fields = {"worker": f"{kind}-{slot}", "why": error.strerror, "next_try_s": delay_s}
+            log.error("a worker cannot be started", extra=fields)
+            self._reactor.after((kind, slot), delay_s, partial(self._begin, kind, slot))
+            return
         self._members[kind, slot] = child
         self._reactor.watch(child.notice, partial(self._ended, child))
         self._reactor.watch(child.line, partial(self._heard, child))

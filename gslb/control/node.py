@@ -41,7 +41,8 @@ from gslb.model.location import Geography
 from gslb.nameserver.generation import UnusableGeneration
 
 WILDCARD = b"\x01*"
-RETRY_S = 10.0  # after a plan could not be put in force
+RETRY_S = 10.0  # after a plan or a configuration could not be put in force
+GEOGRAPHY_RETRY_S = 60.0  # after a table could not be made; a changed file is looked at without waiting
 
 log = logging.getLogger("gslb.node")
 
@@ -73,6 +74,7 @@ class Controller:
         self._locating: asyncio.Task[None] | None = None
         self._warned: frozenset[str] = frozenset()
         self._noted: frozenset[str] = frozenset()  # of the geography
+        self._read: frozenset[Path] = frozenset()  # the databases that the table in force was made of
         self._announced = False
         self._failed = False
 
@@ -252,7 +254,10 @@ class Controller:
         """Put a model in force and say so; False when that failed."""
         assert self._planner is not None
         if not self._planner.adopt(model, _now()):
+            self._facts.problem("change", (f"the configuration is not in force yet; next try in {RETRY_S:.0f} s",))
+            self._try_again(RETRY_S)
             return False
+        self._facts.problem("change", ())
         located = model.located
         log.info("configuration in force", extra={"digest": loaded.digest, "geography": located.digest})
         self._facts.say(
@@ -270,18 +275,30 @@ class Controller:
     async def _table(self, deployment: Deployment) -> tuple[Located, Geography] | None:
         """The location table; without it, the one that serves, or (with nothing serving) one without databases."""
         cache = self._start.state / "geography"
+        databases = frozenset(map(Path, deployment.geo.databases))
+        there = frozenset(path for path in databases if path.exists())
+        if gone := sorted((self._read & databases) - there):
+            self._facts.problem("geography", (f"{gone[0]}: the geo database is gone; its table serves on",))
+            return self._substitute(deployment, cache)
         try:
             located = await geography.locate(deployment, cache, self._start.audience.progress)
             known = geography_of(located)
         except (GeographyFailed, OSError, ValueError) as error:
             self._facts.problem("geography", (str(error),))
+            self._try_again(GEOGRAPHY_RETRY_S)
             return self._substitute(deployment, cache)
+        self._read = there
         self._facts.problem("geography", ())
         for note in located.notes:
             if note not in self._noted:
                 log.warning(note)
         self._noted = frozenset(located.notes)
         return located, known
+
+    def _try_again(self, wait_s: float) -> None:
+        """Consider the files once more, though they may be the same."""
+        self._loaded = None
+        asyncio.get_running_loop().call_later(wait_s, self._reload)
 
     def _substitute(self, deployment: Deployment, cache: Path) -> tuple[Located, Geography] | None:
         """What to go on with when no table can be made; None: as before."""

@@ -63,6 +63,7 @@ class Supervisor:
         self._controller: Child | None = None
         self._wanted: Wanted | None = None
         self._confirmed = False  # the controller has read the configuration once
+        self._resumed = False  # the last good generation is served, whatever the controller finds
         self._crew: Crew | None = None
         self._lock: Lock | None = None
         self._store: Store | None = None
@@ -97,14 +98,29 @@ class Supervisor:
             self._stop(1)
             return
         self._wanted = known
+        self._resumed = self._serves()
+
+    def _serves(self) -> bool:
+        """Whether there is a generation that an earlier run put in force: what it answers outlives a refused file."""
+        assert self._store is not None
+        current = Current(self._store.folder / "serving")
+        number = current.number
+        current.close()
+        return number > 0
 
     # --- the controller ---
 
     def _begin_controller(self) -> None:
         if self._stopping:
             return
-        first = not self._confirmed
-        child = fork("controller", 0, partial(_control, self._start, first), (), self._reactor.now)
+        first = not (self._confirmed or self._resumed)
+        try:
+            child = fork("controller", 0, partial(_control, self._start, first), (), self._reactor.now)
+        except OSError as error:
+            delay_s = self._restarts.delay_s(0.0)
+            log.error("the controller cannot be started", extra={"why": error.strerror, "next_try_s": delay_s})
+            self._reactor.after("controller", delay_s, self._begin_controller)
+            return
         self._controller = child
         self._reactor.watch(child.notice, partial(self._controller_ended, child))
         self._reactor.watch(child.line, partial(self._controller_said, child))
@@ -117,7 +133,7 @@ class Supervisor:
         self._controller = None
         if self._stopping:
             return
-        if not self._confirmed:  # it has said why
+        if not (self._confirmed or self._resumed):  # it has said why
             self._stop(status or 1)
             return
         delay_s = self._restarts.delay_s(lived_s)
@@ -136,7 +152,7 @@ class Supervisor:
                 self._change(asked)
         except (CannotStart, CannotListen) as error:
             channel.send(child.line, {"do": "cannot", "why": str(error)})
-            if not self._confirmed:
+            if not (self._confirmed or self._resumed):
                 self._why = str(error)
                 self._stop(1)
             return

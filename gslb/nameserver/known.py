@@ -1,7 +1,7 @@
 """What has been worked out: (name, type) -> the reply, or the view that picks one.  Pure; a bounded memo.
 
-Rule 1: every name is worked out at its first query, dynamic ones too, and kept; when the memo is full it is emptied, so
-random names cost time and no memory.
+Rule 1: every name is worked out at its first query, dynamic ones too, and kept; when the memo is full (by names or by octets) it is
+emptied, so random names cost time and no memory.
 Rule 2: what is kept depends on tables, name and type only.
 """
 
@@ -18,6 +18,8 @@ from gslb.nameserver.views import PolicyTable, Spread, Write, replies
 from gslb.nameserver.wire import AUTHORITATIVE, CLASS_IN, PAIR, RECORD, Rcode
 
 ENTRIES_MAX = 20_000  # of some 500 octets
+OCTETS_MAX = 16 << 20  # of what single names hold: large RRsets and long lists of rankings under a wildcard
+_REPLY_OCTETS = 400  # of a finished reply beside its body
 # class -> ranking, ranking -> reply, or (where the client does not matter) the reply itself.
 Entry = tuple[memoryview, list["Finished | Spread"], Finished | None]
 _NO_RANKINGS = memoryview(b"")
@@ -33,16 +35,18 @@ class Known:
         self._limit = limit
         self._views: dict[tuple[str, int, int], Entry] = {}
         self._negatives: dict[tuple[bytes, int, Rcode], Entry] = {}
+        self._octets = 0
 
     def entry(self, name: bytes, rtype: int) -> Entry:
         """The entry of a lowered, well-formed name."""
         key = name + PAIR.pack(rtype, CLASS_IN)
         found = self.entries.get(key)
         if found is None:
-            found = self._work_out(name, rtype)
-            if len(self.entries) >= self._limit:
+            if len(self.entries) >= self._limit or self._octets >= OCTETS_MAX:
                 self.entries.clear()
-            self.entries[key] = found
+                self._negatives.clear()
+                self._octets = 0
+            found = self.entries[key] = self._work_out(name, rtype)
         return found
 
     def shortened(self, name: bytes, rtype: int, room: int) -> Finished:
@@ -54,18 +58,26 @@ class Known:
         resolved = resolve(self._tables.forest, name, rtype)
         ending = resolved.ending
         if ending is None:
-            return (
-                self._negative(resolved, name) if resolved.is_negative else _static(finish(resolved, name, MESSAGE_MAX))
-            )
+            if resolved.is_negative:
+                return self._negative(resolved, name)
+            return self._own(_static(finish(resolved, name, MESSAGE_MAX)))
         table = self._tables.policies[ending.record.policy]
         has_all = all(choice.addresses or choice.servfail for choice in table.choices[rtype])
         if resolved.answer or not has_all:
-            return self._view(resolved, ending, name, rtype)
+            return self._own(self._view(resolved, ending, name, rtype))
         # Without chain and negative answers the records are the same at every name.
         key = ending.record.policy, rtype, ending.record.ttl
         if key not in self._views:
             self._views[key] = self._view(resolved, ending, name, rtype)
         return self._views[key]
+
+    def _own(self, entry: Entry) -> Entry:
+        """Count the octets of an entry that no other name shares."""
+        _, by_ranking, reply = entry
+        bodies = {id(each): _REPLY_OCTETS if isinstance(each, Spread) else len(each[1]) for each in by_ranking}
+        self._octets += len(reply[1]) if reply else 0
+        self._octets += 8 * len(by_ranking) + sum(bodies.values()) + _REPLY_OCTETS * (1 + len(bodies))
+        return entry
 
     def _negative(self, resolved: Resolved, name: bytes) -> Entry:
         """One reply for all absent names of a length in a zone, since whoever floods us asks for those."""

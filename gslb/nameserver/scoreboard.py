@@ -21,6 +21,7 @@ SUFFIX = ".board"
 RETIRED = "retired" + SUFFIX
 _HEAD = 16  # words before the counts
 _COUNTS = 112  # words for counts: a page of 1024 octets
+_PAGE_BYTES = (_HEAD + _COUNTS) * 8
 
 
 @unique
@@ -78,11 +79,9 @@ class Page:
 class Scoreboard:
     """The page of this process.  `tallies` is a plain list, written out with the counts by `show`."""
 
-    def __init__(self, path: Path, kind: Kind, slot: int) -> None:
-        """Make the page.  Raises OSError."""
-        with path.open("w+b") as file:
-            file.truncate((_HEAD + _COUNTS) * 8)
-            self._map = mmap.mmap(file.fileno(), 0)
+    def __init__(self, path: Path | None, kind: Kind, slot: int) -> None:
+        """Make the page; without a path, or where the disk is full, one that nobody else sees."""
+        self._map = _page(path)
         self._words = memoryview(self._map).cast("Q")
         self.tallies = [0] * len(Tally)
         now = _now_ms()
@@ -104,6 +103,10 @@ class Scoreboard:
         words[Word.COUNTS] = len(counts)
         words[Word.SEEN] = _now_ms()
 
+    def to_bytes(self) -> bytes:
+        """The page as it lies in a file."""
+        return self._map[:]
+
     def close(self) -> None:
         """Unmap the page; the file stays."""
         self._words.release()
@@ -116,7 +119,7 @@ def read(path: Path) -> Page | None:
         data = path.read_bytes()
     except OSError:
         return None
-    if len(data) != (_HEAD + _COUNTS) * 8:
+    if len(data) != _PAGE_BYTES:
         return None
     words = array("Q", data)
     try:
@@ -140,17 +143,35 @@ def read(path: Path) -> Page | None:
 
 
 def retire(folder: Path, path: Path) -> None:
-    """Add the counts of the dead writer of `path` to the page of the retired, and remove its page."""
+    """Add the counts of the dead writer of `path` to the page of the retired, and remove its page.
+
+    On a full disk its counts are lost.
+    """
     page = read(path)
     if page is not None:
         before = read(folder / RETIRED)
-        beside = folder / f".{RETIRED}.new"
-        board = Scoreboard(beside, Kind.RETIRED, 0)
+        board = Scoreboard(None, Kind.RETIRED, 0)
         board.tallies = _sum(page.tallies, before.tallies if before else ())
         board.show(_sum(page.counts, before.counts if before else ()))
+        beside = folder / f".{RETIRED}.new"
+        try:
+            beside.write_bytes(board.to_bytes())
+            beside.replace(folder / RETIRED)
+        except OSError:
+            beside.unlink(missing_ok=True)
         board.close()
-        beside.replace(folder / RETIRED)
     path.unlink(missing_ok=True)
+
+
+def _page(path: Path | None) -> mmap.mmap:
+    if path is not None:
+        try:
+            with path.open("w+b") as file:
+                os.posix_fallocate(file.fileno(), 0, _PAGE_BYTES)  # else a full disk is a SIGBUS at the first store
+                return mmap.mmap(file.fileno(), 0)
+        except OSError:
+            path.unlink(missing_ok=True)
+    return mmap.mmap(-1, _PAGE_BYTES)
 
 
 def _sum(left: Sequence[int], right: Sequence[int]) -> list[int]:

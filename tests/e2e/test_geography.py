@@ -65,6 +65,18 @@ def test_a_replaced_database_is_followed_and_a_broken_one_is_not(server: MakeSer
     assert one.status()["problems"] == {}
 
 
+def test_a_database_that_vanishes_leaves_its_table(server: MakeServer, database: Path) -> None:
+    put(database, "iad")
+    one = server(nearest(database))
+    located(one)
+    database.unlink()
+    wait_until(lambda: bool(one.status()["problems"].get("geography")), "the problem")
+    assert near(one) == NEAR_IAD, "its table serves on"
+    put(database, "fra")
+    wait_until(lambda: near(one) == NEAR_FRA, "the new database")
+    wait_until(lambda: one.status()["problems"] == {}, "the end of the problem")
+
+
 def test_a_database_that_is_missing_is_said_once_and_taken_when_it_comes(server: MakeServer, database: Path) -> None:
     one = server(nearest(database))
     assert near(one) == NEAR_FRA, "the order as written"

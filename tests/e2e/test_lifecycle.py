@@ -346,6 +346,25 @@ class TestSuccession:
         assert one.stop() == 0
         assert one.left() == []
 
+    @pytest.mark.parametrize("orphaned", [True, False])
+    def test_a_restart_beside_a_bad_zone_serves_the_last_good(self, server: MakeServer, *, orphaned: bool) -> None:
+        one = server()
+        zone = one.folder / "zones" / "example.com.yaml"
+        if orphaned:
+            one.runs[0].kill()
+            one.runs[0].wait()
+            wait_until(lambda: len(one.left()) == 3, "the controller's end")
+        else:
+            assert one.stop() == 0
+        zone.write_text("www: {type: A")
+        run = one.start()
+        wait_until(lambda: "error gslb.node" in one.said() and "not YAML" in one.said(), "the refusal")
+        assert run.poll() is None
+        assert one.answers()
+        zone.write_text(ZONE.replace("www: {policy: web", "new: {type: A, value: 192.0.2.7}\nwww: {policy: web"))
+        wait_until(lambda: one.addresses("new.example.com") == ["192.0.2.7"], "the mended zone")
+        assert one.answers()
+
     def test_the_last_good_generation_is_served_before_the_zones_are_read(self, server: MakeServer) -> None:
         many = "".join(f"host{number}: {{type: A, value: 192.0.2.1}}\n" for number in range(40_000))
         one = server(zones={"example.com.yaml": ZONE + many})

@@ -61,3 +61,12 @@ def test_a_page_that_is_not_there_retires_without_a_trace(tmp_path: Path) -> Non
 def test_what_is_no_page_is_none(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "udp-1.board").write_bytes(content)
     assert read(tmp_path / "udp-1.board") is None
+
+
+def test_without_room_for_its_page_a_worker_counts_for_itself(tmp_path: Path) -> None:
+    """As on a full disk, where a store into a mapped hole would end the process."""
+    one = Scoreboard(tmp_path / "absent" / "udp-1.board", Kind.UDP, 0)
+    one.tallies[Tally.SEND_FAILED] = 2
+    one.show([7])
+    assert len(one.to_bytes()) == 1024
+    one.close()
