@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
@@ -40,8 +42,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(words)
     if module is None:
         parser.error("no command given")
-    status: int = module.run(arguments)
+    return _run(module, arguments)
+
+
+def _run(module: ModuleType, arguments: argparse.Namespace) -> int:
+    """Run a command whose output may go to a pipe that closes, or to a full disk."""
+    try:
+        status: int = module.run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _mute()
+        return 0
+    except OSError as error:
+        if error.filename is not None:
+            print(f"gslb: {error.filename}: {error.strerror}", file=sys.stderr)
+            return 1
+        if error.errno != errno.ENOSPC:
+            raise
+        _mute()
+        print(f"gslb: the output could not be written: {error.strerror}", file=sys.stderr)
+        return 1
     return status
+
+
+def _mute() -> None:
+    """Nothing more can be said on standard output, at the interpreter's end neither."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":
