@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Iterable
 
+from gslb.model.unreadable import defect, shown
 from gslb.model.world import Forced, Override
 
 FORMAT = 1
@@ -26,18 +27,22 @@ def parse_overrides(data: bytes, deployment: str) -> tuple[Override, ...]:
     """Read what `dump_overrides` wrote.  Raises OverridesUnreadable."""
     try:
         raw = json.loads(data)
+        if not isinstance(raw, dict):
+            raise OverridesUnreadable("not an overrides file: not a mapping")
         if raw["format"] != FORMAT:
-            raise OverridesUnreadable(f"overrides format {raw['format']!r}, expected {FORMAT}")
+            raise OverridesUnreadable(f"overrides format {shown(raw['format'])}, expected {FORMAT}")
         if raw["deployment"] != deployment:
-            raise OverridesUnreadable(f"it is of deployment {raw['deployment']!r}, expected {deployment!r}")
+            raise OverridesUnreadable(f"it is of deployment {shown(raw['deployment'])}, expected {deployment!r}")
         entries = raw["overrides"]
+        if not isinstance(entries, list):
+            raise OverridesUnreadable("not an overrides file: 'overrides' is not a list")
         if len(entries) > MAX_OVERRIDES:
             raise OverridesUnreadable(f"{len(entries)} overrides, expected at most {MAX_OVERRIDES}")
         return tuple(_override(entry) for entry in entries)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         if isinstance(error, OverridesUnreadable):
             raise
-        raise OverridesUnreadable(f"not an overrides file: {error!r}") from error
+        raise OverridesUnreadable(f"not an overrides file: {defect(error)}") from error
 
 
 def dump_overrides(deployment: str, overrides: Iterable[Override]) -> bytes:
@@ -78,21 +83,30 @@ def _dump(value: object) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
-def _override(entry: dict[str, object]) -> Override:
+def _override(entry: object) -> Override:
+    if not isinstance(entry, dict):
+        raise OverridesUnreadable(f"an override is {shown(entry)}, expected a mapping")
     if entry.keys() != _KEYS:
-        raise OverridesUnreadable(f"an override has the keys {sorted(entry)}, expected {sorted(_KEYS)}")
+        raise OverridesUnreadable(f"an override has the keys {shown(sorted(entry))}, expected {sorted(_KEYS)}")
     force = entry["force"]
     if not isinstance(force, bool):
-        raise OverridesUnreadable(f"force is {force!r}, expected true or false")
+        raise OverridesUnreadable(f"force is {shown(force)}, expected true or false")
     return Override(
         target=_text(entry["target"]),
-        state=Forced(_text(entry["state"])),
+        state=_state(entry["state"]),
         who=_text(entry["who"]),
         why=_text(entry["why"]),
         since=_time(entry["since"]),
         until=None if entry["until"] is None else _time(entry["until"]),
         force=force,
     )
+
+
+def _state(value: object) -> Forced:
+    for state in Forced:
+        if state == value:
+            return state
+    raise OverridesUnreadable(f"state is {shown(value)}, expected one of {', '.join(Forced)}")
 
 
 def _text(value: object) -> str:

@@ -28,7 +28,10 @@ _REACH_S = 1.0  # a living worker is reached at once
 
 
 def report(store: Store, node: str, deployment: Deployment | None, now: float) -> Report:
-    """The whole report; without a `deployment` (its configuration is refused now) there are no pools in it."""
+    """The whole report; without a `deployment` (its configuration is refused now) there are no pools in it.
+
+    Raises PermissionError where the folder may not be read: nothing can be said of the node then.
+    """
     told = facts.read(store.folder)
     pages = _pages(store.folder / "run")
     counts, tallies = _sums(pages)
@@ -51,7 +54,7 @@ def report(store: Store, node: str, deployment: Deployment | None, now: float) -
         "overrides": [_override(one, now) for one in overrides.overrides or ()],
         "problems": told.get("problems", {}),
         "warnings": told.get("warnings", []),
-        "pools": _pools(deployment, overrides.overrides or (), store.load_plan().plan, now),
+        "pools": _pools(deployment, overrides.overrides or (), store.read_plan().plan, now),
     }
 
 
@@ -81,7 +84,11 @@ def _generation(store: Store, told: Mapping[str, Any], now: float) -> Report | N
 
 
 def _pages(run: Path) -> list[Page]:
-    found = (scoreboard.read(path) for path in sorted(run.glob(f"*{scoreboard.SUFFIX}")))
+    try:
+        paths = sorted(run.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    found = (scoreboard.read(path) for path in paths if path.name.endswith(scoreboard.SUFFIX))
     return sorted((page for page in found if page is not None), key=lambda page: (page.kind, page.slot, page.pid))
 
 

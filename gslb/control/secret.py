@@ -43,7 +43,7 @@ def _own(path: Path) -> bytes:
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:
-        return _read(path)
+        return _read(path, "; remove it and a new one is made")
     except OSError as error:
         raise NoSecret(f"secret {path}: {error.strerror}") from error
     made = secrets.token_hex(_LENGTH).encode()
@@ -58,12 +58,12 @@ def _own(path: Path) -> bytes:
     return made
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, remedy: str = "") -> bytes:
     try:
         with path.open("rb") as file:
             content = file.read(_MAX).strip()
     except OSError as error:
         raise NoSecret(f"secret {path}: {error.strerror}") from error
     if not content:
-        raise NoSecret(f"secret {path}: empty")
+        raise NoSecret(f"secret {path}: empty{remedy}")
     return content

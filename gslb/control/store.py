@@ -3,10 +3,11 @@
     ROOT/DEPLOYMENT/NODE/          mode 0700
         plan.json                  the last plan, as `Plan.to_bytes` wrote it
         overrides.json             the overrides; written under a lock on `overrides.lock`
+        overrides.json.last-good   a copy of what was last written, for when the file itself cannot be read
         plan.json.bad, overrides.json.bad    one copy of what could not be read
 
 Rule 1: a file is replaced whole (written beside, synced, renamed, folder synced): a reader sees the old or the new.
-Rule 2: what cannot be read is a note for a person and never an exception; an overrides file is ignored whole.
+Rule 2: what cannot be read is a note for a person and never an exception; for an overrides file its last good copy is taken.
 Rule 3: nothing unreadable is overwritten: it is set aside first, and the writer says so.
 Rule 4: files belong to the owner of the folder, so that root may override what a service of another user serves.
 """
@@ -27,6 +28,7 @@ from gslb.model.world import Override
 
 PLAN = "plan.json"
 OVERRIDES = "overrides.json"
+LAST_GOOD = f"{OVERRIDES}.last-good"
 LOCK = "overrides.lock"
 MAX_FILE = 64 << 20  # bytes; a larger file is not one of ours
 LOCK_WAIT_S = 10.0  # writing takes milliseconds: after this the holder hangs
@@ -46,7 +48,7 @@ class PlanRead:
 
 @dataclass(frozen=True, slots=True)
 class OverridesRead:
-    """The stored overrides, or None where the file cannot be read; `note` says why."""
+    """The stored overrides; `note` says why the file was not taken: then its last good copy, None where there is none."""
 
     overrides: tuple[Override, ...] | None
     note: str | None = None
@@ -105,7 +107,9 @@ class Store:
         try:
             return OverridesRead(self._parsed_overrides())
         except (OSError, ValueError) as error:
-            return OverridesRead(None, f"{self.overrides_path}: {_why(error)}; the whole file is ignored")
+            kept, instead = self._last_good()
+            then = "the next `gslb drain|up|down|auto` writes the file anew"
+            return OverridesRead(kept, f"{self.overrides_path}: {_why(error)}; {instead}; {then}")
 
     def edit_overrides(self, change: Callable[[tuple[Override, ...]], tuple[Override, ...]], now: float) -> Edited:
         """Replace the overrides in force at `now` by what `change` makes of them, alone of all writers.
@@ -120,18 +124,34 @@ class Store:
                 data = dump_overrides(self.deployment, overrides)
             except ValueError as error:
                 raise StateError(f"{self.overrides_path}: {error}; nothing was changed") from error
-            note = None if unreadable is None else f"{unreadable}; {self._set_aside(OVERRIDES)}"
+            notes = [] if unreadable is None else [f"{unreadable}; {self._set_aside(OVERRIDES, stay=True)}"]
             self._replace(OVERRIDES, data)
-            return Edited(overrides, note)
+            try:
+                self._replace(LAST_GOOD, data)
+            except StateError as error:  # the overrides themselves are written
+                notes.append(f"no copy of {OVERRIDES} is kept: {error}")
+            return Edited(overrides, "; ".join(notes) or None)
 
     def _overrides_to_edit(self) -> tuple[tuple[Override, ...], str | None]:
-        """The stored overrides, or none and what is wrong with the file's content."""
+        """The stored overrides; or those of the last good copy, and what is wrong with the file's content."""
         try:
             return self._parsed_overrides(), None
         except OSError as error:
             raise _refusal(self.overrides_path, error) from error
         except ValueError as error:
-            return (), f"{self.overrides_path}: {error}"
+            kept, instead = self._last_good()
+            return kept or (), f"{self.overrides_path}: {error}; {instead}"
+
+    def _last_good(self) -> tuple[tuple[Override, ...] | None, str]:
+        """The overrides of the last good copy, None where there is none, and what is used in place of the file."""
+        try:
+            data = _bounded(self.folder / LAST_GOOD)
+            if data is None:
+                return None, "there is no last good copy, so the whole file is ignored"
+            kept = parse_overrides(data, self.deployment)
+        except (OSError, ValueError) as error:
+            return None, f"its last good copy cannot be read either ({_why(error)}), so the whole file is ignored"
+        return kept, f"the last good copy is used instead ({LAST_GOOD}, overrides: {len(kept)})"
 
     def _parsed_plan(self) -> Plan | None:
         data = _bounded(self.folder / PLAN)
@@ -188,10 +208,16 @@ class Store:
         if os.geteuid() == 0 and owner.st_uid != 0:
             os.fchown(handle, owner.st_uid, owner.st_gid)
 
-    def _set_aside(self, name: str) -> str:
-        bad = self.folder / f"{name}.bad"
+    def _set_aside(self, name: str, *, stay: bool = False) -> str:
+        """Keep the file as `NAME.bad`; with `stay` also where it is, so that it is never missing before the next."""
+        path, bad = self.folder / name, self.folder / f"{name}.bad"
         try:
-            (self.folder / name).replace(bad)
+            if stay:
+                with suppress(OSError):  # a file system without links
+                    bad.unlink(missing_ok=True)
+                    bad.hardlink_to(path)
+                    return f"set aside as {bad.name}"
+            path.replace(bad)
         except OSError as error:
             return f"it stays where it is ({error.strerror})"
         return f"set aside as {bad.name}"

@@ -15,6 +15,7 @@ from hashlib import blake2b
 from typing import Any
 
 from gslb.model.deployment import PolicyId, PoolId
+from gslb.model.unreadable import defect, shown
 
 FORMAT = 1  # of the serialised plan; another number is refused
 
@@ -94,8 +95,10 @@ def from_bytes(data: bytes) -> Plan:
     """Read what `Plan.to_bytes` wrote.  Raises PlanUnreadable."""
     try:
         raw = json.loads(data)
+        if not isinstance(raw, dict):
+            raise PlanUnreadable("not a plan: not a mapping")
         if raw["format"] != FORMAT:
-            raise PlanUnreadable(f"plan format {raw['format']!r}, expected {FORMAT}")
+            raise PlanUnreadable(f"plan format {shown(raw['format'])}, expected {FORMAT}")
         content = raw["plan"]
         if _digest(content) != raw["digest"]:
             raise PlanUnreadable("the plan's digest does not match its content")
@@ -109,7 +112,7 @@ def from_bytes(data: bytes) -> Plan:
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         if isinstance(error, PlanUnreadable):
             raise
-        raise PlanUnreadable(f"not a plan: {error!r}") from error
+        raise PlanUnreadable(f"not a plan: {defect(error)}") from error
 
 
 def _content(plan: Plan) -> dict[str, object]:

@@ -60,6 +60,11 @@ class TestSecret:
         assert secret_of(ALONE, {}, tmp_path / "gslb.yaml", tmp_path) == first
         assert (tmp_path / "secret").stat().st_mode & 0o777 == 0o600
 
+    def test_an_empty_one_says_the_way_out(self, tmp_path: Path) -> None:
+        (tmp_path / "secret").touch()
+        with pytest.raises(NoSecret, match=r"secret: empty; remove it and a new one is made$"):
+            secret_of(ALONE, {}, tmp_path / "gslb.yaml", tmp_path)
+
     def test_given_by_the_environment(self, tmp_path: Path) -> None:
         given = replace(MANY, secret_env="GSLB_SECRET")
         assert secret_of(given, {"GSLB_SECRET": "abc"}, tmp_path / "gslb.yaml", tmp_path) == b"abc"

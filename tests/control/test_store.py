@@ -26,7 +26,7 @@ from gslb.control.overrides import (
     with_override,
     without_target,
 )
-from gslb.control.store import StateError, Store
+from gslb.control.store import OverridesRead, StateError, Store
 from gslb.model.deployment import PolicyId
 from gslb.model.plan import Choice, Member, Mode, Plan, PolicyPlan
 from gslb.model.world import Forced, Override
@@ -71,10 +71,12 @@ def test_files_belong_to_the_owner_of_the_folder(store: Store) -> None:
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        (b"", "not a plan"),
-        (b"\xff\x00", "not a plan"),
-        (b"[" * 100_000, "not a plan"),
-        (PLAN.to_bytes()[:-9], "not a plan"),
+        (b"", "not a plan: line 1 column 1: not JSON"),
+        (b"{\xff\xff\xff\xff", "not a plan: not UTF-8 text"),
+        (b"[" * 100_000, "not a plan: nested too deeply"),
+        (b"null", "not a plan: not a mapping"),
+        (b"{}", "not a plan: the field 'format' is missing"),
+        (PLAN.to_bytes()[:-9], "not a plan: line 1 column"),
         (PLAN.to_bytes().replace(b"192.0.2.1", b"192.0.2.9"), "digest does not match"),
         (PLAN.to_bytes().replace(b'"format":1', b'"format":2'), "plan format 2, expected 1"),
         (replace(PLAN, deployment="other").to_bytes(), "of deployment 'other', expected 'test'"),
@@ -185,14 +187,19 @@ GOOD_LINE = dump_overrides("test", [DRAIN]).decode().splitlines()[1]
 @pytest.mark.parametrize(
     ("body", "why"),
     [
-        ("", "not an overrides file"),
-        ('{"format":1,"deployment":"test","overrides":[', "not an overrides file"),
+        ("", "not an overrides file: line 1 column 1: not JSON"),
+        ("null", "not an overrides file: not a mapping"),
+        ("{}", "not an overrides file: the field 'format' is missing"),
+        ('{"format":1,"deployment":"test","overrides":[', "not an overrides file: line 1 column 46: not JSON"),
+        ('{"format":1,"deployment":"test","overrides":{}}', "not an overrides file: 'overrides' is not a list"),
+        ('{"format":1,"deployment":"test","overrides":[7]}', "an override is 7, expected a mapping"),
+        (f'{{"format":"{"x" * 10_000}"}}', f"overrides format '{'x' * 60}', expected 1"),
         ('{"format":2,"deployment":"test","overrides":[]}', "overrides format 2, expected 1"),
         ('{"format":1,"deployment":"other","overrides":[]}', "of deployment 'other', expected 'test'"),
         ('{"format":1,"deployment":"test","overrides":[{"target":"site/fra"}]}', "an override has the keys ['target']"),
         (
             f'{{"format":1,"deployment":"test","overrides":[{GOOD_LINE.replace("drain", "sleep")}]}}',
-            "'sleep' is not a valid",
+            "state is 'sleep', expected one of up, down, drain",
         ),
         (f'{{"format":1,"deployment":"test","overrides":[{GOOD_LINE.replace("100.0", "1e999")}]}}', "expected seconds"),
         (
@@ -210,13 +217,56 @@ def test_overrides_that_cannot_be_read_are_ignored_whole_and_never_lost(store: S
     assert read.overrides is None
     assert read.note is not None
     assert why in read.note
-    assert read.note.endswith("the whole file is ignored")
+    assert "; there is no last good copy, so the whole file is ignored; " in read.note
     edited = store.edit_overrides(lambda before: with_override(before, DRAIN), now=100)
     assert edited.overrides == (DRAIN,)
     assert edited.note is not None
     assert why in edited.note
     assert edited.note.endswith("set aside as overrides.json.bad")
     assert (store.folder / "overrides.json.bad").read_text() == body
+    assert store.load_overrides().overrides == (DRAIN,)
+
+
+def test_a_damaged_overrides_file_brings_no_site_back(store: Store) -> None:
+    """Neither a restart nor the next edit forgets what an operator said before the damage."""
+    store.edit_overrides(lambda _: (DRAIN,), now=100)
+    store.overrides_path.write_text("{")
+    read = store.load_overrides()
+    assert read.overrides == (DRAIN,)
+    assert read.note == (
+        f"{store.overrides_path}: not an overrides file: line 1 column 2: not JSON; the last good copy is used instead "
+        "(overrides.json.last-good, overrides: 1); the next `gslb drain|up|down|auto` writes the file anew"
+    )
+    other = replace(DRAIN, target="site/iad")
+    edited = store.edit_overrides(lambda before: with_override(before, other), now=100)
+    assert edited.overrides == (DRAIN, other)
+    assert "the last good copy is used instead" in (edited.note or "")
+    assert (store.folder / "overrides.json.bad").read_text() == "{"
+    assert store.load_overrides() == OverridesRead((DRAIN, other))
+
+
+def test_a_last_good_copy_that_is_damaged_too_is_said(store: Store) -> None:
+    store.edit_overrides(lambda _: (DRAIN,), now=100)
+    store.overrides_path.write_text("{")
+    (store.folder / "overrides.json.last-good").write_text("[]")
+    read = store.load_overrides()
+    assert read.overrides is None
+    assert "its last good copy cannot be read either (not an overrides file: not a mapping)" in (read.note or "")
+
+
+def test_an_edit_that_fails_leaves_the_damaged_file_and_its_last_good_copy(store: Store) -> None:
+    store.edit_overrides(lambda _: (DRAIN,), now=100)
+    store.overrides_path.write_text("{")
+    with file_size_limit(16), pytest.raises(StateError, match="nothing was changed"):
+        store.edit_overrides(lambda before: before, now=100)
+    assert store.overrides_path.read_text() == "{"
+    assert store.load_overrides().overrides == (DRAIN,)
+
+
+def test_an_edit_without_its_copy_holds_and_says_so(store: Store) -> None:
+    (store.folder / "overrides.json.last-good").mkdir(parents=True)
+    edited = store.edit_overrides(lambda _: (DRAIN,), now=100)
+    assert (edited.note or "").startswith("no copy of overrides.json is kept: ")
     assert store.load_overrides().overrides == (DRAIN,)
 
 

@@ -22,6 +22,7 @@ from gslb.control.store import Store
 from gslb.model.deployment import Deployment
 
 _WATCH_S = 2.0  # between two looks
+_WIDE = 10_000  # columns where nobody looks: a line stays a line for grep and awk
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +41,9 @@ def run(arguments: argparse.Namespace) -> int:
     except Refused as error:
         print(error, file=sys.stderr)
         return 1
-    console = Console()
+    except PermissionError as error:
+        return _forbidden(error)
+    console = Console(width=None if sys.stdout.isatty() else _WIDE)
     try:
         while True:
             found = report(store, node, deployment, time.time())  # noqa: TID251  # a command has no other clock
@@ -53,6 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
             if not arguments.watch:
                 return 0 if serves(found) else 1
             time.sleep(_WATCH_S)
+    except PermissionError as error:
+        return _forbidden(error)
     except KeyboardInterrupt:
         return 0
 
@@ -66,9 +71,8 @@ def serves(found: Report) -> bool:
 def show(found: Report, console: Console) -> None:
     """The report for people."""
     generation, controller = found["generation"], found["controller"]
-    console.print(
-        f"gslb {found['version']}  deployment {found['deployment']}  node {found['node']}  site {found['site']}"
-    )
+    which = "".join(f"  {name} {found[name]}" for name in ("deployment", "node", "site") if found[name] is not None)
+    console.print(f"gslb {found['version']}{which}")
     console.print(f"supervisor  {_process(found['supervisor']['pid'])}")
     console.print(f"controller  {_process(controller['pid'])}")
     if found["listening"]:
@@ -110,10 +114,16 @@ def _which(arguments: argparse.Namespace) -> tuple[Store, str, Deployment | None
         if len(known) != 1:
             raise
         print(f"{arguments.config} is refused now; `gslb check` says why", file=sys.stderr)
-        told = facts.read(Path(known[0]).parent)
-        return Store(arguments.state, str(told.get("deployment")), str(told.get("node"))), str(told.get("node")), None
+        folder = Path(known[0]).parent
+        return Store(arguments.state, folder.parent.name, folder.name), folder.name, None
     node = node_of(deployment, arguments).name
     return Store(arguments.state, deployment.name, node), node, deployment
+
+
+def _forbidden(error: PermissionError) -> int:
+    remedy = "run it as the user that runs the node, or give --state"
+    print(f"gslb: {error.filename}: {error.strerror}; {remedy}", file=sys.stderr)
+    return 1
 
 
 def _process(pid: int | None) -> str:

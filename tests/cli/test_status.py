@@ -1,0 +1,82 @@
+"""`gslb status`, through the front door, of a node that does not run."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from gslb.cli.main import main
+from gslb.control.facts import Facts
+from gslb.control.store import Store
+from tests.cli.deployment import write_deployment
+
+NOBODY = 65534
+
+
+@contextmanager
+def another_user() -> Iterator[None]:
+    """Root may read everything: be somebody else."""
+    mine = os.geteuid()
+    if mine == 0:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(mine)
+
+
+def test_a_folder_that_may_not_be_read_is_one_line(tables: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)  # the configuration may be read
+        options = write_deployment(Path(name), tables)
+        store = Store(Path(name) / "state", "test", "fra")
+        (store.folder / "run").mkdir(parents=True)
+        store.folder.chmod(0)
+        with another_user():
+            assert main(["status", *options]) == 1
+        store.folder.chmod(0o700)
+    remedy = "run it as the user that runs the node, or give --state"
+    assert capsys.readouterr() == ("", f"gslb: {store.folder / 'run'}: Permission denied; {remedy}\n")
+
+
+def test_what_is_not_known_is_left_out(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", *options]) == 1
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert out.splitlines()[0].endswith("  deployment test  node fra")
+    assert "None" not in out
+
+
+def test_lines_do_not_wrap_where_nobody_looks(
+    options: list[str], store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    store.create()
+    facts = Facts()
+    facts.open(store.folder)
+    problem = "a long word " * 30 + "end"
+    facts.problem("zones", (problem,))
+    main(["status", *options])
+    assert f"problem     zones: {problem}" in capsys.readouterr().out.splitlines()
+
+
+def test_looking_moves_no_file(options: list[str], store: Store) -> None:
+    store.create()
+    (store.folder / "plan.json").write_text("{")
+    assert main(["status", *options]) == 1
+    assert (store.folder / "plan.json").read_text() == "{"
+
+
+def test_a_refused_configuration_shows_the_only_node(
+    options: list[str], store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store.create()
+    (store.folder / "controller.json").write_text("damaged")
+    (tmp_path / "gslb.yaml").write_text("deployment: test\n")
+    assert main(["status", *options]) == 1
+    assert capsys.readouterr().out.splitlines()[0].endswith("  deployment test  node fra")
