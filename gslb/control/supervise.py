@@ -169,13 +169,7 @@ class Supervisor:
         self._take(store, asked)
         found = orphans.find(store.folder / "run")
         self._listening.adopt(found.sockets)
-        try:
-            self._cover(asked)
-        except CannotListen as error:
-            if found.hanging:
-                names = ", ".join(found.hanging)
-                raise CannotStart(f"{error}; workers of an earlier run hang (kill them): {names}") from error
-            raise
+        self._cover(asked)
         self._store = store
         self._crew = Crew(self._reactor, self._listening, store.folder, self._all_serving)
         for orphan in found.serving:

@@ -346,6 +346,18 @@ class TestSuccession:
         assert one.stop() == 0
         assert one.left() == []
 
+    def test_an_orphan_that_hangs_is_killed(self, server: MakeServer) -> None:
+        one = server()
+        one.runs[0].kill()
+        one.runs[0].wait()
+        wait_until(lambda: len(one.left()) == 3, "the controller's end")
+        hung, *_ = one.workers()
+        os.kill(hung, signal.SIGSTOP)
+        one.start()
+        wait_until(lambda: hung not in one.left(), "its end")  # the other orphan answers meanwhile
+        wait_until(lambda: len(one.workers()) == 2, "the new workers")
+        assert all(one.answers() for _ in range(40)), "no socket is left that nobody reads"
+
     @pytest.mark.parametrize("orphaned", [True, False])
     def test_a_restart_beside_a_bad_zone_serves_the_last_good(self, server: MakeServer, *, orphaned: bool) -> None:
         one = server()
