@@ -45,6 +45,9 @@ class DnsTables:
         self._publisher = Publisher(folder, deployment)
         self._names: tuple[tuple[Zone, ...], bytes | None, File] | None = None
         self._geography: tuple[Path, tuple[int, int, int], File] | None = None
+        now = self._publisher.in_force
+        # After a power cut a file may be empty: workers refuse it, so what is written in its place needs a new number.
+        self._damaged = now is not None and not all(map(self._publisher.holds, now.files))
 
     @property
     def in_force(self) -> Manifest | None:
@@ -57,9 +60,12 @@ class DnsTables:
         names = self._names_file(content.zones, content.nsid)
         compiled = self._publisher.store("plan", compile_plan(plan, content.secret), str(plan.version))
         now = self._publisher.in_force
-        if now is not None and (now.geography, now.names, now.plan) == (geography, names, compiled):
+        same = now is not None and (now.geography, now.names, now.plan) == (geography, names, compiled)
+        if same and not self._damaged:
             return None
-        return self._publisher.publish((plan.version, plan.digest), geography, names, compiled)
+        manifest = self._publisher.publish((plan.version, plan.digest), geography, names, compiled)
+        self._damaged = False
+        return manifest
 
     def close(self) -> None:
         """What was published stays in force."""

@@ -187,7 +187,7 @@ class Publisher:
         digest = _digest(content)
         name = f"{kind}-{label}-{digest}" if label else f"{kind}-{digest}"
         file = File(name, len(content), digest)
-        if not self._holds(file):
+        if not self.holds(file):
             _write_whole(self._folder / name, content)
         return file
 
@@ -198,7 +198,7 @@ class Publisher:
         with content:
             digest = _digest(content)
             file = File(f"{kind}-{digest}", len(content), digest)
-            if not self._holds(file):
+            if not self.holds(file):
                 target = self._folder / file.name
                 target.unlink(missing_ok=True)
                 try:
@@ -222,7 +222,8 @@ class Publisher:
         """Unmap `current`; what was published stays."""
         self._current.close()
 
-    def _holds(self, file: File) -> bool:
+    def holds(self, file: File) -> bool:
+        """Whether a file is there, whole and undamaged."""
         try:
             map_file(self._folder, file).close()
         except UnusableGeneration:

@@ -346,6 +346,14 @@ class TestSuccession:
         assert one.stop() == 0
         assert one.left() == []
 
+    def test_a_file_that_a_power_cut_left_empty_is_written_again(self, server: MakeServer) -> None:
+        one = server()
+        assert one.stop() == 0
+        for file in (one.state / "example" / "fra" / "serving").glob("names-*"):
+            file.write_bytes(b"")
+        one.start()
+        assert one.answers()
+
     def test_an_orphan_that_hangs_is_killed(self, server: MakeServer) -> None:
         one = server()
         one.runs[0].kill()
