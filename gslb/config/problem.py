@@ -65,6 +65,11 @@ class Refused(Exception):
         self.files = tuple(files)
         super().__init__("\n".join(map(str, self.problems)))
 
+    @property
+    def errors(self) -> tuple[Problem, ...]:
+        """What has to be mended; warnings are for who reads them all."""
+        return tuple(problem for problem in self.problems if problem.severity is Severity.ERROR)
+
 
 class Problems:
     """Collects problems, and remembers which keys are damaged."""

@@ -159,7 +159,7 @@ class _Reader(dns.zonefile.Reader):
     def read_text(self, text: str, file: str) -> None:
         """Read a whole file, each line on its own."""
         for number, line in _logical_lines(text):
-            self._where = Where(file, number)
+            self._where = Where(file, number, 1 + len(line) - len(line.lstrip()))
             if self._over():
                 return
             self.tok = dns.tokenizer.Tokenizer(line, file)
@@ -172,6 +172,7 @@ class _Reader(dns.zonefile.Reader):
             except Unreadable as error:
                 self._complain(f"{_cut(line)} - {error}")
             except _TROUBLES as error:
+                self._where = self._last_read(Where(file, number), line)
                 self._complain(f"{_cut(line)} - {_expected(line, _reason(error))}")
 
     def _over(self) -> bool:
@@ -179,6 +180,13 @@ class _Reader(dns.zonefile.Reader):
         if over:
             self._complain(f"more than {MAX_RECORDS} records")
         return over
+
+    def _last_read(self, first: Where, line: str) -> Where:
+        """Where the word stands that the tokenizer read last: the one that it could not make sense of."""
+        read = line[: self.tok.file.tell()].rstrip()
+        start = max(read.rfind(blank) for blank in " \t\n(") + 1
+        row, column = read.count("\n", 0, start), start - read.rfind("\n", 0, start)
+        return Where(first.file, first.line + row, column)
 
     def _complain(self, message: str) -> None:
         self._problems.add(Problem(self._where, "", message))

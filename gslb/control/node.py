@@ -160,7 +160,7 @@ class Controller:
             loaded = await asyncio.to_thread(load, self._start.config)
             node = self._start.node_of(loaded.deployment)
         except (Refused, SystemExit) as error:
-            lines = [str(one) for one in error.problems] if isinstance(error, Refused) else [str(error)]
+            lines = [str(one) for one in error.errors] if isinstance(error, Refused) else [str(error)]
             if isinstance(error, Refused) and error.files:
                 self._files = error.files
             self._refuse(lines, first=first)

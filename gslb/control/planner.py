@@ -115,7 +115,7 @@ class Planner:
         executed = self._executor.in_force
         if executed is None:
             return None
-        located = Located(folder / executed.geography.name, executed.geography.digest, (), ("the last good table",))
+        located = Located(folder / executed.geography.name, executed.geography.digest, ("the last good table",), ())
         try:
             return located, geography_of(located)
         except (OSError, ValueError):

@@ -36,6 +36,8 @@ def test_a_folder_that_may_not_be_read_is_one_line(tables: Path, capsys: pytest.
         options = write_deployment(Path(name), tables)
         store = Store(Path(name) / "state", "test", "fra")
         (store.folder / "run").mkdir(parents=True)
+        main(["status", *options])  # imports what another user may not
+        capsys.readouterr()
         store.folder.chmod(0)
         with another_user():
             assert main(["status", *options]) == 1

@@ -100,7 +100,7 @@ def test_include_has_its_own_origin_and_changes_none_of_ours() -> None:
     assert owners == [
         "www.sub.example.com.", "x.other.example.com.", "after.example.com.", "www.example.com.", "x.other.example.com.",
     ]  # fmt: skip
-    assert draft.records[0].where == Where("sub.inc", 1)
+    assert draft.records[0].where == Where("sub.inc", 1, 1)
 
 
 @pytest.mark.parametrize(
