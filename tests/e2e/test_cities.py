@@ -15,6 +15,7 @@ import maxminddb
 import pytest
 import yaml
 
+from tests.e2e.lifecycle import wait_until
 from tests.e2e.probes import peers
 from tests.e2e.probes.wire import Target, query
 from tests.e2e.program import FEATURES, running
@@ -109,7 +110,9 @@ def example(city_databases: tuple[Path, ...], tmp_path_factory: pytest.TempPathF
     config = folder / "gslb.yaml"
     config.write_text(text)
     (folder / "zones").symlink_to(ROOT / "zones")
-    with running(folder, config, "fra", target, first=query(NAME_WIRE, "A"), within_s=FLATTEN_S):
+    with running(folder, config, "fra", target, first=query(NAME_WIRE, "A"), within_s=FLATTEN_S) as program:
+        # Its first answers are without geography, while the databases are read.
+        wait_until(lambda: bool((program.status()["geography"] or {}).get("databases")), "the table", FLATTEN_S)
         yield target
 
 
