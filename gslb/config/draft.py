@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gslb.config.problem import KeyPath, Problem, Problems, Severity, path_text
 from gslb.config.source import Entry, MapNode, Node, find, shown
 from gslb.config.zonedraft import DynamicDraft, ZoneDraft, closest
-from gslb.model.deployment import Deployment
+from gslb.model.deployment import Deployment, PolicyId
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,25 @@ class Draft:
             apex = closest(record.owner.lower(), by_apex)
             if apex is not None:
                 by_apex[apex].dynamic.append(record)
+
+    def least_ttl(self, zone: ZoneDraft) -> int | None:
+        """The least TTL of the zone's dynamic records, in seconds; None where there is none that is known."""
+        return min((ttl for record in zone.dynamic if (ttl := self._ttl(record)) is not None), default=None)
+
+    def _ttl(self, record: DynamicDraft) -> int | None:
+        policy = self.deployment.policies.get(PolicyId(record.policy))
+        if policy is None:
+            return record.ttl
+        return policy.ttl_max if record.ttl is None else min(record.ttl, policy.ttl_max)
+
+    def bound_given_soas(self) -> None:
+        """No negative answer by an SOA that we made outlives a dynamic record (RFC 2308 section 4)."""
+        for zone in self.zones:
+            least = self.least_ttl(zone)
+            if zone.given_soa is not None and least is not None:
+                soa = zone.records[zone.given_soa]
+                minimum = min(int.from_bytes(soa.rdata[-4:], "big"), least)
+                zone.records[zone.given_soa] = replace(soa, rdata=soa.rdata[:-4] + minimum.to_bytes(4, "big"))
 
     def judge(self, findings: Iterator[Finding]) -> None:
         """Report the findings that do not merely follow from other problems."""

@@ -85,6 +85,7 @@ class _Loader:
             if zone is not None:
                 draft.zones.append(zone)
         draft.attach_records()
+        draft.bound_given_soas()
         judge(draft)
         return draft
 
@@ -104,9 +105,13 @@ class _Loader:
             if "**" in parts or not parts[wild:]:
                 problem = "expected a file or a pattern with * and ?"
             else:
-                matching = [file for file in sorted(folder.glob(str(Path(*parts[wild:])))) if not file.is_dir()]
-                found.update(dict.fromkeys(matching))
-                problem = None if matching else "no such file"
+                matching = sorted(folder.glob(str(Path(*parts[wild:]))))
+                folders = {file: None for file in matching if file.is_dir()}
+                found.update((file, None) for file in matching if file not in folders)
+                if len(folders) == len(matching):
+                    problem = "no such file, only a folder" if folders else "no such file"
+                named = (file for file in folders if not problem and file.suffix in (".zone", ".yaml"))
+                draft.judge(draft.warning(("zones", number), f"{file} is a folder: passed over") for file in named)
             if problem:
                 draft.whole = False
                 draft.judge(iter((draft.error(("zones", number), problem),)))

@@ -216,12 +216,12 @@ def slow_negative(draft: Draft) -> Iterator[Finding]:
     """A negative answer that outlives the positive ones of a dynamic name (RFC 2308 section 4)."""
     for zone in draft.zones:
         soa = next((r for r in zone.records if r.rtype == SOA), None)
-        ttls = [ttl for record in zone.dynamic if (ttl := _ttl(draft, record)) is not None]
-        if soa is None or not ttls:
+        least = draft.least_ttl(zone)
+        if soa is None or least is None:
             continue
         minimum = int.from_bytes(soa.rdata[-4:], "big")
-        if min(minimum, soa.ttl) > min(ttls):
-            message = f"minimum {minimum} - expected at most the least dynamic TTL ({min(ttls)})"
+        if min(minimum, soa.ttl) > least:
+            message = f"minimum {minimum} - expected at most the least dynamic TTL ({least})"
             yield _of(soa, message, Severity.WARNING)
 
 
@@ -306,13 +306,6 @@ def _has_address(zone: ZoneDraft, name: bytes) -> bool:
         if candidate in zone.dynamic_by_owner or ADDRESSES & zone.rrsets.get(candidate, {}).keys():
             return True
     return False
-
-
-def _ttl(draft: Draft, record: DynamicDraft) -> int | None:
-    policy = draft.deployment.policies.get(PolicyId(record.policy))
-    if policy is None:
-        return record.ttl
-    return policy.ttl_max if record.ttl is None else min(record.ttl, policy.ttl_max)
 
 
 def _addresses(draft: Draft, name: bytes) -> list[Address]:

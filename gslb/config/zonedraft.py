@@ -44,13 +44,17 @@ class DynamicDraft:
 
 @dataclass(eq=False)
 class ZoneDraft:
-    """One zone.  `broken`: some of it could not be read, so nothing follows from what is absent."""
+    """One zone.  `broken`: some of it could not be read, so nothing follows from what is absent.
+
+    `given_soa`: where in `records` the SOA stands that the zone was given, since none is written.
+    """
 
     apex: bytes
     where: Where
     records: list[StaticRecord]
     dynamic: list[DynamicDraft] = field(default_factory=list)
     broken: bool = False
+    given_soa: int | None = None
 
     @cached_property
     def rrsets(self) -> dict[bytes, dict[int, list[StaticRecord]]]:

@@ -26,7 +26,7 @@ import dns.transaction
 import dns.ttl
 import dns.zonefile
 
-from gslb.config.problem import Problem, Problems, Where, printable
+from gslb.config.problem import Problem, Problems, Where, nearest, printable
 from gslb.config.source import Unreadable
 from gslb.config.zonedraft import MAX_RECORDS, SOA, StaticRecord, ZoneDraft
 from gslb.model.deployment import PolicyId
@@ -40,6 +40,7 @@ Fetch = Callable[[str, str], tuple[str, str]]  # (including file, name) -> (its 
 _IN = dns.rdataclass.IN
 _CAUGHT = re.compile(r"caught exception <class '[\w.]+'>: ?")
 _MALFORMED = "text input is malformed"
+_UNKNOWN_TYPE = re.compile(r"unknown rdatatype '(.*)'", re.DOTALL)
 _ADDRESS_WORDS = {"A": "expected an IPv4 address", "AAAA": "expected an IPv6 address"}
 _STATEFUL = re.compile(r'["();\\]')
 # What dnspython raises on text that it does not expect.
@@ -301,12 +302,22 @@ def _reason(error: BaseException) -> str:
 
 
 def _expected(line: str, reason: str) -> str:
-    """What was expected, for the two types of which dnspython says no more than that they are malformed."""
+    """What was expected, where dnspython says no more than that an address is malformed or a type unknown."""
+    if unknown := _UNKNOWN_TYPE.fullmatch(reason):
+        likely = nearest(unknown[1], _types())
+        return f"unknown type {_cut(unknown[1])} - {f'did you mean {likely}?' if likely else 'expected a record type'}"
     if reason == _MALFORMED:
         for word in line.upper().split()[:5]:
             if word in _ADDRESS_WORDS:
                 return _ADDRESS_WORDS[word]
     return reason
+
+
+@lru_cache(maxsize=1)
+def _types() -> tuple[str, ...]:
+    """The mnemonics of data types, by number: the common ones come first."""
+    known = (kind for kind in dns.rdatatype.RdataType if kind and not dns.rdatatype.is_metatype(kind))
+    return tuple(map(type_text, sorted(known)))
 
 
 def _cut(line: str) -> str:

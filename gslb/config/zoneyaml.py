@@ -20,7 +20,7 @@ from gslb.config.zonefile import name_wire, owner_text, rdata_wire, type_number
 DEFAULT_TTL = 3600  # octoDNS's own
 _TTL = integer(0, 2**31 - 1)  # RFC 2181 section 8
 _STATIC = ("type", "ttl", "value", "values", "octodns")
-_SOA_TIMES = "1 7200 900 1209600 30"  # serial, refresh, retry, expire; a negative answer lives half a minute
+_SOA_TIMES = "1 7200 900 1209600 30"  # serial, refresh, retry, expire; a negative answer lives half a minute at most
 
 
 def read_yaml(root: Node, file: str, name: str, problems: Problems) -> ZoneDraft | None:
@@ -79,6 +79,7 @@ class _Reader:
         except ValueError as error:
             self.error(draft.where, (), f"expected an SOA record, since none can be made for this zone ({error})")
         else:
+            draft.given_soa = len(draft.records)
             draft.records.append(StaticRecord(draft.apex, SOA, DEFAULT_TTL, rdata, draft.where))
         return draft
 

@@ -14,6 +14,7 @@ from gslb.config.load import load
 from gslb.config.problem import KeyPath, Problems, Refused
 from gslb.config.read import read
 from gslb.config.source import Entry, ListNode, MapNode, Node, parse
+from gslb.config.zonedraft import SOA
 from gslb.config.zonefile import name_wire
 from gslb.model.deployment import TYPE_A, TYPE_AAAA, AllDown, NodeId, PolicyId, PoolId, SiteId
 
@@ -172,3 +173,46 @@ def test_the_example_has_no_warnings() -> None:
     assert [str(warning) for warning in loaded.warnings] == []
     assert list(loaded.deployment.datacenters) == ["fra", "iad", "sin", "syd", "gru", "cloud-eu"]
     assert [zone.apex for zone in loaded.zones] == [name_wire("example.com."), name_wire("example.net.")]
+
+
+LEAST = "deployment: least\ndatacenters: {here: {}}\nnodes: {here: {site: here}}\ndns: {listen: ['192.0.2.53:53']}\n"
+WEB = "pools: {web: {datacenter: here, answers: [192.0.2.1]}}\npolicies: {web: {rules: [{pools: [web]}]%s}}\n"
+NAMES = "'': {type: NS, value: ns1.example.com.}\nns1: {type: A, value: 192.0.2.53}\n"
+
+
+@pytest.mark.parametrize(
+    ("policy", "record", "beside", "minimum"),
+    [
+        ("", "{policy: web, ttl: 20}", "", 20),
+        (", ttl: {min: 5, max: 10}", "{policy: web}", "", 10),
+        ("", "{policy: web, ttl: 60}", "records: {b.example.com.: {policy: web, ttl: 15}}\n", 15),
+        ("", "{policy: web, ttl: 60}", "", 30),
+    ],
+)
+def test_the_soa_that_is_made_draws_no_warning(
+    tmp_path: Path, policy: str, record: str, beside: str, minimum: int
+) -> None:
+    """Nobody could place a warning about a record that is nowhere written."""
+    file = tmp_path / "gslb.yaml"
+    file.write_text(LEAST + WEB % policy + "zones: ['*.com.yaml']\n" + beside)
+    (tmp_path / "example.com.yaml").write_text(f"{NAMES}www: {record}\n")
+    loaded = load(file)
+    assert [str(warning) for warning in loaded.warnings] == []
+    (soa,) = (rrset for rrset in loaded.zones[0].rrsets if rrset.rtype == SOA)
+    assert int.from_bytes(soa.rdatas[0][-4:], "big") == minimum
+
+
+def test_folders_among_zone_files(tmp_path: Path) -> None:
+    """One that is named as a zone is surely a slip; others are how people order files."""
+    file = tmp_path / "gslb.yaml"
+    for name in ("a.zone", "old", ".git"):
+        (tmp_path / "zones" / name).mkdir(parents=True)
+    (tmp_path / "zones" / "example.com.yaml").write_text(NAMES)
+    file.write_text(f"{LEAST}zones: [zones/*]\n")
+    loaded = load(file)
+    assert [zone.apex for zone in loaded.zones] == [name_wire("example.com.")]
+    (warning,) = loaded.warnings
+    assert str(warning) == f"{file}:5:9: warning: zones[0]: zones/* - {tmp_path}/zones/a.zone is a folder: passed over"
+    file.write_text(f"{LEAST}zones: [zones]\n")
+    with pytest.raises(Refused, match=r"zones\[0\]: zones - no such file, only a folder"):
+        load(file)

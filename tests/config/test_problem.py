@@ -81,3 +81,9 @@ def test_order_and_bound() -> None:
 def test_path_text() -> None:
     assert path_text(("policies", "web", "rules", 0, "of", 1)) == "policies.web.rules[0].of[1]"
     assert path_text(("records", "www.example.net.", "ttl")) == "records[www.example.net.].ttl"
+
+
+def test_warnings_need_no_mending() -> None:
+    wrong, unwise = Problem(Where("f", 2), "a", "wrong"), Problem(Where("f", 1), "b", "unwise", Severity.WARNING)
+    assert Refused((unwise, wrong)).errors == (wrong,)
+    assert Refused((unwise, wrong)).problems == (unwise, wrong)

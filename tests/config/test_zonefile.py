@@ -125,6 +125,25 @@ def test_reading_goes_on_after_an_error() -> None:
     assert draft.broken
 
 
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("a 60 IN NSS ns1", "f:1:9: a 60 IN NSS ns1 - unknown type NSS - did you mean NS?"),
+        ("a 60 cnam b", "f:1:6: a 60 cnam b - unknown type cnam - did you mean CNAME?"),
+        ("a 60 NOTHING b", "f:1:6: a 60 NOTHING b - unknown type NOTHING - expected a record type"),
+        (
+            "$GENERATE 1-2 a$ 60 AAAAA ::1",
+            "f:1:21: $GENERATE 1-2 a$ 60 AAAAA ::1 - unknown type AAAAA - did you mean AAAA?",
+        ),
+        ("a ( 60\n  MXX 10 b )", "f:2:3: a ( 60 MXX 10 b ) - unknown type MXX - did you mean MX?"),
+    ],
+)
+def test_an_unknown_type_has_its_column_and_the_nearest_known_one(line: str, expected: str) -> None:
+    problems = Problems()
+    read(line, problems=problems)
+    assert [str(problem) for problem in problems.sorted()] == [expected]
+
+
 def test_one_ttl_an_rrset_and_no_duplicates() -> None:
     draft = read("a 60 A 192.0.2.1\nA 30 A 192.0.2.2\na 60 A 192.0.2.1\n")
     (rrset,) = zone_of(draft, {}).rrsets
