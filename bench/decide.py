@@ -78,7 +78,7 @@ def measure(model: Deployment, location: LocationTable) -> dict[str, float]:
         plan = decide(model, geography, World(now=0.0), None)
         for turn in range(ROUNDS):
             for name, seen in (("nothing", turn - 1), ("one verdict", turn)):
-                once_more = partial(decide, model, geography, _world(seen), plan)
+                once_more = partial(decide, model, geography, _world(model, seen), plan)
                 plan = _timed(times, f"decide, {name} changed", once_more)
             _hand_out(times, store, names, plan, location)
     found = {name: median(values) for name, values in times.items()}
@@ -92,10 +92,12 @@ def _hand_out(times: Times, store: Store, names: bytes, plan: Plan, location: Lo
     _timed(times, "load names and plan in a worker", lambda: Tables.load(names, compiled, location))
 
 
-def _world(turn: int) -> World:
+def _world(model: Deployment, turn: int) -> World:
     """Every second turn one pool is down."""
-    pool = PoolId(f"pool-{turn // 2}")
-    return World(now=float(turn), verdicts={pool: Verdict(Health.DOWN if turn % 2 == 0 else Health.UP)})
+    pool = model.pools[PoolId(f"pool-{turn // 2}")]
+    verdict = Verdict(Health.DOWN if turn % 2 == 0 else Health.UP)
+    verdicts = {pool.name: {str(answer.address): verdict for answer in pool.answers}}
+    return World(now=float(turn), verdicts=verdicts)
 
 
 def deployment() -> Deployment:

@@ -22,7 +22,7 @@ Candidates = Mapping[PoolId, tuple["Candidate", ...]]  # of one record type
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
-    """One address of one pool, with the override that rules it and the verdict on its pool.  Equal only to itself."""
+    """One address of one pool, with the override that rules it and the verdict on it.  Equal only to itself."""
 
     pool: PoolId
     member: Member
@@ -48,7 +48,7 @@ class Candidate:
 
     @property
     def failing(self) -> bool:
-        """Its pool is voted down."""
+        """Its checks find it down."""
         return self.verdict is not None and self.verdict.health is Health.DOWN
 
 
@@ -58,14 +58,14 @@ def candidates_of(model: Deployment, world: World) -> Mapping[int, Candidates]:
     found: dict[int, dict[PoolId, tuple[Candidate, ...]]] = {rtype: {} for rtype in DYNAMIC_TYPES}
     for pool in model.pools.values():
         of_pool = ruling.get(pool_target(pool.name)) or ruling.get(site_target(pool.datacenter))
-        verdict = world.verdicts.get(pool.name)
+        verdicts = world.verdicts.get(pool.name, {})
         for rtype, by_pool in found.items():
             candidates = tuple(
                 Candidate(
                     pool=pool.name,
                     member=Member(str(answer.address), answer.weight, pool.name),
                     override=ruling.get(answer_target(pool.name, answer.address)) or of_pool,
-                    verdict=verdict,
+                    verdict=verdicts.get(str(answer.address)),
                 )
                 for answer in pool.answers_of(rtype)
                 if answer.weight > 0

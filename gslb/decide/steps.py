@@ -36,7 +36,7 @@ def drained(field: Field) -> Said:
 
 
 def voted_down(field: Field) -> Said:
-    """A pool that the quorum finds down is in no answer."""
+    """An address that the quorum finds down is in no answer."""
     return take_out(field, "voted_down", [c for c in field.open if c.failing], _verdict)
 
 
@@ -61,4 +61,4 @@ def _operator(candidate: Candidate) -> str:
 def _verdict(candidate: Candidate) -> str:
     verdict = candidate.verdict
     assert verdict is not None  # only asked of candidates that a verdict settles
-    return f"the pool is voted down{': ' + verdict.why if verdict.why else ''}"
+    return f"its checks find it down{': ' + verdict.why if verdict.why else ''}"

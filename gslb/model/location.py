@@ -8,7 +8,7 @@ the number of classes.  The class -> ranking map stays with the location table (
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gslb.model.deployment import PolicyId, PoolId
 
@@ -28,12 +28,24 @@ class Ranking:
 
 
 @dataclass(frozen=True, slots=True)
-class Geography:
-    """The rankings of each policy (ranking 0 is where the client's place is not known).
+class Catchment:
+    """The client networks of one ranking: `share` of all networks, by size (0..1; the shares of a policy's rankings add up
+    to 1), and their mean distance in km to each pool of the policy, spill targets included, where that is known.
+    """
 
-    `digest` names the location table that these rankings belong to.
+    share: float
+    km: Mapping[PoolId, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Geography:
+    """The rankings of each policy (ranking 0 is where the client's place is not known), and the catchment of each.
+
+    `digest` names the location table that these rankings belong to.  A policy without catchments is one whose clients'
+    networks are not known: all rankings weigh the same, and no distance is known.
     """
 
     digest: str
     classes: int
     rankings: Mapping[PolicyId, tuple[Ranking, ...]]
+    catchments: Mapping[PolicyId, tuple[Catchment, ...]] = field(default_factory=dict)

@@ -1,23 +1,25 @@
 """The plan: what `decide` says and all that executors consume.  Pure.
 
 Rule 1: a plan is immutable and equal inputs give equal bytes (`to_bytes` is canonical JSON).
-Rule 2: `digest` covers the content and not the version, so that the same content is not published twice.
+Rule 2: `digest` covers what executors consume, and neither version nor history, so that the same content is not
+published twice; `to_bytes` also holds a check of everything.
 Rule 3: executors derive tables from members and weights; they never decide again.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import blake2b
 from typing import Any
 
 from gslb.model.deployment import PolicyId, PoolId
+from gslb.model.history import History
 from gslb.model.unreadable import defect, shown
 
-FORMAT = 1  # of the serialised plan; another number is refused
+FORMAT = 2  # of the serialised plan; another number is refused
 
 
 class PlanUnreadable(ValueError):
@@ -46,15 +48,25 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """Client networks that a pool sheds: the next `slots` of CHOICE_SLOTS are answered with these members instead."""
+
+    slots: int
+    members: tuple[Member, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Choice:
     """What one (policy, ranking, type) answers: `count` of the `members`, by consistent hash where there are more.
 
-    No members: NODATA, or SERVFAIL when the mode says so.
+    No members: NODATA, or SERVFAIL when the mode says so.  `shed` parts take slots from 0 on, one after the other; the
+    slots that are left are answered with `members`.
     """
 
     mode: Mode
     members: tuple[Member, ...]
     count: int
+    shed: tuple[Part, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,23 +84,29 @@ class PolicyPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The whole result of one decision.  `geography` is the digest of the location table it was made for."""
+    """The whole result of one decision.  `geography` is the digest of the location table it was made for.
+
+    `heavy` are resolvers without client subnets whose slot in a choice that sheds changes with each TTL, since each of them
+    alone asks more than a step.
+    """
 
     deployment: str
     version: int
     geography: str
     policies: Mapping[PolicyId, PolicyPlan]
     choices: tuple[Choice, ...]
+    heavy: tuple[str, ...] = ()
+    history: History = field(default_factory=History)
 
     @property
     def digest(self) -> str:
-        """A 32-hex-digit BLAKE2b of all but the version."""
+        """A 32-hex-digit BLAKE2b of what executors consume."""
         return _digest(_content(self))
 
     def to_bytes(self) -> bytes:
         """Canonical JSON: keys sorted, no spaces, ASCII."""
-        content = _content(self)
-        return _dump({"format": FORMAT, "version": self.version, "digest": _digest(content), "plan": content})
+        body = {"version": self.version, "plan": _content(self), "history": self.history.to_json()}
+        return _dump({"format": FORMAT, "check": _digest(body), **body})
 
 
 def from_bytes(data: bytes) -> Plan:
@@ -100,14 +118,17 @@ def from_bytes(data: bytes) -> Plan:
         if raw["format"] != FORMAT:
             raise PlanUnreadable(f"plan format {shown(raw['format'])}, expected {FORMAT}")
         content = raw["plan"]
-        if _digest(content) != raw["digest"]:
-            raise PlanUnreadable("the plan's digest does not match its content")
+        body = {"version": raw["version"], "plan": content, "history": raw["history"]}
+        if _digest(body) != raw["check"]:
+            raise PlanUnreadable("the plan's check does not match its content")
         return Plan(
             deployment=content["deployment"],
             version=int(raw["version"]),
             geography=content["geography"],
             policies={PolicyId(name): _policy(body) for name, body in content["policies"].items()},
             choices=tuple(_choice(body) for body in content["choices"]),
+            heavy=tuple(str(address) for address in content["heavy"]),
+            history=History.from_json(raw["history"]),
         )
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         if isinstance(error, PlanUnreadable):
@@ -131,11 +152,17 @@ def _content(plan: Plan) -> dict[str, object]:
             {
                 "mode": choice.mode,
                 "count": choice.count,
-                "members": [[m.address, m.weight, m.pool] for m in choice.members],
+                "members": _members_json(choice.members),
+                "shed": [[part.slots, _members_json(part.members)] for part in choice.shed],
             }
             for choice in plan.choices
         ],
+        "heavy": list(plan.heavy),
     }
+
+
+def _members_json(members: tuple[Member, ...]) -> list[list[object]]:
+    return [[member.address, member.weight, member.pool] for member in members]
 
 
 def _dump(value: object) -> bytes:
@@ -153,5 +180,9 @@ def _policy(body: Mapping[str, Any]) -> PolicyPlan:
 
 
 def _choice(body: Mapping[str, Any]) -> Choice:
-    members = tuple(Member(address, int(weight), pool) for address, weight, pool in body["members"])
-    return Choice(mode=Mode(body["mode"]), members=members, count=int(body["count"]))
+    shed = tuple(Part(int(slots), _members(members)) for slots, members in body["shed"])
+    return Choice(mode=Mode(body["mode"]), members=_members(body["members"]), count=int(body["count"]), shed=shed)
+
+
+def _members(raw: Sequence[Any]) -> tuple[Member, ...]:
+    return tuple(Member(address, int(weight), pool) for address, weight, pool in raw)

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from gslb.model.deployment import PoolId
+from gslb.model.deployment import PolicyId, PoolId
 
 
 class Health(StrEnum):
-    """A verdict on a pool."""
+    """What the checks of a target say."""
 
     UP = "up"
     DOWN = "down"
@@ -29,24 +29,34 @@ class Forced(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The health of one pool, `age_s` seconds ago by the observer's clock."""
+    """The health of one target of a pool, `age_s` seconds after its last check ended.
+
+    `settles_s`: how long the checks that remain need before the verdict could change (None: the last check agreed with it).
+    `double`: at least two independent checks of the target, and every one of them, speak against it.
+    `outlier`: how it stands out among its peers while its checks pass; empty where it does not.
+    """
 
     health: Health
     age_s: float = 0.0
     why: str = ""
+    settles_s: float | None = None
+    double: bool = False
+    outlier: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """The load of one pool as a share of its capacity."""
+    """The load of one pool as a share of its capacity, `age_s` seconds ago; `stale`: nothing newer came in time."""
 
     share: float
     age_s: float = 0.0
+    stale: bool = False
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Override:
-    """An operator's word on `target` (`site/fra`, `pool/web-fra`, `answer/web-fra/192.0.2.10`).
+    """An operator's word on `target` (`site/fra`, `pool/web-fra`, `answer/web-fra/192.0.2.10`,
+    `backend/web-fra/10.1.0.11`).
 
     `until` is seconds since the epoch; None does not expire.  `force` lets it break the last-site guard.
     """
@@ -64,11 +74,22 @@ class Override:
         return self.until is None or now < self.until
 
 
+Verdicts = Mapping[PoolId, Mapping[str, Verdict]]
+Demand = Mapping[PolicyId, Mapping[int, tuple[float, ...]]]
+
+
 @dataclass(frozen=True, slots=True)
 class World:
-    """Everything observed.  A pool without a verdict is taken as up."""
+    """Everything observed.
+
+    `verdicts[pool][address]`: targets are the pool's answers, and behind a balancer its backends; one without a verdict is
+    taken as up.  `demand[policy][rtype][ranking]`: answers given, per second; a policy that is missing is weighed by the
+    sizes of its clients' networks.  `heavy` are resolvers without client subnets that alone ask more than one spill step.
+    """
 
     now: float
-    verdicts: Mapping[PoolId, Verdict] = field(default_factory=dict)
+    verdicts: Verdicts = field(default_factory=dict)
     loads: Mapping[PoolId, Load] = field(default_factory=dict)
     overrides: tuple[Override, ...] = ()
+    demand: Demand = field(default_factory=dict)
+    heavy: tuple[str, ...] = ()

@@ -64,7 +64,7 @@ def allowed_standings(policy: Policy, rtype: int, present: set[int]) -> tuple[Mo
 def standing_of(pool: Pool, answer: Answer, world: World) -> int:
     """How far one address is from being answered."""
     ruling = ruling_override(pool, answer, world)
-    verdict = world.verdicts.get(pool.name)
+    verdict = world.verdicts.get(pool.name, {}).get(str(answer.address))
     failing = verdict is not None and verdict.health is Health.DOWN
     if ruling is None:
         return FAILING if failing else USABLE

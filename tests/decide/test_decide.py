@@ -154,7 +154,7 @@ def test_last_good_is_what_the_client_had_though_rankings_move(model: Deployment
     )
     partly = World(NOW, verdicts=data.draw(worlds(model)).verdicts)
     before = decide(model, places, partly, None)
-    after = decide(model, moved, World(NOW, verdicts=down(*model.pools)), before)
+    after = decide(model, moved, World(NOW, verdicts=down(*model.pools, of=tuple(model.pools.values()))), before)
     for name, rankings in places.rankings.items():
         for rtype in DYNAMIC_TYPES:
             for index in range(len(rankings)):
@@ -238,7 +238,7 @@ def test_modes_of_all_down(mode: AllDown, want: tuple[Mode, list[str]]) -> None:
 
 
 def test_a_pool_without_a_verdict_is_up() -> None:
-    world = World(NOW, verdicts={IAD: Verdict(Health.UP)})
+    world = World(NOW, verdicts={IAD: {"192.0.2.2": Verdict(Health.UP)}})
     assert decide(MODEL, PLACES, world, None) == decide(MODEL, PLACES, STEADY, None)
 
 
@@ -308,4 +308,4 @@ def test_every_node_decides_alike() -> None:
         for seed in ("1", "2")
     ]
     assert written[0] == written[1]
-    assert from_bytes(written[0]).digest == "8738a17072d318b2276f37b12c99fe65"
+    assert from_bytes(written[0]).digest == "c7421d90c7f1285b5d73b2a3a8f84302"

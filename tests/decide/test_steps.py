@@ -169,7 +169,7 @@ def test_reasons_say_who_and_why() -> None:
     assert [reason.why for reason in settled.reasons] == [
         "down site/fra by alice: CHG-1",
         "down site/fra by alice: CHG-1",
-        "the pool is voted down: timeout",
+        "its checks find it down: timeout",
     ]
 
 

@@ -28,7 +28,7 @@ from gslb.model.deployment import (
     Spill,
 )
 from gslb.model.location import Geography, Ranking
-from gslb.model.world import Forced, Health, Override, Verdict, World
+from gslb.model.world import Forced, Health, Override, Verdict, Verdicts, World
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -98,9 +98,13 @@ def override(
     return Override(target, state, who="alice", why="CHG-1", since=since, until=until, force=force)
 
 
-def down(*pools: PoolId) -> Mapping[PoolId, Verdict]:
-    """Verdicts that find these pools down."""
-    return {name: Verdict(Health.DOWN, why="timeout") for name in pools}
+def down(*pools: PoolId, of: Sequence[Pool] = POOLS) -> Verdicts:
+    """Verdicts that find all addresses of these pools down."""
+    return {
+        pool.name: {str(answer.address): Verdict(Health.DOWN, why="timeout") for answer in pool.answers}
+        for pool in of
+        if pool.name in pools
+    }
 
 
 @st.composite
@@ -169,7 +173,10 @@ def worlds(draw: st.DrawFn, model: Deployment) -> World:
     verdict = st.builds(Verdict, health=st.sampled_from((Health.DOWN, Health.DOWN, Health.UP)))
     return World(
         now=NOW,
-        verdicts=draw(st.dictionaries(st.sampled_from(list(model.pools)), verdict)),
+        verdicts={
+            name: draw(st.dictionaries(st.sampled_from([str(answer.address) for answer in pool.answers]), verdict))
+            for name, pool in model.pools.items()
+        },
         overrides=tuple(draw(st.lists(made, max_size=6))),
     )
 

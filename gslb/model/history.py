@@ -1,0 +1,130 @@
+"""The part of a plan that the next decision reads: what a decision depends on besides the present.  Pure values.
+
+Rule 1: all times are seconds since the epoch, by the clock of the decision that wrote them.
+Rule 2: executors read none of it, so it is not in the plan's digest; a restart and a simulation go on from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from gslb.model.choice import CHOICE_SLOTS
+from gslb.model.deployment import PolicyId, PoolId
+
+WHOLE = CHOICE_SLOTS
+
+
+class Cause(StrEnum):
+    """Why a pool sheds."""
+
+    LOAD = "load"  # it is fuller than its soft mark, or was and recovers
+    FAILED = "failed"  # it is out of the answers: all of it goes elsewhere
+    RETURN = "return"  # it was out, and comes back gradually
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Moved:
+    """Of one (policy, record type, ranking), `slots` of WHOLE (a class that moves whole) go to `receiver` instead of the pool that sheds."""
+
+    policy: PolicyId
+    rtype: int
+    ranking: int
+    receiver: PoolId
+    slots: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shed:
+    """What one pool sheds: `level` is the share of its demand, `stepped_at` when that last changed.
+
+    `moved` is in the order in which slots are taken.  `fresh[receiver]` is what the last step added there, as a share of
+    the receiver's capacity: it is not in the receiver's load before answers have expired.  `geography` is the digest of the
+    location table whose rankings `moved` counts.
+    """
+
+    cause: Cause
+    level: float
+    stepped_at: float
+    geography: str
+    moved: tuple[Moved, ...] = ()
+    fresh: Mapping[PoolId, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Out:
+    """A pool that automatic decisions took out of a policy at `since`; `held` where it stays out until an operator's word."""
+
+    since: float
+    held: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ejection:
+    """One target of a pool, out as an outlier until `until`; `times` counts repeats, and decays with good behaviour."""
+
+    until: float
+    times: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """All of it.  `out[policy][pool]`; `ejected` by `POOL/ADDRESS`."""
+
+    sheds: Mapping[PoolId, Shed] = field(default_factory=dict)
+    out: Mapping[PolicyId, Mapping[PoolId, Out]] = field(default_factory=dict)
+    ejected: Mapping[str, Ejection] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, object]:
+        """JSON values, without what is empty."""
+        return {
+            "sheds": {pool: _shed_json(shed) for pool, shed in self.sheds.items()},
+            "out": {
+                policy: {pool: [out.since, out.held] for pool, out in pools.items()}
+                for policy, pools in self.out.items()
+            },
+            "ejected": {target: [one.until, one.times, one.why] for target, one in self.ejected.items()},
+        }
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> History:
+        """What `to_json` made.  Raises ValueError, KeyError, TypeError, AttributeError for anything else."""
+        return cls(
+            sheds={PoolId(pool): _shed(body) for pool, body in raw["sheds"].items()},
+            out={
+                PolicyId(policy): {PoolId(pool): Out(float(since), bool(held)) for pool, (since, held) in pools.items()}
+                for policy, pools in raw["out"].items()
+            },
+            ejected={
+                str(target): Ejection(float(until), int(times), str(why))
+                for target, (until, times, why) in raw["ejected"].items()
+            },
+        )
+
+
+def _shed_json(shed: Shed) -> dict[str, object]:
+    return {
+        "cause": shed.cause,
+        "level": shed.level,
+        "stepped_at": shed.stepped_at,
+        "geography": shed.geography,
+        "moved": [[one.policy, one.rtype, one.ranking, one.receiver, one.slots] for one in shed.moved],
+        "fresh": dict(shed.fresh),
+    }
+
+
+def _shed(raw: Mapping[str, Any]) -> Shed:
+    return Shed(
+        cause=Cause(raw["cause"]),
+        level=float(raw["level"]),
+        stepped_at=float(raw["stepped_at"]),
+        geography=str(raw["geography"]),
+        moved=tuple(
+            Moved(PolicyId(policy), int(rtype), int(ranking), PoolId(receiver), int(slots))
+            for policy, rtype, ranking, receiver, slots in raw["moved"]
+        ),
+        fresh={PoolId(pool): float(share) for pool, share in raw["fresh"].items()},
+    )
