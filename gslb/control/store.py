@@ -1,7 +1,8 @@
-"""The state folder of one node: the last plan, and the operators' overrides.  IO.
+"""The state folder of one node: the last plan, what was observed last, and the operators' overrides.  IO.
 
     ROOT/DEPLOYMENT/NODE/          mode 0700
         plan.json                  the last plan, as `Plan.to_bytes` wrote it
+        observed.json              what was observed last (gslb.control.observed)
         overrides.json             the overrides; written under a lock on `overrides.lock`
         overrides.json.last-good   a copy of what was last written, for when the file itself cannot be read
         plan.json.bad, overrides.json.bad    one copy of what could not be read
@@ -22,11 +23,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from gslb.control.observed import Observed, dump_observed, parse_observed
 from gslb.control.overrides import dump_overrides, parse_overrides
 from gslb.model.plan import Plan, PlanUnreadable, from_bytes
 from gslb.model.world import Override
 
 PLAN = "plan.json"
+OBSERVED = "observed.json"
 OVERRIDES = "overrides.json"
 LAST_GOOD = f"{OVERRIDES}.last-good"
 LOCK = "overrides.lock"
@@ -43,6 +46,14 @@ class PlanRead:
     """The stored plan, or None; `note` says why a file that is there was not taken."""
 
     plan: Plan | None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedRead:
+    """What was observed last, or None; `note` says why a file that is there was not taken."""
+
+    seen: Observed | None
     note: str | None = None
 
 
@@ -101,6 +112,18 @@ class Store:
             return PlanRead(None, f"{self.folder / PLAN}: {_why(error)}")
         except ValueError as error:
             return PlanRead(None, f"{self.folder / PLAN}: {error}; {self._set_aside(PLAN)}")
+
+    def save_observed(self, seen: Observed) -> None:
+        """Keep what was observed; not synced, since it is written often and observed anew.  Raises StateError."""
+        self._replace(OBSERVED, dump_observed(self.deployment, seen), sync=False)
+
+    def read_observed(self) -> ObservedRead:
+        """What was observed last; a file that cannot be read is a note, and is written over."""
+        try:
+            data = _bounded(self.folder / OBSERVED)
+            return ObservedRead(None if data is None else parse_observed(data, self.deployment))
+        except (OSError, ValueError) as error:
+            return ObservedRead(None, f"{self.folder / OBSERVED}: {_why(error)}")
 
     def load_overrides(self) -> OverridesRead:
         """The overrides, also those that expired; no file is no overrides."""
@@ -184,7 +207,7 @@ class Store:
         finally:
             os.close(handle)
 
-    def _replace(self, name: str, data: bytes) -> None:
+    def _replace(self, name: str, data: bytes, *, sync: bool = True) -> None:
         """Write a file whole: beside, synced, renamed, and the folder synced."""
         self.create()
         path = self.folder / name
@@ -195,9 +218,11 @@ class Store:
                 self._give_to_owner(handle)
                 file.write(data)
                 file.flush()
-                os.fsync(handle)
+                if sync:
+                    os.fsync(handle)
             beside.replace(path)
-            _sync_folder(self.folder)
+            if sync:
+                _sync_folder(self.folder)
         except OSError as error:
             with suppress(OSError):
                 beside.unlink(missing_ok=True)

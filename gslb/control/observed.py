@@ -1,0 +1,130 @@
+"""What a node observed last, to and from its state file: for the next start and for commands.  Pure.
+
+Rule 1: a file is read whole or not at all.
+Rule 2: what was observed is not lost by a restart: the next run begins with it, older by the time between.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from gslb.model.deployment import DYNAMIC_TYPES, PolicyId, PoolId
+from gslb.model.unreadable import defect, shown
+from gslb.model.world import Demand, Health, Load, Override, Verdict, Verdicts, World
+
+FORMAT = 1
+
+
+class ObservedUnreadable(ValueError):
+    """The bytes are no observations of this format and deployment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """Everything observed at `at` (seconds since the epoch).
+
+    `geography` is the digest of the location table whose rankings `demand` counts.  `blind_since`: since when this site's
+    reference targets are unreachable, so that its opinions do not count.
+    """
+
+    at: float
+    verdicts: Verdicts = field(default_factory=dict)
+    loads: Mapping[PoolId, Load] = field(default_factory=dict)
+    geography: str = ""
+    demand: Demand = field(default_factory=dict)
+    heavy: tuple[str, ...] = ()
+    blind_since: float | None = None
+
+    def world(self, now: float, overrides: Iterable[Override], geography: str) -> World:
+        """The world at `now`; demand that was counted by another location table says nothing."""
+        passed = max(0.0, now - self.at)
+        return World(
+            now=now,
+            verdicts={
+                pool: {address: replace(verdict, age_s=verdict.age_s + passed) for address, verdict in found.items()}
+                for pool, found in self.verdicts.items()
+            },
+            loads={pool: replace(load, age_s=load.age_s + passed) for pool, load in self.loads.items()},
+            overrides=tuple(one for one in overrides if one.holds_at(now)),
+            demand=self.demand if self.geography == geography else {},
+            heavy=self.heavy,
+        )
+
+
+def dump_observed(deployment: str, seen: Observed) -> bytes:
+    """JSON of the observations."""
+    raw = {
+        "format": FORMAT,
+        "deployment": deployment,
+        "at": seen.at,
+        "verdicts": {
+            pool: {address: _verdict_json(verdict) for address, verdict in found.items()}
+            for pool, found in seen.verdicts.items()
+        },
+        "loads": {pool: [load.share, round(load.age_s, 3), load.stale] for pool, load in seen.loads.items()},
+        "geography": seen.geography,
+        "demand": {
+            policy: {str(rtype): list(rates) for rtype, rates in by_type.items()}
+            for policy, by_type in seen.demand.items()
+        },
+        "heavy": list(seen.heavy),
+        "blind_since": seen.blind_since,
+    }
+    return json.dumps(raw, separators=(",", ":")).encode()
+
+
+def parse_observed(data: bytes, deployment: str) -> Observed:
+    """Read what `dump_observed` wrote.  Raises ObservedUnreadable."""
+    try:
+        raw = json.loads(data)
+        if not isinstance(raw, dict):
+            raise ObservedUnreadable("not observations: not a mapping")
+        if raw["format"] != FORMAT:
+            raise ObservedUnreadable(f"observations format {shown(raw['format'])}, expected {FORMAT}")
+        if raw["deployment"] != deployment:
+            raise ObservedUnreadable(f"they are of deployment {shown(raw['deployment'])}, expected {deployment!r}")
+        return Observed(
+            at=_finite(raw["at"]),
+            verdicts={
+                PoolId(pool): {str(address): _verdict(body) for address, body in found.items()}
+                for pool, found in raw["verdicts"].items()
+            },
+            loads={
+                PoolId(pool): Load(_finite(share), _finite(age), bool(stale))
+                for pool, (share, age, stale) in raw["loads"].items()
+            },
+            geography=str(raw["geography"]),
+            demand={PolicyId(policy): _rates(by_type) for policy, by_type in raw["demand"].items()},
+            heavy=tuple(str(address) for address in raw["heavy"]),
+            blind_since=None if raw["blind_since"] is None else _finite(raw["blind_since"]),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
+        if isinstance(error, ObservedUnreadable):
+            raise
+        raise ObservedUnreadable(f"not observations: {defect(error)}") from error
+
+
+def _verdict_json(verdict: Verdict) -> list[object]:
+    age = round(verdict.age_s, 3)
+    return [verdict.health, age, verdict.why, verdict.settles_s, verdict.double, verdict.outlier]
+
+
+def _verdict(raw: Any) -> Verdict:
+    health, age, why, settles, double, outlier = raw
+    settles_s = None if settles is None else _finite(settles)
+    return Verdict(Health(health), _finite(age), str(why), settles_s, bool(double), str(outlier))
+
+
+def _rates(by_type: Mapping[str, Any]) -> Mapping[int, tuple[float, ...]]:
+    return {rtype: tuple(map(_finite, by_type[str(rtype)])) for rtype in DYNAMIC_TYPES if str(rtype) in by_type}
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number) or number < 0:
+        raise ValueError(f"{number} is no time, rate or share")
+    return number
