@@ -1,14 +1,16 @@
-"""Deciding and handing out: the model in force, the overrides, the last plan, the executor.  IO; the time is an argument.
+"""Deciding and handing out: the model in force, the world, the last plan, the executor.  IO; the time is an argument.
 
 Rule 1: a new model is taken when its first plan is in force, and else the old one stays.
 Rule 2: a plan is stored before it is published, so a restart never gives its version again.
 Rule 3: a plan's version is 1 + the highest of stored and executed; content that is in force keeps its version.
+Rule 4: history alone is stored and not published.
 """
 
 from __future__ import annotations
 
 import logging
 import mmap
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from gslb import __version__
 from gslb.control.executor import Content, Executor
 from gslb.control.facts import Facts
 from gslb.control.geography import Located
+from gslb.control.observed import Observed
 from gslb.control.store import StateError, Store
 from gslb.decide.decide import decide
 from gslb.geo.table import LocationTable
@@ -46,13 +49,18 @@ class Model:
 
 
 class Planner:
-    """Keeps the plan in force true to the model and the overrides."""
+    """Keeps the plan in force true to the model, to what is observed, and to the overrides."""
 
-    def __init__(self, store: Store, executor: Executor, facts: Facts) -> None:
+    def __init__(
+        self, store: Store, executor: Executor, facts: Facts, seen: Callable[[float], Observed] = Observed
+    ) -> None:
+        """`seen` tells what is observed at a moment."""
+        self._seen = seen
         self._store = store
         self._executor = executor
         self._facts = facts
         self._model: Model | None = None
+        self._digested: tuple[Plan, str] | None = None
         self._overrides: tuple[Override, ...] = ()
         read = store.load_plan()
         if read.note is not None:
@@ -63,6 +71,16 @@ class Planner:
     def model(self) -> Model | None:
         """The model in force."""
         return self._model
+
+    @property
+    def last(self) -> Plan | None:
+        """The plan in force, also from before this run."""
+        return self._previous
+
+    @property
+    def overrides(self) -> tuple[Override, ...]:
+        """The overrides as they were last read, also those that expired."""
+        return self._overrides
 
     @property
     def in_force(self) -> bool:
@@ -92,13 +110,12 @@ class Planner:
         """Decide, store and publish; False when that failed, and then what was in force stays."""
         if self._model is None:
             return True
-        overrides = tuple(one for one in self._overrides if one.holds_at(now))
-        world = World(now=now, overrides=overrides)
-        plan = self._numbered(decide(self._model.deployment, self._model.geography, world, self._previous))
+        model = self._model
+        plan = self._numbered(decide(model.deployment, model.geography, self.world(model, now), self._previous))
         try:
             if plan is not self._previous:
                 self._store.save_plan(plan)
-            published = self._executor.apply(plan, self._model.content)
+            published = self._executor.apply(plan, model.content)
         except (OSError, ValueError, StateError) as error:
             self._facts.problem("plan", (f"the plan could not be put in force: {error}",))
             return False
@@ -109,6 +126,10 @@ class Planner:
             log.info("plan in force", extra=fields)
             self._facts.say(plan={**fields, "since": now})
         return True
+
+    def world(self, model: Model, now: float) -> World:
+        """What a decision of this moment goes by."""
+        return self._seen(now).world(now, self._overrides, model.located.digest)
 
     def serving_table(self, folder: Path) -> tuple[Located, Geography] | None:
         """The location table of the generation in force; None where there is none that can be read."""
@@ -121,12 +142,20 @@ class Planner:
         except (OSError, ValueError):
             return None
 
+    def _digest(self, plan: Plan) -> str:
+        """The plan's digest; of content that only changed its history it is known."""
+        known = self._digested
+        same = known is not None and replace(known[0], version=plan.version, history=plan.history) == plan
+        digest = known[1] if known is not None and same else plan.digest
+        self._digested = plan, digest
+        return digest
+
     def _numbered(self, plan: Plan) -> Plan:
         """The plan with a version that no executor has seen with other content."""
         executed = self._executor.in_force
         if executed is None or plan.version > executed.plan_version:
             return plan
-        if plan.digest == executed.plan_digest:
+        if self._digest(plan) == executed.plan_digest:
             return plan if plan.version == executed.plan_version else replace(plan, version=executed.plan_version)
         return replace(plan, version=executed.plan_version + 1)
 
