@@ -51,9 +51,11 @@ OF = Key(
     "Where the client's place is not known, this is their order.",
 )
 SPILL = Key("policies.*.spill", SECTION, "Where users go that a rule's own pools cannot take.")
-SPILL_TO = Key("policies.*.spill.to", _NAMES, "Pools that take over when no pool of the rule is left.")
-STEP = Key("policies.*.spill.step", SHARE_RATE, "How fast a pool sheds.", "5%/min", later=True)
-RECOVER = Key("policies.*.spill.recover", SHARE_RATE, "How fast users come back.", "2%/min", later=True)
+SPILL_TO = Key(
+    "policies.*.spill.to", _NAMES, "Pools that take what the pools of a rule shed, and over when none of them is left."
+)
+STEP = Key("policies.*.spill.step", SHARE_RATE, "How fast a pool sheds, in share of its answers.", "5%/min")
+RECOVER = Key("policies.*.spill.recover", SHARE_RATE, "How fast users come back, also after a failure.", "2%/min")
 ANSWERS = Key("policies.*.answers", integer(1, 20), "Addresses in a reply.", "1")
 STICKY = Key("policies.*.sticky", raw("on | off | {v4, v6}"), "The same client network, the same pool member.", "on")
 STICKY4 = Key("policies.*.sticky.v4", integer(1, 32), "Length of an IPv4 client network.", "24")
@@ -67,10 +69,8 @@ ON_ALL_DOWN = Key(
 LAST_RESORT = Key(
     "policies.*.on_all_down.last_resort", many(ADDRESS, least=1, most=20), "Addresses to answer then.", required=True
 )
-PANIC = Key("policies.*.panic", SHARE, "Healthy share of a pool's backends below which it is left.", "50%", later=True)
-VELOCITY = Key(
-    "policies.*.velocity", SHARE, "Most of the capacity that may leave in 60 s on thin evidence.", "50%", later=True
-)
+PANIC = Key("policies.*.panic", SHARE, "Healthy share of a pool's servers below which the pool is left.", "50%")
+VELOCITY = Key("policies.*.velocity", SHARE, "Most of the capacity that may leave in 60 s on thin evidence.", "50%")
 TTL = Key("policies.*.ttl", SECTION, "TTLs of the answers, in seconds.")
 TTL_MAX = Key("policies.*.ttl.max", integer(1, 86400), "While all is steady.", "60")
 TTL_MIN = Key("policies.*.ttl.min", integer(1, 86400), "Least, when a change is near.", "5")

@@ -78,18 +78,15 @@ ANSWERS = Key(
 ANSWER_VALUE = Key("pools.*.answers[].value", ADDRESS, "The address.", required=True)
 ANSWER_WEIGHT = Key("pools.*.answers[].weight", _WEIGHT, "Its share among the pool's addresses of its family.", "1")
 
-CAPACITY = Key("pools.*.capacity", SECTION, "What the pool can carry; not known without it.", later=True)
-CONNS_PER_S = Key(
-    "pools.*.capacity.conns_per_s", number("number", 0.001, 1e12), "New connections a second.", later=True
-)
+CAPACITY = Key("pools.*.capacity", SECTION, "What the pool can carry; not known without it.")
+CONNS_PER_S = Key("pools.*.capacity.conns_per_s", number("number", 0.001, 1e12), "New connections a second.")
 SERVERS = Key(
     "pools.*.capacity.servers",
     integer(1, 10_000_000),
-    "Requests served at a time; needed for `soft: auto`.",
-    later=True,
+    "Requests served at a time: the capacity where conns_per_s is not given, and needed for `soft: auto`.",
 )
-SOFT = Key("pools.*.capacity.soft", _SOFT, "Load from which the pool sheds; auto: by Erlang C.", "80%", later=True)
-HARD = Key("pools.*.capacity.hard", SHARE, "Load at which it sheds all it can.", "90%", later=True)
+SOFT = Key("pools.*.capacity.soft", _SOFT, "Load from which the pool sheds; auto: by Erlang C.", "80%")
+HARD = Key("pools.*.capacity.hard", SHARE, "Load at which it sheds all it can.", "90%")
 
 LOAD = Key("pools.*.load", SECTION, "How the pool's load is known.", later=True)
 LOAD_FROM = Key(
@@ -102,7 +99,12 @@ LOAD_FROM = Key(
 LOAD_URL = Key("pools.*.load.from.url", URL, "The page.", required=True, later=True)
 LOAD_JSON = Key("pools.*.load.from.json", TEXT, "The JSON path of the load in the page, such as `$.rps`.", later=True)
 LOAD_METRIC = Key("pools.*.load.from.metric", TEXT, "The name of the metric in the page.", later=True)
-RETURN = Key("pools.*.return", choice(Return), "How the pool comes back after a failure.", "gradual", later=True)
+RETURN = Key(
+    "pools.*.return",
+    choice(Return),
+    "How the pool comes back after a failure: by `spill.recover`, by an operator's `gslb up`, or at once.",
+    "gradual",
+)
 
 BALANCE = Key(
     "pools.*.balance", SECTION, "The balancer before the pool; without it the answers are the servers.", later=True

@@ -154,10 +154,10 @@ NSID = Key(
 BUS = Key("bus", SECTION, "What nodes tell one another by; without it each node is alone.", later=True)
 NATS_URLS = Key("bus.nats", many(NATS), "The NATS servers.", "[]", later=True)
 
-API = Key("api", SECTION, "The HTTP API and page.", later=True)
-API_LISTEN = Key("api.listen", SOCKET, "Address and port.", "127.0.0.1:8053", later=True)
-TOKEN_ENV = Key("api.token_env", ENVIRONMENT, "Variable with the token that writes need.", later=True)
-TOKEN_FILE = Key("api.token_file", TEXT, "File with that token.", later=True)
+API = Key("api", SECTION, "The HTTP API and page.")
+API_LISTEN = Key("api.listen", SOCKET, "Address and port.", "127.0.0.1:8053")
+TOKEN_ENV = Key("api.token_env", ENVIRONMENT, "Variable with the token that writes need.")
+TOKEN_FILE = Key("api.token_file", TEXT, "File with that token.")
 
 KEYS = tuple(value for value in tuple(globals().values()) if isinstance(value, Key))
 
