@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Generic, TypeVar
+from urllib.parse import urlsplit
 
 from gslb import units
 from gslb.config.problem import KeyPath, Problems, one_of
@@ -27,6 +28,7 @@ _ENVIRONMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _GEO = re.compile(r"(AF|AN|AS|EU|NA|OC|SA)(-[A-Z]{2}(-[A-Z0-9]{1,3})?)?")
 _COMMUNITY = re.compile(r"(\d{1,5}):(\d{1,5})")
 _URL = re.compile(r"https?://[^\s/?#]+\S*")
+_HOST = re.compile(r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]{1,253}")
 _NATS = re.compile(r"(nats|tls|ws|wss)://[^\s/?#]+")
 _LISTEN = re.compile(r"(tcp|udp)/(\d{1,5})")
 
@@ -264,8 +266,22 @@ def _community(scalar: Scalar) -> str:
     return scalar.text
 
 
+def _page(scalar: Scalar) -> str:
+    if not _URL.fullmatch(scalar.text) or not scalar.text.isascii():
+        raise ValueError
+    url = urlsplit(scalar.text)  # ValueError where brackets do not match
+    if url.hostname is None or url.port == 0:  # ValueError where the port is no number
+        raise ValueError
+    if "@" in url.netloc:
+        raise Expected("expected no user or password in it")
+    return scalar.text
+
+
 def _reference(scalar: Scalar) -> str:
-    if _URL.fullmatch(scalar.text):
+    if "://" in scalar.text:
+        return _page(scalar)
+    host, colon, port = scalar.text.rpartition(":")
+    if colon and _HOST.fullmatch(host) and port.isascii() and port.isdigit() and 1 <= int(port[:6]) <= 65535:
         return scalar.text
     return str(_address(scalar))
 
@@ -289,8 +305,8 @@ SOCKET = plain("address:port", _socket, "an address and a port such as 127.0.0.1
 LISTEN = plain("protocol/port", _listen, "tcp or udp and a port such as tcp/443 (0 for any)")
 ASN = plain("AS number", _asn, "an AS number from 1 to 4294967295")
 COMMUNITY = plain("community", _community, 'a BGP community such as "65535:0"')
-REFERENCE = plain("address or URL", _reference, "an address, or a URL with http or https")
-URL = text_like("URL", _URL, "a URL with http or https")
+REFERENCE = plain("address, host:port or URL", _reference, "an address, host:port, or a URL with http or https")
+PAGE = plain("URL", _page, "a URL with http or https")
 NATS = text_like("NATS URL", _NATS, "a URL such as nats://192.0.2.5:4222")
 ENVIRONMENT = text_like("variable", _ENVIRONMENT, "the name of an environment variable")
 GEO = plain("geo code", _geo, "an octoDNS code such as EU, EU-NO or NA-US-CA")

@@ -12,10 +12,10 @@ from gslb.config.kinds import (
     LISTEN,
     NAME,
     NAMED,
+    PAGE,
     SECTION,
     SHARE,
-    TEXT,
-    URL,
+    Expected,
     Kind,
     Reported,
     choice,
@@ -27,6 +27,7 @@ from gslb.config.kinds import (
 )
 from gslb.config.section import Key, Section
 from gslb.config.source import MapNode, Node, Scalar, shown
+from gslb.model import loadpage
 from gslb.model.deployment import (
     Answer,
     Backend,
@@ -66,9 +67,29 @@ _SOFT: Kind[float | None] = plain("share | auto", _soft, "auto or a percentage f
 _SOURCE = choice(Source)
 _WEIGHT = integer(1, 1000)
 
+
+def _json_path(scalar: Scalar) -> str:
+    try:
+        loadpage.json_path(scalar.text)
+    except ValueError as error:
+        raise Expected(f"expected {error}") from error
+    return scalar.text
+
+
+def _metric(scalar: Scalar) -> str:
+    try:
+        loadpage.series(scalar.text)
+    except ValueError as error:
+        raise Expected(f"expected {error}") from error
+    return scalar.text
+
+
+_JSON_PATH = plain("JSON path", _json_path, "a path such as $.rps")
+_METRIC = plain("metric", _metric, "the name of a metric")
+
 POOLS = Key("pools", NAMED, "The addresses of one service in one datacenter.")
 DATACENTER = Key("pools.*.datacenter", NAME, "Where the pool stands.", required=True)
-MONITOR = Key("pools.*.monitor", NAME, "How the pool is checked.", later=True)
+MONITOR = Key("pools.*.monitor", NAME, "How the pool is checked; without it the pool counts as healthy.")
 ANSWERS = Key(
     "pools.*.answers",
     many(raw("address, or {value, weight}")),
@@ -88,17 +109,20 @@ SERVERS = Key(
 SOFT = Key("pools.*.capacity.soft", _SOFT, "Load from which the pool sheds; auto: by Erlang C.", "80%")
 HARD = Key("pools.*.capacity.hard", SHARE, "Load at which it sheds all it can.", "90%")
 
-LOAD = Key("pools.*.load", SECTION, "How the pool's load is known.", later=True)
+LOAD = Key("pools.*.load", SECTION, "How the pool's load is known.")
 LOAD_FROM = Key(
     "pools.*.load.from",
     raw("balancer, push, or {url, json}, or {url, metric}"),
-    "The load's source: the balancer's counters, reports to the API, or a page.",
+    "The load's source: the balancer's counters, reports to the API, or a page that is read every 5 s.",
     required=True,
-    later=True,
 )
-LOAD_URL = Key("pools.*.load.from.url", URL, "The page.", required=True, later=True)
-LOAD_JSON = Key("pools.*.load.from.json", TEXT, "The JSON path of the load in the page, such as `$.rps`.", later=True)
-LOAD_METRIC = Key("pools.*.load.from.metric", TEXT, "The name of the metric in the page.", later=True)
+LOAD_URL = Key("pools.*.load.from.url", PAGE, "The page, at most 1 MB.", required=True)
+LOAD_JSON = Key("pools.*.load.from.json", _JSON_PATH, "The JSON path of the load in the page, such as `$.rps`.")
+LOAD_METRIC = Key(
+    "pools.*.load.from.metric",
+    _METRIC,
+    'The metric in the page (Prometheus text format), summed over its series: `rps` or `rps{zone="a"}`.',
+)
 RETURN = Key(
     "pools.*.return",
     choice(Return),

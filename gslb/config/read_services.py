@@ -115,13 +115,12 @@ DRAIN_COMMUNITY = Key("bgp.*.neighbors[].drain.community", COMMUNITY, "Community
 DRAIN_PREPEND = Key("bgp.*.neighbors[].drain.prepend", integer(0, 16), "Times to prepend our AS.", "0", later=True)
 DRAIN_MED = Key("bgp.*.neighbors[].drain.med", integer(0, 0xFFFFFFFF), "MED to set.", later=True)
 
-HEALTHCHECK = Key("healthcheck", SECTION, "How a site knows that it can judge others.", later=True)
+HEALTHCHECK = Key("healthcheck", SECTION, "How a site knows that it can judge others.")
 REFERENCES = Key(
     "healthcheck.reference",
-    many(REFERENCE),
-    "Targets; a site that reaches none of them has no opinion.",
+    many(REFERENCE, most=16),
+    "Targets: an address is pinged, host:port is connected to, a URL is asked; a site that reaches none has no opinion.",
     "[]",
-    later=True,
 )
 
 LIMITS = Key("limits", SECTION, "What clients can make the nameserver do.")

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from gslb.config import rules_names, rules_policies, rules_pools, rules_services, rules_zones
+from gslb.config import rules_monitors, rules_names, rules_policies, rules_pools, rules_services, rules_zones
 from gslb.config.draft import Draft, Finding
 
 Rule = Callable[[Draft], Iterator[Finding]]
 
 RULES: tuple[Rule, ...] = (
     *rules_names.RULES,
+    *rules_monitors.RULES,
     *rules_pools.RULES,
     *rules_policies.RULES,
     *rules_services.RULES,
