@@ -1,0 +1,1 @@
+"""Checks of targets: when, how, and what their results amount to."""
