@@ -19,7 +19,6 @@ import socket
 import sys
 import time
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 
 from gslb.config.load import Loaded, load
@@ -27,22 +26,19 @@ from gslb.config.problem import Refused
 from gslb.control import geography, watch
 from gslb.control.executor import DnsTables
 from gslb.control.facts import Facts
-from gslb.control.geography import GeographyFailed, Located
 from gslb.control.link import Declined, Link
+from gslb.control.locator import Locator
 from gslb.control.lock import CONTROLLER, Lock
-from gslb.control.planner import Model, Planner, geography_of
+from gslb.control.planner import Model, Planner
 from gslb.control.secret import NoSecret, secret_of, unshared
 from gslb.control.start import Serving, Start
 from gslb.control.store import Store
 from gslb.control.wanted import wanted_of
-from gslb.decide.order import fits
 from gslb.model.deployment import Deployment, Node
-from gslb.model.location import Geography
 from gslb.nameserver.generation import UnusableGeneration
 
 WILDCARD = b"\x01*"
 RETRY_S = 10.0  # after a plan or a configuration could not be put in force
-GEOGRAPHY_RETRY_S = 60.0  # after a table could not be made; a changed file is looked at without waiting
 
 log = logging.getLogger("gslb.node")
 
@@ -65,6 +61,7 @@ class Controller:
         self._facts = Facts()
         self._planner: Planner | None = None
         self._store: Store | None = None
+        self._locator: Locator | None = None
         self._lock: Lock | None = None
         self._loaded: tuple[str, watch.Signature] | None = None  # what was considered last, whatever became of it
         self._files: tuple[Path, ...] = (start.config,)
@@ -73,8 +70,6 @@ class Controller:
         self._listening: tuple[str, ...] = ()
         self._locating: asyncio.Task[None] | None = None
         self._warned: frozenset[str] = frozenset()
-        self._noted: frozenset[str] = frozenset()  # of the geography
-        self._read: frozenset[Path] = frozenset()  # the databases that the table in force was made of
         self._announced = False
         self._failed = False
 
@@ -218,6 +213,9 @@ class Controller:
             self._facts.open(store.folder)
             self._planner = Planner(store, executor, self._facts)
             self._planner.read_overrides()
+            folders = self._start.state / "geography", store.folder / "serving"
+            progress = self._start.audience.progress
+            self._locator = Locator(self._planner, self._facts, folders, progress, self._try_again)
             self._store = store
         self._facts.say(deployment=deployment.name, node=node.name, site=node.site)
         return secret_of(deployment, os.environ, self._start.config, self._store.folder)
@@ -238,11 +236,12 @@ class Controller:
         """Serve `loaded` with its location table; on a very first start without geography until that is made."""
         deployment = loaded.deployment
         assert self._planner is not None
+        assert self._locator is not None
         if geography.has_databases(deployment) and not self._planner.in_force:
-            meanwhile = self._substitute(deployment, self._start.state / "geography")
+            meanwhile = self._locator.substitute(deployment)
             if meanwhile is not None and self._adopt(loaded, Model(deployment, node, loaded.zones, *meanwhile, secret)):
                 log.info("the geo databases are being read; until then `nearest` is the order as written")
-        found = await self._table(deployment)
+        found = await self._locator.table(deployment)
         if found is None:
             return
         model = Model(deployment, node, loaded.zones, *found, secret)
@@ -272,50 +271,10 @@ class Controller:
         self._wake.set()  # the new model's next moment
         return True
 
-    async def _table(self, deployment: Deployment) -> tuple[Located, Geography] | None:
-        """The location table; without it, the one that serves, or (with nothing serving) one without databases."""
-        cache = self._start.state / "geography"
-        databases = frozenset(map(Path, deployment.geo.databases))
-        there = frozenset(path for path in databases if path.exists())
-        if gone := sorted((self._read & databases) - there):
-            self._facts.problem("geography", (f"{gone[0]}: the geo database is gone; its table serves on",))
-            return self._substitute(deployment, cache)
-        try:
-            located = await geography.locate(deployment, cache, self._start.audience.progress)
-            known = geography_of(located)
-        except (GeographyFailed, OSError, ValueError) as error:
-            self._facts.problem("geography", (str(error),))
-            self._try_again(GEOGRAPHY_RETRY_S)
-            return self._substitute(deployment, cache)
-        self._read = there
-        self._facts.problem("geography", ())
-        for note in located.notes:
-            if note not in self._noted:
-                log.warning(note)
-        self._noted = frozenset(located.notes)
-        return located, known
-
     def _try_again(self, wait_s: float) -> None:
         """Consider the files once more, though they may be the same."""
         self._loaded = None
         asyncio.get_running_loop().call_later(wait_s, self._reload)
-
-    def _substitute(self, deployment: Deployment, cache: Path) -> tuple[Located, Geography] | None:
-        """What to go on with when no table can be made; None: as before."""
-        assert self._planner is not None
-        assert self._store is not None
-        serving = self._planner.serving_table(self._store.folder / "serving")
-        try:
-            if serving is not None and fits(deployment, serving[1]):
-                return serving
-            if serving is not None:
-                return None
-            bare = replace(deployment, geo=replace(deployment.geo, databases=()))
-            located = geography.at_once(bare, cache)
-            return located, geography_of(located)
-        except (GeographyFailed, OSError, ValueError) as error:
-            self._facts.problem("geography", (str(error),))
-            return None
 
     def _serving(self, model: Model) -> Serving:
         names = [one.owner for zone in model.zones for one in zone.dynamic if one.owner[:2] != WILDCARD]
