@@ -1,7 +1,7 @@
 """Deployment and places -> the location table's bytes.  Pure.
 
 The order of work: profiles of places; runs of profiles, cut at subnets; situations (profile, subnets); classes; merged
-runs; and then each family's layout.
+runs; catchments; and then each family's layout.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from gslb.geo.catchments import encode_catchments
 from gslb.geo.classes import Situations, classify, cut, segments, split
 from gslb.geo.encode import INDEX_BITS, Networks, Section, encode
-from gslb.geo.places import Places, Runs, coalesced
+from gslb.geo.places import Places, Runs, coalesced, quantised
 from gslb.geo.rank import I64, profiles
 from gslb.geo.table import EMBEDDED, MAX_CLASSES, V4_BITS, V6_BITS
+from gslb.geo.weigh import Classed, weighed
 from gslb.model.deployment import Deployment
 
 U32 = NDArray[np.uint32]
@@ -30,21 +32,28 @@ def build_table(deployment: Deployment, places: Places, most_classes: int = MAX_
     """The table of `deployment` over `places`.  Raises TooManyClasses."""
     known = profiles(places, deployment)
     signatures: dict[tuple[int, ...], int] = {}
-    v4 = _quantised(places.v4, V4_BITS, deployment.geo.scope4)
-    v6 = _quantised(places.v6, V6_BITS, deployment.geo.scope6)
+    v4 = quantised(places.v4, V4_BITS, deployment.geo.scope4)
+    v6 = quantised(places.v6, V6_BITS, deployment.geo.scope6)
     families = (
         split(v4, known, segments(deployment, 4, V4_BITS, signatures)),
         _separated(*split(v6, known, segments(deployment, 6, V6_BITS, signatures))),
     )
     met, numbers = _situations([(profile, signature) for _, profile, signature in families], signatures)
     classes = classify(deployment, known, met, most_classes)
-    if classes.count == 1:
-        return encode(1, classes.policies, None)
     (starts4, *_), (starts6, *_) = families
     classes4, classes6 = (classes.of_situation[number] for number in numbers)
-    return encode(
-        classes.count, classes.policies, _networks(coalesced(starts4, classes4), v6_ranges(starts6, classes6))
+    sized = weighed(
+        deployment,
+        places,
+        known,
+        classes,
+        (Classed(v4, *families[0], classes4), Classed(v6, *families[1], classes6)),
     )
+    catchments = encode_catchments(sized) if sized else b""
+    networks = None
+    if classes.count > 1:
+        networks = _networks(coalesced(starts4, classes4), v6_ranges(starts6, classes6))
+    return encode(classes.count, classes.policies, networks, catchments)
 
 
 def v4_entries(runs: Runs, bits: int = V4_BITS) -> U32:
@@ -81,17 +90,6 @@ def _separated(starts: U64, profile: I64, signature: I64) -> tuple[U64, I64, I64
     region = slice(*np.searchsorted(joint, _SIX_TO_FOUR).tolist())
     profile[region] = signature[region] = 0
     return joint, profile, signature
-
-
-def _quantised(runs: Runs, bits: int, scope: int) -> Runs:
-    """The runs where the first key of each block of `scope` bits decides for all of the block."""
-    if scope == bits:
-        return runs
-    step = np.uint64((1 << (bits - scope)) - 1)
-    starts = (runs.starts + step) & ~step
-    last = np.append(starts[1:] != starts[:-1], True)  # of several runs in a block, the next block sees the last
-    last &= starts < 1 << bits
-    return coalesced(starts[last], runs.places[last])
 
 
 def _situations(

@@ -43,12 +43,14 @@ class Networks:
     search_steps: int
 
 
-def encode(classes: int, policies: Mapping[PolicyId, Ranked], networks: Networks | None) -> bytes:
-    """The whole file.  Without `networks` every address has class 0."""
+def encode(
+    classes: int, policies: Mapping[PolicyId, Ranked], networks: Networks | None, catchments: bytes = b""
+) -> bytes:
+    """The whole file.  Without `networks` every address has class 0; without `catchments` no size is known."""
     rankings = _rankings_json(policies)
     stride = -(-2 * classes // ALIGN) * ALIGN
     of_class = b"".join(bytes(policy.of_class).ljust(stride, b"\0") for policy in policies.values())
-    sections: list[Section] = [rankings, of_class]
+    sections: list[Section] = [rankings, of_class, catchments]
     if networks is not None:
         sections += [networks.v4, networks.v6_starts, networks.v6_classes, networks.index]
     body, offsets = _aligned(sections)
@@ -63,15 +65,17 @@ def encode(classes: int, policies: Mapping[PolicyId, Ranked], networks: Networks
         policies=len(policies),
         index_bits=networks.index_bits if networks else 0,
         search_steps=networks.search_steps if networks else 0,
-        v4_at=offsets[2] if networks else 0,
-        v6_starts_at=offsets[3] if networks else 0,
+        v4_at=offsets[3] if networks else 0,
+        v6_starts_at=offsets[4] if networks else 0,
         v6_count=len(networks.v6_classes) // 4 if networks else 0,
-        v6_classes_at=offsets[4] if networks else 0,
-        index_at=offsets[5] if networks else 0,
+        v6_classes_at=offsets[5] if networks else 0,
+        index_at=offsets[6] if networks else 0,
         rankings_at=offsets[0],
         rankings_bytes=len(rankings),
         ranking_of_at=offsets[1],
         ranking_of_stride=stride,
+        catchments_at=offsets[2] if catchments else 0,
+        catchments_bytes=len(catchments),
     )
     return b"".join([replace(header, check=check_of(header.pack(), rankings)).pack(), *body])
 

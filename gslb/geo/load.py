@@ -95,6 +95,7 @@ def _name(deployment: Deployment, digest: str) -> str:
                 (rule.nearest, rule.pools, rule.asns, rule.geos, [str(subnet) for subnet in rule.subnets])
                 for rule in policy.rules
             ],
+            policy.spill.to,  # distances to them are kept
         )
         for name, policy in deployment.policies.items()
     ]

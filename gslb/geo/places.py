@@ -98,6 +98,17 @@ def coalesced(starts: U64, values: U32) -> Runs:
     return Runs(starts[changes], values[changes])
 
 
+def quantised(runs: Runs, bits: int, scope: int) -> Runs:
+    """The runs where the first key of each block of `scope` bits decides for all of the block."""
+    if scope == bits:
+        return runs
+    step = np.uint64((1 << (bits - scope)) - 1)
+    starts = (runs.starts + step) & ~step
+    last = np.append(starts[1:] != starts[:-1], True)  # of several runs in a block, the next block sees the last
+    last &= starts < 1 << bits
+    return coalesced(starts[last], runs.places[last])
+
+
 def nowhere() -> Runs:
     """A family of which nothing is known."""
     return Runs(np.zeros(1, np.uint64), np.zeros(1, np.uint32))

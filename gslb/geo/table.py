@@ -22,6 +22,7 @@ The file (little endian, each section 64-byte aligned; offsets are from the star
 | 96-103 | offset of the IPv6 index: 2^b + 1 of 32 bits; entry i counts the starts below i * 2^(56 - b) |
 | 104-111, 112-119 | offset and length of the rankings: canonical JSON |
 | 120-127, 128-135 | offset of the first policy's class -> ranking array (16 bits a class), distance to the next policy's |
+| 136-143, 144-151 | offset and length of the catchments (`gslb.geo.catchments`); 0 where no place is known |
 
 An IPv6 key is the first 56 bits of the address.  Ranges are maximal: neighbours differ in class, or one of them is an
 embedded-IPv4 region.  The range of a key is the last start <= key, found between index[k] and index[k + 1] with
@@ -44,14 +45,15 @@ from functools import cached_property
 from hashlib import blake2b
 from typing import Literal
 
+from gslb.geo.catchments import UnreadableCatchments, decode_catchments
 from gslb.model.deployment import PolicyId, PoolId
-from gslb.model.location import Geography, Ranking
+from gslb.model.location import Catchment, Geography, Ranking
 
 MAGIC = b"GSLBGEO\0"
-FORMAT = 1
+FORMAT = 2
 HEADER_BYTES = 192
 ALIGN = 64
-HEADER = struct.Struct("<8sIIQ16s8sIIII9Q")
+HEADER = struct.Struct("<8sIIQ16s8sIIII11Q")
 CHECK_AT = 40  # offset of the check field
 CHECK_BYTES = 8
 V4_BITS = 24
@@ -101,6 +103,8 @@ class Header:
     rankings_bytes: int
     ranking_of_at: int
     ranking_of_stride: int
+    catchments_at: int
+    catchments_bytes: int
 
     def pack(self) -> bytes:
         """The header's bytes, zero-filled to HEADER_BYTES."""
@@ -193,8 +197,10 @@ class LocationTable:
             raise UnreadableTable(f"the location table's rankings are malformed: {error}") from error
 
     def geography(self) -> Geography:
-        """What `decide` needs of this table."""
-        return Geography(digest=self.digest, classes=self.classes, rankings=self.rankings)
+        """What `decide` needs of this table: a copy, so the file may go.  Raises UnreadableTable."""
+        return Geography(
+            digest=self.digest, classes=self.classes, rankings=self.rankings, catchments=self._catchments()
+        )
 
     def lookup(self, packed: bytes) -> tuple[int, int]:
         """The location class and the scope in bits of an address of 4 or 16 octets (zero-filled beyond the source)."""
@@ -217,6 +223,17 @@ class LocationTable:
         before = (key ^ ((starts[place] - 1) & _MASK57)).bit_length()
         after = (key ^ starts[place + 1]).bit_length()
         return self.v6_classes[place], 57 - (before if before < after else after)
+
+    def _catchments(self) -> Mapping[PolicyId, tuple[Catchment, ...]]:
+        at, length = self._header.catchments_at, self._header.catchments_bytes
+        if not at:
+            return {}
+        try:
+            return decode_catchments(
+                bytes(self._view[at : at + length]), {name: len(found) for name, found in self.rankings.items()}
+            )
+        except UnreadableCatchments as error:
+            raise UnreadableTable(str(error)) from error
 
     def _section(self, offset: int, count: int, code: Literal["H", "I", "Q"]) -> memoryview[int]:
         length = count * struct.calcsize(f"={code}")

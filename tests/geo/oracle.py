@@ -3,16 +3,37 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_network
 
+from gslb.geo.distance import kilometres
 from gslb.geo.schema import UNKNOWN, Location
 from gslb.model.deployment import TYPE_A, TYPE_AAAA, Address, Deployment, Network, Policy, PoolId, Rule
 
-Outcome = tuple[tuple[int, tuple[PoolId, ...], tuple[PoolId, ...]], ...]  # per policy: rule, A order, AAAA order
+Ranked = tuple[int, tuple[PoolId, ...], tuple[PoolId, ...]]  # rule, A order, AAAA order
+Outcome = tuple[Ranked, ...]  # per policy
 
 SPECIAL = (ip_network("2002::/16"), ip_network("::ffff:0:0/96"), ip_network("64:ff9b::/96"))
+
+
+@dataclass
+class Size:
+    """How many networks, and how many of them are at which place."""
+
+    networks: int = 0
+    places: dict[tuple[float, float], int] = field(default_factory=dict)
+
+    def add(self, place: Location, networks: int) -> None:
+        """So many networks more, at `place`."""
+        self.networks += networks
+        if place.coordinates is not None:
+            self.places[place.coordinates] = self.places.get(place.coordinates, 0) + networks
+
+    def mean_km(self, at: tuple[float, float]) -> float | None:
+        """The mean distance of those whose place is known."""
+        located = sum(self.places.values())
+        return sum(kilometres(place, at) * each for place, each in self.places.items()) / located if located else None
 
 
 @dataclass(frozen=True)
@@ -84,9 +105,7 @@ class Twin:
                 best, length = location, network.prefixlen
         return best
 
-    def _ranked(
-        self, policy: Policy, address: Address | None, place: Location
-    ) -> tuple[int, tuple[PoolId, ...], tuple[PoolId, ...]]:
+    def _ranked(self, policy: Policy, address: Address | None, place: Location) -> Ranked:
         for index, rule in enumerate(policy.rules):
             if rule.catches_all or matches(rule, address, place):
                 return index, self._order(rule, TYPE_A, place), self._order(rule, TYPE_AAAA, place)
@@ -104,6 +123,48 @@ class Twin:
             return math.inf if site.at is None else half_chord(place.coordinates, site.at)
 
         return tuple(sorted(pools, key=farness)[: self.deployment.geo.nearest_limit])
+
+    def catchments(self) -> tuple[dict[tuple[int, Ranked], Size], int]:
+        """The size of each outcome of each policy, by (the policy's place, outcome), and the number of all networks.
+
+        Counted are IPv4 networks (/24) with anything known of them, or named by a rule; where the databases have none, IPv6
+        networks (/56) outside of 6to4.
+        """
+        for version, bits in ((4, 24), (6, 56)):
+            parts = list(self._parts(version, bits))
+            if any(place != UNKNOWN for _, place, _, _ in parts):
+                return self._summed(parts), sum(size for _, _, _, size in parts)
+        return {}, 0
+
+    def _parts(self, version: int, bits: int) -> Iterator[tuple[Address, Location, Outcome, int]]:
+        """Ranges of networks in which nothing changes: first address, place, outcome, number of networks that count."""
+        everything = ip_network("0.0.0.0/0" if version == 4 else "::/0")
+        shift = everything.max_prefixlen - bits
+        kind = IPv4Address if version == 4 else IPv6Address
+        keys = sorted({-(-int(edge) >> shift) for edge in (*self._edges(everything), *self._sixtofour(version))})
+        keys = [key for key in keys if key < 1 << bits]
+        for key, end in zip(keys, [*keys[1:], 1 << bits], strict=True):
+            address = kind(key << shift)
+            if version == 6 and address in SPECIAL[0]:
+                continue
+            scope = self.deployment.geo.scope4 if version == 4 else self.deployment.geo.scope6
+            place = self._place(ip_network((address, scope), strict=False).network_address)
+            if place != UNKNOWN or self._named(address):
+                yield address, place, self.outcome(address), end - key
+
+    def _sixtofour(self, version: int) -> list[Address]:
+        return [] if version == 4 else [IPv6Address("2002::"), IPv6Address("2003::")]
+
+    def _named(self, address: Address) -> bool:
+        rules = [rule for policy in self.deployment.policies.values() for rule in policy.rules]
+        return any(address in subnet for rule in rules for subnet in rule.subnets)
+
+    def _summed(self, parts: Sequence[tuple[Address, Location, Outcome, int]]) -> dict[tuple[int, Ranked], Size]:
+        found: dict[tuple[int, Ranked], Size] = {}
+        for _, place, outcome, size in parts:
+            for number, ranked in enumerate(outcome):
+                found.setdefault((number, ranked), Size()).add(place, size)
+        return found
 
 
 def embedded(address: Address) -> tuple[Address, int]:

@@ -17,7 +17,7 @@ from gslb.geo.places import Places, Runs, coalesced
 from gslb.geo.schema import Location
 from gslb.geo.table import EMBEDDED, V6_BITS, LocationTable
 from gslb.model.deployment import Address, Deployment, Geo, Network, PoolId, SiteId
-from tests.geo.oracle import Outcome, Twin, embedded
+from tests.geo.oracle import Outcome, Size, Twin, embedded
 from tests.geo.places import places_of
 from tests.geo.worlds import PLACES, V4_ONLY, deployment, nearest_of, policy, pool, rule, site
 
@@ -105,6 +105,29 @@ def check_minimal(table: LocationTable) -> None:
             assert table.v6_classes[place] != table.v6_classes[place - 1]
 
 
+def check_catchments(table: LocationTable, twin: Twin) -> None:
+    """Shares to the last millionth, distances to the kilometre; where no place is known there are none."""
+    sizes, total = twin.catchments()
+    catchments = table.geography().catchments
+    if not total:
+        assert catchments == {}
+        return
+    for number, (name, each) in enumerate(twin.deployment.policies.items()):
+        shares = [catchment.share for catchment in catchments[name]]
+        assert sum(round(share * 1_000_000) for share in shares) == 1_000_000
+        for ranking, catchment in zip(table.rankings[name], catchments[name], strict=True):
+            size = sizes.get((number, (ranking.rule, ranking.pools4, ranking.pools6)), Size())
+            assert catchment.share == pytest.approx(size.networks / total, abs=1.000001e-6)
+            expected = {
+                pool: km
+                for pool in each.pools
+                if (at := twin.deployment.datacenters[twin.deployment.pools[pool].datacenter].at)
+                and (km := size.mean_km(at)) is not None
+            }
+            assert catchment.km.keys() == expected.keys()
+            assert all(abs(catchment.km[pool] - km) <= 0.5001 for pool, km in expected.items())
+
+
 @settings(max_examples=max(12, settings().max_examples // 10))  # a table of 2^24 entries each
 @given(
     model=deployments(),
@@ -124,6 +147,7 @@ def test_table_equals_linear_scan(
     addresses = {beside(edge, step) for edge in (*edges, *ADDRESSES) for step in (-1, 0, 1)}
     check(table, twin, addresses | {beside(*pair) for pair in more})
     check_minimal(table)
+    check_catchments(table, twin)
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=64), st.lists(st.integers(1, 30), min_size=64, max_size=64))

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from gslb.geo.build import build_table
 from gslb.geo.subnets import subnet_table
 from gslb.geo.table import (
+    FORMAT,
     HEADER_BYTES,
     LocationTable,
     UnreadableTable,
@@ -123,7 +124,7 @@ def test_truncated(content: bytes, length: int) -> None:
     ("at", "value", "expected"),
     [
         (0, b"NOTATABL", "not a location table"),
-        (8, b"\x63\0\0\0", "format 99, expected 1"),
+        (8, b"\x63\0\0\0", f"format 99, expected {FORMAT}"),
         (16, b"\0" * 8, "bytes long, expected 0"),
         (48, b"\0" * 4, "impossible counts"),
         (56, b"\xff\0\0\0", "impossible counts"),
