@@ -1,0 +1,218 @@
+"""What changed between two moments of a node, one by one and with its cause: for the audit log and for events.  Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import TypeVar
+
+from gslb.control.endings import Ending, who_ended
+from gslb.model.deployment import PolicyId, PoolId
+from gslb.model.history import Ejection, History, Out, Shed
+from gslb.model.world import Health, Override, Verdict, Verdicts
+
+_Key = TypeVar("_Key")
+
+GSLB = "gslb"  # who made a change that no operator made
+
+
+class What(StrEnum):
+    """Of what kind a change is."""
+
+    CONFIGURATION = "configuration"
+    OVERRIDE = "override"
+    TARGET = "target"
+    POOL = "pool"
+    EJECTION = "ejection"
+    OUT = "out"
+    SHED = "shed"
+    BLIND = "blind"
+    PLAN = "plan"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """`subject` went from `before` to `after`, JSON values; None: there was or is nothing."""
+
+    what: What
+    subject: str
+    who: str
+    why: str
+    before: object
+    after: object
+
+    def to_json(self) -> dict[str, object]:
+        """JSON values."""
+        return {**asdict(self), "what": self.what.value}
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What is compared, as it stands at `now`.  `configuration` is a digest; `plan` is version and digest."""
+
+    now: float = 0.0
+    configuration: str | None = None
+    plan: tuple[int, str] | None = None
+    history: History = field(default_factory=History)
+    verdicts: Verdicts = field(default_factory=dict)
+    overrides: tuple[Override, ...] = ()
+    blind_since: float | None = None
+
+
+def changes(before: Moment, after: Moment, endings: Iterable[Ending] = ()) -> tuple[Change, ...]:
+    """Every change, causes before effects.  `endings` tell who ended the overrides that are gone."""
+    return tuple(
+        change
+        for part in (
+            _configuration(before, after),
+            _overrides(before, after, tuple(endings)),
+            _blind(before, after),
+            _verdicts(before, after),
+            _ejections(before, after),
+            _outs(before, after),
+            _sheds(before, after),
+            _plan(before, after),
+        )
+        for change in part
+    )
+
+
+def pool_state(verdicts: Iterable[Verdict]) -> str:
+    """`up`, `down`, or `degraded` where only some targets are down."""
+    healths = {verdict.health for verdict in verdicts}
+    if healths == {Health.DOWN}:
+        return "down"
+    return "degraded" if Health.DOWN in healths else "up"
+
+
+def _configuration(before: Moment, after: Moment) -> Iterator[Change]:
+    if before.configuration != after.configuration:
+        why = "its files changed" if before.configuration is not None else "start"
+        yield Change(What.CONFIGURATION, "configuration", GSLB, why, before.configuration, after.configuration)
+
+
+def _overrides(before: Moment, after: Moment, endings: tuple[Ending, ...]) -> Iterator[Change]:
+    was = {one.target: one for one in before.overrides if one.holds_at(before.now)}
+    now = {one.target: one for one in after.overrides if one.holds_at(after.now)}
+    for target in _keys(was, now):
+        old, new = was.get(target), now.get(target)
+        if new is not None and old != new:
+            yield Change(What.OVERRIDE, target, new.who, new.why, _override(old), _override(new))
+        elif old is not None and new is None:
+            yield _ended(old, after, endings)
+
+
+def _ended(old: Override, after: Moment, endings: tuple[Ending, ...]) -> Change:
+    who, why = GSLB, "its time is over"
+    if old.holds_at(after.now):
+        who, why = who_ended(endings, old.target, old.since) or "unknown", "ended"
+    return Change(What.OVERRIDE, old.target, who, why, _override(old), None)
+
+
+def _override(one: Override | None) -> object:
+    if one is None:
+        return None
+    return {"state": one.state.value, "who": one.who, "why": one.why, "until": one.until, "force": one.force}
+
+
+def _blind(before: Moment, after: Moment) -> Iterator[Change]:
+    if (before.blind_since is None) == (after.blind_since is None):
+        return
+    blind = after.blind_since is not None
+    why = "no reference target can be reached" if blind else "a reference target can be reached again"
+    yield Change(What.BLIND, "site", GSLB, why, not blind, blind)
+
+
+def _verdicts(before: Moment, after: Moment) -> Iterator[Change]:
+    for pool in _keys(before.verdicts, after.verdicts):
+        was, now = before.verdicts.get(pool, {}), after.verdicts.get(pool, {})
+        for address in _keys(was, now):
+            old, new = was.get(address), now.get(address)
+            if _health(old) != _health(new):
+                why = new.why if new is not None else "it is not checked any more"
+                yield Change(What.TARGET, f"{pool}/{address}", GSLB, why, _health(old), _health(new))
+        states = _state(was), _state(now)
+        if states[0] != states[1] and None not in states:
+            down = sum(verdict.health is Health.DOWN for verdict in now.values())
+            yield Change(What.POOL, pool, GSLB, f"{down} of {len(now)} targets are down", *states)
+
+
+def _health(verdict: Verdict | None) -> str | None:
+    return None if verdict is None else verdict.health.value
+
+
+def _state(verdicts: Mapping[str, Verdict]) -> str | None:
+    return pool_state(verdicts.values()) if verdicts else None
+
+
+def _ejections(before: Moment, after: Moment) -> Iterator[Change]:
+    was, now = _in_force(before), _in_force(after)
+    for target in _keys(was, now):
+        old, new = was.get(target), now.get(target)
+        if old is None and new is not None:
+            yield Change(What.EJECTION, target, GSLB, new.why, None, _ejection(new))
+        elif old is not None and new is None:
+            yield Change(What.EJECTION, target, GSLB, "its time is over", _ejection(old), None)
+
+
+def _in_force(moment: Moment) -> dict[str, Ejection]:
+    return {target: one for target, one in moment.history.ejected.items() if one.until > moment.now}
+
+
+def _ejection(one: Ejection) -> object:
+    return {"until": one.until, "times": one.times}
+
+
+def _outs(before: Moment, after: Moment) -> Iterator[Change]:
+    was, now = _flat(before.history.out), _flat(after.history.out)
+    for key in _keys(was, now):
+        old, new = was.get(key), now.get(key)
+        if _held(old) != _held(new):
+            yield Change(What.OUT, f"{key[0]}/{key[1]}", GSLB, _out_why(old, new), _held(old), _held(new))
+
+
+def _flat(out: Mapping[PolicyId, Mapping[PoolId, Out]]) -> dict[tuple[str, str], Out]:
+    return {(policy, pool): one for policy, pools in out.items() for pool, one in pools.items()}
+
+
+def _held(one: Out | None) -> str | None:
+    return None if one is None else "held" if one.held else "out"
+
+
+def _out_why(old: Out | None, new: Out | None) -> str:
+    if new is None:
+        return "it may be answered again"
+    if new.held:
+        return "it stays out until an operator's word"
+    return "no usable address is left in it" if old is None else "it is no longer held"
+
+
+def _sheds(before: Moment, after: Moment) -> Iterator[Change]:
+    was, now = before.history.sheds, after.history.sheds
+    for pool in _keys(was, now):
+        old, new = was.get(pool), now.get(pool)
+        if _shed(old) != _shed(new):
+            last = new if new is not None else old
+            why = f"{last.cause.value}{'' if new is not None else ': it is over'}" if last is not None else ""
+            yield Change(What.SHED, pool, GSLB, why, _shed(old), _shed(new))
+
+
+def _shed(one: Shed | None) -> object:
+    if one is None:
+        return None
+    to = sorted({moved.receiver for moved in one.moved})
+    return {"cause": one.cause.value, "level": round(one.level, 4), "to": to}
+
+
+def _plan(before: Moment, after: Moment) -> Iterator[Change]:
+    if before.plan != after.plan and after.plan is not None:
+        yield Change(What.PLAN, "plan", GSLB, "answers changed", _version(before.plan), _version(after.plan))
+
+
+def _version(plan: tuple[int, str] | None) -> object:
+    return None if plan is None else {"version": plan[0], "digest": plan[1]}
+
+
+def _keys(left: Mapping[_Key, object], right: Mapping[_Key, object]) -> list[_Key]:
+    return list(dict.fromkeys((*left, *right)))

@@ -1,0 +1,34 @@
+"""What a node tells of itself: each change once to the audit log and once to those who follow events.  IO."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gslb.control import endings
+from gslb.control.audit import AuditLog
+from gslb.control.changes import Moment, changes
+from gslb.control.events import Hub
+
+
+class Chronicle:
+    """Compares each moment with the one before."""
+
+    def __init__(self, folder: Path, events: Hub, began: Moment) -> None:
+        """`began` is what an earlier run left: what is as it was is not told again."""
+        self._folder = folder
+        self._events = events
+        self._audit = AuditLog(folder)
+        self._last = began
+
+    def take(self, moment: Moment) -> None:
+        """Tell what is different at this moment."""
+        before, self._last = self._last, moment
+        gone = before.overrides != moment.overrides
+        for change in changes(before, moment, endings.endings(self._folder) if gone else ()):
+            body = change.to_json()
+            self._audit.write(moment.now, body)
+            self._events.publish(moment.now, body)
+
+    def close(self) -> None:
+        """Write what waits."""
+        self._audit.close()
