@@ -156,7 +156,7 @@ def test_precedence(
     left: set[str],
     reasons: list[tuple[str, str]],
 ) -> None:
-    world = World(NOW, verdicts=down(*failing), overrides=tuple(overrides))
+    world = World(NOW, verdicts=down(*failing, of=POOLS), overrides=tuple(overrides))
     settled = settle(POLICY, TYPE_A, candidates_of(deployment(POLICY, pools=POOLS), world)[TYPE_A], None)
     assert settled.mode is mode
     assert {member.address for members in settled.by_pool.values() for member in members} == left
