@@ -6,13 +6,13 @@ Rule 2: executors read none of it, so it is not in the plan's digest; a restart 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from gslb.model.choice import CHOICE_SLOTS
-from gslb.model.deployment import PolicyId, PoolId
+from gslb.model.deployment import DYNAMIC_TYPES, PolicyId, PoolId
 
 WHOLE = CHOICE_SLOTS
 
@@ -55,10 +55,29 @@ class Shed:
 
 @dataclass(frozen=True, slots=True)
 class Out:
-    """A pool that automatic decisions took out of a policy at `since`; `held` where it stays out until an operator's word."""
+    """A pool that automatic decisions took out of a policy's answers of these record types, the last of them at `since`.
+
+    `held` where it is healthy and stays out until an operator's word.
+    """
 
     since: float
     held: bool = False
+    types: tuple[int, ...] = DYNAMIC_TYPES
+
+
+class Keeper(StrEnum):
+    """What keeps a pool in the answers that its health would take out."""
+
+    VELOCITY = "velocity"  # too much would leave at once
+    PANIC = "panic"  # too few of its targets are healthy, and no other pool has room
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A pool that is answered though its health speaks against it, since when, and what keeps it."""
+
+    since: float
+    by: Keeper
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,21 +91,26 @@ class Ejection:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """All of it.  `out[policy][pool]`; `ejected` by `POOL/ADDRESS`."""
+    """All of it.  `out[policy][pool]` and `kept[policy][pool]`; `ejected` by `POOL/ADDRESS`."""
 
     sheds: Mapping[PoolId, Shed] = field(default_factory=dict)
     out: Mapping[PolicyId, Mapping[PoolId, Out]] = field(default_factory=dict)
     ejected: Mapping[str, Ejection] = field(default_factory=dict)
+    kept: Mapping[PolicyId, Mapping[PoolId, Kept]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, object]:
         """JSON values, without what is empty."""
         return {
             "sheds": {pool: _shed_json(shed) for pool, shed in self.sheds.items()},
             "out": {
-                policy: {pool: [out.since, out.held] for pool, out in pools.items()}
+                policy: {pool: [out.since, out.held, list(out.types)] for pool, out in pools.items()}
                 for policy, pools in self.out.items()
             },
             "ejected": {target: [one.until, one.times, one.why] for target, one in self.ejected.items()},
+            "kept": {
+                policy: {pool: [kept.since, kept.by] for pool, kept in pools.items()}
+                for policy, pools in self.kept.items()
+            },
         }
 
     @classmethod
@@ -95,14 +119,23 @@ class History:
         return cls(
             sheds={PoolId(pool): _shed(body) for pool, body in raw["sheds"].items()},
             out={
-                PolicyId(policy): {PoolId(pool): Out(float(since), bool(held)) for pool, (since, held) in pools.items()}
+                PolicyId(policy): {PoolId(pool): _out(body) for pool, body in pools.items()}
                 for policy, pools in raw["out"].items()
             },
             ejected={
                 str(target): Ejection(float(until), int(times), str(why))
                 for target, (until, times, why) in raw["ejected"].items()
             },
+            kept={
+                PolicyId(policy): {PoolId(pool): Kept(float(since), Keeper(by)) for pool, (since, by) in pools.items()}
+                for policy, pools in raw["kept"].items()
+            },
         )
+
+
+def _out(raw: Sequence[Any]) -> Out:
+    since, held, types = raw
+    return Out(float(since), bool(held), tuple(int(rtype) for rtype in types))
 
 
 def _shed_json(shed: Shed) -> dict[str, object]:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gslb.model.deployment import DYNAMIC_TYPES, PolicyId, PoolId
-from gslb.model.history import WHOLE, Cause, Ejection, History, Moved, Out, Shed
+from gslb.model.history import WHOLE, Cause, Ejection, History, Keeper, Kept, Moved, Out, Shed
 from gslb.model.plan import Choice, Member, Mode, Part, Plan, PlanUnreadable, PolicyPlan, from_bytes
 
 texts = st.text(max_size=12)
@@ -41,13 +41,14 @@ sheds = st.builds(
     moved=st.lists(moves, max_size=3).map(tuple),
     fresh=st.dictionaries(pools, st.floats(0, 9), max_size=2),
 )
+outs = st.builds(Out, moments, st.booleans(), st.lists(st.sampled_from(DYNAMIC_TYPES), unique=True).map(tuple))
+kept = st.builds(Kept, moments, st.sampled_from(Keeper))
 histories = st.builds(
     History,
     sheds=st.dictionaries(pools, sheds, max_size=2),
-    out=st.dictionaries(
-        policies, st.dictionaries(pools, st.builds(Out, moments, st.booleans()), max_size=2), max_size=2
-    ),
+    out=st.dictionaries(policies, st.dictionaries(pools, outs, max_size=2), max_size=2),
     ejected=st.dictionaries(texts, st.builds(Ejection, moments, st.integers(1, 9), texts), max_size=2),
+    kept=st.dictionaries(policies, st.dictionaries(pools, kept, max_size=2), max_size=2),
 )
 
 
