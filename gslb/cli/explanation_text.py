@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gslb.cli.explanation import Decided, InForce, Report
-from gslb.cli.question import Record, Reply
 from gslb.config.zonefile import owner_text, type_text
 from gslb.decide.explain import Explanation, Tried
 from gslb.geo.describe import condition
 from gslb.geo.rows import Row
+from gslb.inspect.explanation import Decided, InForce, Report
+from gslb.inspect.question import Record, Reply
 from gslb.model.plan import Mode
 
 _WIDTH = 9  # of the step's name

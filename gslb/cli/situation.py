@@ -1,41 +1,13 @@
-"""What a command on a node's machine finds: the configuration, and what that node keeps on disk.  IO; it changes nothing."""
+"""The node that a command's options name.  IO."""
 
 from __future__ import annotations
 
 import argparse
-import mmap
-from dataclasses import dataclass
-from pathlib import Path
 
 from gslb.cli.options import node_of
-from gslb.config.load import Loaded, load
+from gslb.config.load import load
 from gslb.control.store import Store
-from gslb.decide.order import fits
-from gslb.geo.table import LocationTable
-from gslb.model.deployment import Deployment, Node
-from gslb.nameserver.generation import Current, Manifest, UnusableGeneration, map_file, read_manifest
-
-_SERVING = "serving"  # below the node's state folder; its files are those of gslb.nameserver.generation
-
-
-@dataclass(frozen=True, slots=True)
-class Situation:
-    """A checked configuration, which of its nodes this is, and that node's state folder."""
-
-    config: Path
-    loaded: Loaded
-    node: Node
-    store: Store
-
-    @property
-    def model(self) -> Deployment:
-        """The deployment."""
-        return self.loaded.deployment
-
-    @property
-    def serving(self) -> Path:
-        """The folder that the workers follow."""
-        return self.store.folder / _SERVING
+from gslb.inspect.situation import Situation
 
 
 def situation(arguments: argparse.Namespace) -> Situation:
@@ -43,34 +15,3 @@ def situation(arguments: argparse.Namespace) -> Situation:
     loaded = load(arguments.config)
     node = node_of(loaded.deployment, arguments)
     return Situation(arguments.config, loaded, node, Store(arguments.state, loaded.deployment.name, node.name))
-
-
-def generation_in_force(here: Situation) -> Manifest | None:
-    """What the node's workers serve; None where nothing is served yet, or it cannot be read."""
-    try:
-        current = Current(here.serving)
-    except (OSError, ValueError, UnusableGeneration):
-        return None
-    try:
-        return read_manifest(here.serving, current.number, here.model.name)
-    except UnusableGeneration:
-        return None
-    finally:
-        current.close()
-
-
-def table_in_force(here: Situation, manifest: Manifest | None) -> LocationTable | None:
-    """The location table that the node's workers serve, where it belongs to this configuration."""
-    if manifest is None:
-        return None
-    try:
-        table = LocationTable.from_buffer(memoryview(map_file(here.serving, manifest.geography)))
-        return table if fits(here.model, table.geography()) else None
-    except (UnusableGeneration, ValueError):
-        return None
-
-
-def mapped_table(path: Path) -> LocationTable:
-    """The location table in a file.  Raises OSError, ValueError."""
-    with path.open("rb") as file:
-        return LocationTable.from_buffer(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))

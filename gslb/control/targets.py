@@ -1,4 +1,4 @@
-"""What an override may name: `site/fra`, `pool/web-fra`, `answer/web-fra/192.0.2.10`.  Pure."""
+"""What an override may name: `site/fra`, `pool/web-fra`, `answer/web-fra/192.0.2.10`, `backend/web-fra/10.1.0.11`.  Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 from gslb.config.problem import one_of
 from gslb.decide.candidates import answer_target, pool_target, site_target
-from gslb.model.deployment import Deployment, Pool, PoolId, SiteId
+from gslb.model.deployment import Address, Deployment, Pool, PoolId, SiteId
 
 
 class UnknownTarget(ValueError):
@@ -24,20 +24,37 @@ def target_of(model: Deployment, written: str) -> str:
     if kind == "answer":
         return _answer(model, name, written)
     if kind == "backend":
-        raise UnknownTarget(f"{written}: backends cannot be overridden before there is a balancer; drain their pool")
+        return _backend(model, name, written)
     raise UnknownTarget(f"{written}: {_hint(model, written)}")
 
 
 def _answer(model: Deployment, name: str, written: str) -> str:
-    pool_name, _, address = name.partition("/")
-    pool = model.pools[PoolId(_known(model.pools, pool_name, written))]
+    pool, address = _pool_and_address(model, name, written)
+    return answer_target(pool.name, _member(pool, [answer.address for answer in pool.answers], address, written))
+
+
+def _backend(model: Deployment, name: str, written: str) -> str:
+    pool, address = _pool_and_address(model, name, written)
+    if pool.balance is None:
+        raise UnknownTarget(f"{written}: pool {pool.name} has no backends; expected answer/{pool.name}/ADDRESS")
+    known = [backend.address for backend in pool.balance.backends]
+    return f"backend/{pool.name}/{_member(pool, known, address, written)}"
+
+
+def _pool_and_address(model: Deployment, name: str, written: str) -> tuple[Pool, str]:
+    pool, _, address = name.partition("/")
+    return model.pools[PoolId(_known(model.pools, pool, written))], address
+
+
+def _member(pool: Pool, known: Collection[Address], address: str, written: str) -> Address:
+    meant = one_of([str(one) for one in known], address)
     try:
         wanted = ip_address(address)
     except ValueError:
-        raise UnknownTarget(f"{written}: {address!r} is no address; {_addresses(pool, address)}") from None
-    if all(answer.address != wanted for answer in pool.answers):
-        raise UnknownTarget(f"{written}: pool {pool.name} has no such address; {_addresses(pool, address)}")
-    return answer_target(pool.name, wanted)
+        raise UnknownTarget(f"{written}: {address!r} is no address; {meant}") from None
+    if wanted not in known:
+        raise UnknownTarget(f"{written}: pool {pool.name} has no such address; {meant}")
+    return wanted
 
 
 def _known(names: Iterable[str], name: str, written: str) -> str:
@@ -47,15 +64,10 @@ def _known(names: Iterable[str], name: str, written: str) -> str:
     return name
 
 
-def _addresses(pool: Pool, written: str) -> str:
-    known: Collection[str] = [str(answer.address) for answer in pool.answers]
-    return one_of(known, written)
-
-
 def _hint(model: Deployment, written: str) -> str:
     """What the writer of a bare name or an unknown kind may have meant."""
     meant = [pool_target(name) for name in model.pools if name == written]
     meant += [site_target(name) for name in model.datacenters if name == written]
     if meant:
         return f"did you mean {' or '.join(meant)}?"
-    return "expected site/NAME, pool/NAME or answer/POOL/ADDRESS"
+    return "expected site/NAME, pool/NAME, answer/POOL/ADDRESS or backend/POOL/ADDRESS"

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from gslb.cli.main import main
-from gslb.cli.situation import mapped_table
 from gslb.config.load import load
 from gslb.control.executor import Content, DnsTables
 from gslb.control.store import Store
 from gslb.decide.decide import decide
 from gslb.geo.load import location_table
+from gslb.inspect.situation import mapped_table
 from gslb.model.world import World
 from tests.cli.deployment import CONFIG
 

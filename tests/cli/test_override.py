@@ -131,10 +131,10 @@ def test_auto_ends_an_override_of_what_is_no_longer_configured(gslb: Gslb, store
         ("site/clod", "site/clod: did you mean cloud?"),
         ("web-fra", "web-fra: did you mean pool/web-fra?"),
         ("iad", "iad: did you mean site/iad?"),
-        ("policy/web", "policy/web: expected site/NAME, pool/NAME or answer/POOL/ADDRESS"),
+        ("policy/web", "policy/web: expected site/NAME, pool/NAME, answer/POOL/ADDRESS or backend/POOL/ADDRESS"),
         ("answer/web-iad/198.51.100.11", "pool web-iad has no such address; did you mean 198.51.100.10?"),
         ("answer/web-iad/x", "'x' is no address; expected 198.51.100.10"),
-        ("backend/web-fra/10.1.0.11", "backends cannot be overridden before there is a balancer"),
+        ("backend/web-fra/10.1.0.11", "pool web-fra has no backends; expected answer/web-fra/ADDRESS"),
         ("", ": expected site/NAME"),
     ],
 )

@@ -12,14 +12,16 @@ from ipaddress import ip_address, ip_network
 from rich.console import Console
 from rich.progress import Progress as Bar
 
-from gslb.cli.explanation import Report, report
-from gslb.cli.explanation_json import as_json
 from gslb.cli.explanation_text import text_lines
 from gslb.cli.options import add_config, add_node, add_state
-from gslb.cli.question import Asked
-from gslb.cli.situation import Situation, situation
+from gslb.cli.situation import situation
 from gslb.config.problem import Refused
 from gslb.config.zonefile import name_wire, type_number
+from gslb.inspect.basis import from_files, with_table
+from gslb.inspect.explanation import Report, report
+from gslb.inspect.explanation_json import as_json
+from gslb.inspect.question import Asked
+from gslb.inspect.situation import Situation
 from gslb.model.deployment import Address, Network
 
 
@@ -67,13 +69,12 @@ def _report(here: Situation, asked: Asked, arguments: argparse.Namespace) -> Rep
     now = time.time()  # noqa: TID251  # the one clock of this command
     with Bar(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("", total=1.0, visible=False)
-        return report(
-            here,
-            asked,
-            now,
+        basis = with_table(
+            from_files(here, now),
             arguments.state / "geography",
             lambda step, share: bar.update(task, description=step, completed=share, visible=True),
         )
+        return report(basis, asked)
 
 
 def _name(text: str) -> bytes:

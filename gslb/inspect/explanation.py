@@ -1,38 +1,33 @@
 """The way of one question through zone, place, class, rule, pools, choice, TTL and answer, as values to print.
 
 Rule: each step is taken by the code that serves: the zone walk, the location table, `decide`, and a `Responder` that
-answers the question itself.  IO: it reads, and makes a location table only where none is in force.
+answers the question itself.  IO: the geo databases are read for the client's row.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
-from gslb.cli.question import Asked, Record, Reply, found, replied
-from gslb.cli.situation import Situation, generation_in_force, mapped_table, table_in_force
 from gslb.control.planner import nsid_of
-from gslb.control.secret import NAME as SECRET
-from gslb.control.secret import NoSecret, secret_of
+from gslb.control.secret import NoSecret
 from gslb.decide.decide import decide
 from gslb.decide.explain import Explanation, explain
 from gslb.decide.ttl import answered_ttl
 from gslb.geo.distance import kilometres
-from gslb.geo.load import location_table
-from gslb.geo.progress import Progress
 from gslb.geo.rank import matches_geo
 from gslb.geo.rows import Row, known, rows
 from gslb.geo.schema import Location
 from gslb.geo.source import DatabaseUnusable
 from gslb.geo.table import LocationTable, normalise
+from gslb.inspect.basis import Basis
+from gslb.inspect.question import Asked, Record, Reply, found, replied
 from gslb.model.choice import CHOICE_SLOTS, sticky_keys, sticky_slot
 from gslb.model.deployment import Address, Deployment, Network, PoolId, Rule
 from gslb.model.plan import Plan
-from gslb.model.world import World
 from gslb.nameserver.answer import Responder
 from gslb.nameserver.generation import Manifest
 from gslb.nameserver.lookup import Ending
@@ -113,69 +108,48 @@ class Report:
 
 
 class _Teller:
-    """Collects what is needed once: overrides, plans, location table, secret; and remarks on what is not there."""
+    """One basis, its location table and its plan as of now, and remarks on what is not there."""
 
-    def __init__(self, here: Situation, now: float, cache: Path, progress: Progress) -> None:
-        self.here = here
-        self.notes: list[str] = []
-        self.manifest = generation_in_force(here)
-        self.table = self._table(cache, progress)
-        self.geography = self.table.geography()
-        stored = here.store.read_plan()
-        overrides = here.store.load_overrides()
-        self.notes += [note for note in (stored.note, overrides.note) if note is not None]
-        self.stored = stored.plan
-        self.world = World(now, overrides=tuple(o for o in overrides.overrides or () if o.holds_at(now)))
-        self.plan = decide(here.model, self.geography, self.world, self.stored)
-
-    def _table(self, cache: Path, progress: Progress) -> LocationTable:
-        table = table_in_force(self.here, self.manifest)
-        if table is not None:
-            return table
-        try:
-            located = location_table(self.here.model, cache, progress)
-        except DatabaseUnusable as error:
-            self.notes.append(str(error))
-            geo = replace(self.here.model.geo, databases=())
-            located = location_table(replace(self.here.model, geo=geo), cache, progress)
-        self.notes += located.notes
-        return mapped_table(located.path)
+    def __init__(self, basis: Basis, table: LocationTable) -> None:
+        self.basis = basis
+        self.table = table
+        self.notes = list(basis.notes)
+        self.plan = decide(basis.model, basis.geography, basis.world, basis.previous)
 
     @cached_property
     def secret(self) -> bytes | None:
-        """The secret as the node has it; it is not made here.  Asked for only where a choice hangs on it."""
-        model, folder = self.here.model, self.here.store.folder
-        given = model.secret_file is not None or os.environ.get(model.secret_env or "")
-        if not given and not (folder / SECRET).exists():
-            self.notes.append("this node has no secret yet, so who is given which of several addresses is not known")
-            return None
+        """The node's secret; asked for only where a choice hangs on it."""
         try:
-            return secret_of(model, os.environ, self.here.config, folder)
+            return self.basis.secret()
         except NoSecret as error:
             self.notes.append(str(error))
             return None
 
 
-def report(here: Situation, asked: Asked, now: float, cache: Path, progress: Progress) -> Report:
-    """Explain what `asked` is answered, as decided `now`.  Raises OSError, ValueError where no table can be made."""
-    teller = _Teller(here, now, cache, progress)
-    record, ending = found(Forest(here.loaded.zones), asked)
+def report(basis: Basis, asked: Asked) -> Report:
+    """Explain what `asked` is answered by a basis with a location table."""
+    if basis.table is None:
+        raise ValueError("there is no location table yet")
+    teller = _Teller(basis, basis.table)
+    record, ending = found(Forest(basis.zones), asked)
     decided = None if ending is None else _decided(teller, asked, ending)
     return Report(
         asked=asked,
         record=record,
         decided=decided,
         reply=_reply(teller, asked, decided),
-        plan=_in_force(teller.plan, teller.stored, teller.manifest),
+        plan=_in_force(teller.plan, basis.previous, basis.manifest),
         notes=tuple(teller.notes),
     )
 
 
 def _decided(teller: _Teller, asked: Asked, ending: Ending) -> Decided:
-    address, model, policy = asked.decides, teller.here.model, ending.record.policy
+    address, model, policy = asked.decides, teller.basis.model, ending.record.policy
     location_class, scope = teller.table.lookup(address.packed)
     ranking = teller.table.ranking_of[policy][location_class]
-    decision = explain(model, teller.geography, teller.world, teller.stored, (policy, ranking, asked.rtype))
+    decision = explain(
+        model, teller.basis.geography, teller.basis.world, teller.basis.previous, (policy, ranking, asked.rtype)
+    )
     rule = decision.policy.rules[decision.ranking.rule]
     place = _place(teller, address)
     return Decided(
@@ -199,7 +173,7 @@ def _decided(teller: _Teller, asked: Asked, ending: Ending) -> Decided:
 
 
 def _place(teller: _Teller, address: Address) -> Place:
-    geo = teller.here.model.geo
+    geo = teller.basis.model.geo
     present = [path for path in map(Path, geo.databases) if path.exists()]
     bits = geo.scope4 if address.version == 4 else geo.scope6
     base = ip_network((address, bits), strict=False).network_address  # the table takes it for the whole block
@@ -247,8 +221,8 @@ def _reply(teller: _Teller, asked: Asked, decided: Decided | None) -> Reply | No
     secret = teller.secret if chosen else b""  # without a choice any will do
     if secret is None:
         return None
-    here = teller.here
-    names = compile_names(here.loaded.zones, nsid_of(here.model, here.node))
+    basis = teller.basis
+    names = compile_names(basis.zones, nsid_of(basis.model, basis.node))
     return replied(Responder(Tables.load(names, compile_plan(teller.plan, secret), teller.table)), asked)
 
 

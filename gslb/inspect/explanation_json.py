@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from gslb.cli.explanation import Decided, InForce, Report, Slot
-from gslb.cli.question import Record, Reply
 from gslb.config.zonefile import owner_text, type_text
 from gslb.decide.explain import Tried
 from gslb.decide.field import Reason
 from gslb.geo.describe import condition
 from gslb.geo.rows import Row
+from gslb.inspect.explanation import Decided, InForce, Report, Slot
+from gslb.inspect.question import Record, Reply
 from gslb.model.plan import Member
 
 

@@ -1,0 +1,106 @@
+"""Overrides begun and ended: written under the store's lock, and refused where a service would be left without an answer.
+
+The running controller of the node reads the file; the last-site guard of `decide` holds whatever is written.  IO.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from gslb import units
+from gslb.config.zonefile import type_text
+from gslb.control.endings import Ending, add
+from gslb.control.overrides import with_override, without_target
+from gslb.control.targets import target_of
+from gslb.decide.decide import decide
+from gslb.decide.guard import harmed
+from gslb.decide.moves import Move, moves
+from gslb.inspect.basis import Basis
+from gslb.model.deployment import PolicyId
+from gslb.model.plan import Mode, Plan
+from gslb.model.world import Override
+
+LONGEST_S = 366 * 86_400.0  # an override for longer is a change of the configuration
+_WORDS = 500  # characters of a reason or a name
+_Overrides = tuple[Override, ...]
+
+
+class WouldHarm(Exception):
+    """The override would leave a service without an answer of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What was written about `target`, what it replaced or ended, and what becomes of answers."""
+
+    target: str
+    new: Override | None
+    replaced: Override | None
+    moves: tuple[Move, ...]
+    note: str | None
+
+
+def begin(basis: Basis, new: Override) -> Done:
+    """Put `new` in force in place of an earlier override of its target.  Raises StateError, WouldHarm."""
+    return _edit(basis, new.target, new, new.who)
+
+
+def end(basis: Basis, what: str, who: str) -> Done:
+    """End the override of `what`; nothing is replaced where there is none.  Raises StateError, UnknownTarget."""
+    stored = basis.store.load_overrides().overrides or ()
+    # What the configuration no longer knows can still be ended by its name in the file.
+    target = what if any(override.target == what for override in stored) else target_of(basis.model, what)
+    return _edit(basis, target, None, who)
+
+
+def lasting(text: str) -> float:
+    """Seconds of a time such as 2h, for an override.  Raises ValueError with what was expected."""
+    lasts = units.seconds(text)
+    if not 0 < lasts <= LONGEST_S:
+        raise ValueError("more than 0s and at most 366d")
+    return lasts
+
+
+def words(text: str) -> str:
+    """A reason or a name, trimmed.  Raises ValueError with what was expected."""
+    if not text.strip() or not text.isprintable() or len(text) > _WORDS:
+        raise ValueError(f"some words on one line, at most {_WORDS} characters")
+    return text.strip()
+
+
+def _edit(basis: Basis, target: str, new: Override | None, who: str) -> Done:
+    """Replace the override of `target` under the store's lock."""
+    now = basis.world.now
+    asked = _asked_for(basis)
+    seen: list[tuple[_Overrides, _Overrides]] = []
+
+    def plan(overrides: _Overrides) -> Plan:
+        return decide(basis.model, basis.geography, replace(basis.world, overrides=overrides), basis.previous)
+
+    def change(before: _Overrides) -> _Overrides:
+        after = without_target(before, target) if new is None else with_override(before, new)
+        if new is not None and not new.force:
+            _refuse_harm(new, [harm for harm in harmed(plan(before), plan(after)) if harm[:2] in asked])
+        seen.append((before, after))
+        return after
+
+    edited = basis.store.edit_overrides(change, now)
+    before, after = seen[0]
+    replaced = next((override for override in before if override.target == target), None)
+    if new is None and replaced is not None:
+        add(basis.store.folder, Ending(target, replaced.since, who, now))
+    moved = tuple(move for move in moves(plan(before), plan(after)) if (move.policy, move.rtype) in asked)
+    return Done(target, new, replaced, moved, edited.note)
+
+
+def _asked_for(basis: Basis) -> set[tuple[PolicyId, int]]:
+    """The policies and record types that some name is bound to; what becomes of others concerns nobody."""
+    records = (record for zone in basis.zones for record in zone.dynamic)
+    return {(record.policy, rtype) for record in records for rtype in record.types}
+
+
+def _refuse_harm(new: Override, harm: Iterable[tuple[str, int, Mode]]) -> None:
+    services = [f"policy {policy} {type_text(rtype)}" for policy, rtype, _ in harm]
+    if services:
+        raise WouldHarm(f"{new.state} {new.target} would leave nothing else to answer for {', '.join(services)}")
