@@ -42,7 +42,8 @@ class Shed:
 
     `moved` is in the order in which slots are taken.  `fresh[receiver]` is what the last step added there, as a share of
     the receiver's capacity: it is not in the receiver's load before answers have expired.  `geography` is the digest of the
-    location table whose rankings `moved` counts.
+    location table whose rankings `moved` counts.  `demand` is what all its clients ask for, as a share of its capacity, when
+    that could last be told: a pool that is out measures it no more.
     """
 
     cause: Cause
@@ -51,6 +52,7 @@ class Shed:
     geography: str
     moved: tuple[Moved, ...] = ()
     fresh: Mapping[PoolId, float] = field(default_factory=dict)
+    demand: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,7 @@ def _shed_json(shed: Shed) -> dict[str, object]:
         "geography": shed.geography,
         "moved": [[one.policy, one.rtype, one.ranking, one.receiver, one.slots] for one in shed.moved],
         "fresh": dict(shed.fresh),
+        "demand": shed.demand,
     }
 
 
@@ -160,4 +163,5 @@ def _shed(raw: Mapping[str, Any]) -> Shed:
             for policy, rtype, ranking, receiver, slots in raw["moved"]
         ),
         fresh={PoolId(pool): float(share) for pool, share in raw["fresh"].items()},
+        demand=float(raw["demand"]),
     )
