@@ -13,6 +13,7 @@ from hashlib import blake2b
 CHOICE_SLOTS = 1021  # prime; one table per (policy, choice)
 _MASK64 = (1 << 64) - 1
 _MULTIPLIER = 0xFF51AFD7ED558CCD  # fmix64 of MurmurHash3
+_EPOCH = 0x9E3779B97F4A7C15  # 2^64 / golden ratio: epochs that follow each other lie far apart
 
 
 def maglev(members: Sequence[tuple[str, int]], slots: int) -> tuple[int, ...]:
@@ -67,6 +68,13 @@ def sticky_slot(network: int, keys: tuple[int, int]) -> int:
     mixed = ((network ^ keys[0]) * _MULTIPLIER) & _MASK64
     mixed = ((mixed ^ (mixed >> 32)) * keys[1]) & _MASK64
     return ((mixed >> 32) * CHOICE_SLOTS) >> 32
+
+
+def epoch_slot(network: int, epoch: int, keys: tuple[int, int]) -> int:
+    """The slot that a heavy resolver's network has in one epoch (unix time // TTL): another one in each, so that over time
+    it spends as long in each slot as in any other.
+    """
+    return sticky_slot((network + epoch * _EPOCH) & _MASK64, keys)
 
 
 def members_from(table: Sequence[int], slot: int, count: int) -> tuple[int, ...]:

@@ -1,13 +1,15 @@
-"""(query, client, tables) -> reply: the reference that every other executor must equal.  Pure, and hot.
+"""(query, client, tables, time) -> reply: the reference that every other executor must equal.  Pure, and hot.
 
 Rule 1: the hot path takes one look at each part of an ordinary query (flags and counts, question, OPT record) by
 dictionary, and leaves everything else to `gslb.nameserver.general`, which gives the same octets.
 Rule 2: what the dictionaries hold was put there by the general path, which has read it with every check.
+Rule 3: whatever the path, a reply is counted once, in its cell and by its pools (`gslb.nameserver.given`).
 Standards: RFC 7871 (client subnet), RFC 1035 section 4.1; the rest is in `general`, `lookup`, `edns` and `message`.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from itertools import product
 from socket import inet_aton
@@ -15,10 +17,11 @@ from socket import inet_aton
 from gslb.nameserver.counters import Counter
 from gslb.nameserver.edns import FAMILY_NONE, FAMILY_V4, SUBNET_OCTETS, UDP_PLAIN, opt
 from gslb.nameserver.general import General, Request, packed_source
+from gslb.nameserver.given import Given
 from gslb.nameserver.known import Entry, Known
 from gslb.nameserver.message import WITH_OPT, WITH_RD
 from gslb.nameserver.table import Tables
-from gslb.nameserver.views import V4_BITS, Spread
+from gslb.nameserver.views import V4_BITS, Clock
 from gslb.nameserver.wire import COUNTS, PAIR, RECURSION_DESIRED
 
 IDLE_S = 10.0  # told to TCP clients that ask (RFC 7828)
@@ -36,17 +39,27 @@ class Responder:
     """Answers from one set of tables.  `udp(query, source)` and `tcp(query, source)` give a reply, or None for silence;
     `general` is as `udp`, without the hot path.
 
-    `source` is the client's address as the system writes it.  `counts` go on from the list that is given.
+    `source` is the client's address as the system writes it.  `clock` tells the time, which only heavy resolvers' answers
+    depend on.  `counts` go on from the list that is given.
     """
 
-    def __init__(self, tables: Tables, *, counts: list[int] | None = None, tcp_idle_s: float = IDLE_S) -> None:
+    def __init__(
+        self,
+        tables: Tables,
+        *,
+        clock: Clock = time.time,  # noqa: TID251  # whoever serves, serves now
+        counts: list[int] | None = None,
+        tcp_idle_s: float = IDLE_S,
+    ) -> None:
         self.counts = [0] * len(Counter) if counts is None else counts
-        self._known = Known(tables)
+        self.given = Given(tables.location.digest, tables.policies.keys())
+        self._known = Known(tables, self.given, clock)
         self._options: dict[bytes, Options] = {}
-        self._general = General(tables, self._known, self.counts, tcp_idle_s)
+        self._general = General(tables, self._known, self.counts, self.given, tcp_idle_s)
         # Functions that do not hold the responder: without a cycle a replaced one, and the tables with it, is gone at once.
         self.general: Answer = _general_path(self._general, self._options)
-        self.udp: Answer = _hot_path(tables, self._known.entries, self._options, self.counts, self.general)
+        counted = self.counts, self.given.marks
+        self.udp: Answer = _hot_path(tables, self._known.entries, self._options, counted, self.general)
 
     def tcp(self, query: bytes, source: str) -> bytes | None:
         """Answer one message of a stream; the framing is `gslb.nameserver.stream`'s."""
@@ -97,7 +110,11 @@ def _plain_flags(options: dict[bytes, Options]) -> dict[bytes, tuple[int, dict[b
 
 
 def _hot_path(
-    tables: Tables, entries: dict[bytes, Entry], options: dict[bytes, Options], counts: list[int], general: Answer
+    tables: Tables,
+    entries: dict[bytes, Entry],
+    options: dict[bytes, Options],
+    counted: tuple[list[int], list[int]],
+    general: Answer,
 ) -> Answer:
     """The function over tables, bound to names that cost nothing to reach."""
     plain_get = _plain_flags(options).get
@@ -105,6 +122,7 @@ def _hot_path(
     lookup = tables.location.lookup
     v4, v4_shift = _blocks(tables)
     from_bytes = int.from_bytes
+    counts, marks = counted
 
     def answer(query: bytes, source: str) -> bytes | None:
         plain = plain_get(query[2:12])
@@ -120,27 +138,37 @@ def _hot_path(
             return general(query, source)
         _, room, family, shift, record = edns
         subnet = query[end + 24 :]
-        ranking_of, by_ranking, found = entry
-        scope = 0
+        ranking_of, by_ranking, cells, found = entry
+        scope = ranking = 0
         if found is None:
             if family == FAMILY_V4 or (family == FAMILY_NONE and ":" not in source):
                 address = from_bytes(subnet, "big") << shift if family else from_bytes(inet_aton(source), "big")
                 located = v4[address >> v4_shift]
                 scope = located & 0xFF
-                chosen = by_ranking[ranking_of[located >> 8]]
-                found, scope = chosen.pick4(address, scope, query) if type(chosen) is Spread else (chosen, scope)
+                chosen = by_ranking[ranking := ranking_of[located >> 8]]
+                found, scope = (
+                    (chosen, scope)
+                    if isinstance(chosen, tuple)
+                    else chosen.pick4(address, scope, query, "" if family else source)
+                )
             else:
                 packed = subnet.ljust(16, b"\0") if family else packed_source(source)
                 location, scope = lookup(packed)
-                chosen = by_ranking[ranking_of[location]]
-                found, scope = chosen.pick(packed, scope, query) if type(chosen) is Spread else (chosen, scope)
-        heads, body, outcome = found
+                chosen = by_ranking[ranking := ranking_of[location]]
+                found, scope = (
+                    (chosen, scope)
+                    if isinstance(chosen, tuple)
+                    else chosen.pick(packed, scope, query, "" if family else source)
+                )
+        heads, body, outcome, mark = found
         told = SCOPES[scope] if family else b""
         reply = b"".join((query[:2], heads[head], query[12 : end + 5], body, record, told, subnet))
         if len(reply) > room:
             return general(query, source)
         counts[FAST] += 1
         counts[outcome] += 1
+        cells[ranking] += 1
+        marks[mark] += 1
         counts[ECS] += family != FAMILY_NONE
         return reply
 

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from gslb.nameserver import generation
 from gslb.nameserver.generation import Current, Manifest, UnusableGeneration
+from gslb.nameserver.given import Given
 from gslb.nameserver.scoreboard import Scoreboard, Tally
 
 RETRY_S = 30.0  # a refusal may have been for want of memory or descriptors
@@ -24,6 +25,7 @@ class Answers(Protocol):
     """What turns a query into a reply (`gslb.nameserver.answer.Responder`); None: stay silent."""
 
     counts: list[int]
+    given: Given
 
     def udp(self, query: bytes, source: str, /) -> bytes | None:
         """Answer a datagram."""
@@ -105,4 +107,5 @@ class Follower:
         answers = self._make(names, plan, geography, manifest.geography.digest)
         if self.answers is not None:
             answers.counts[:] = self.answers.counts
+            answers.given.go_on(self.answers.given)
         self.answers, self._geography = answers, geography

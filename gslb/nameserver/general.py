@@ -8,12 +8,13 @@ Standards: RFC 1035 section 4.1, RFC 6891, RFC 7871, RFC 8906, RFC 9619 (one que
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from socket import AF_INET6, inet_aton, inet_pton
 
 from gslb.nameserver import unusual
 from gslb.nameserver.counters import Counter
 from gslb.nameserver.edns import UDP_PLAIN, Edns, opt, read_opt, read_options
+from gslb.nameserver.given import Given
 from gslb.nameserver.known import Known
 from gslb.nameserver.message import (
     WITH_OPT,
@@ -62,6 +63,8 @@ class Request:
     opt: bytes = b""  # the OPT record as it came
     edns: Edns | None = None
     unsigned: bytes = b""  # a TSIG record for the reply
+    cells: list[int] = field(default_factory=lambda: [0])  # where the reply is counted, at `ranking`
+    ranking: int = 0
 
     @property
     def opcode(self) -> int:
@@ -95,9 +98,10 @@ class Request:
 class General:
     """Replies from one set of tables."""
 
-    def __init__(self, tables: Tables, known: Known, counts: list[int], tcp_idle_s: float) -> None:
+    def __init__(self, tables: Tables, known: Known, counts: list[int], given: Given, tcp_idle_s: float) -> None:
         self._tables = tables
         self._known = known
+        self._given = given
         self._counts = counts
         self._tcp_idle_s = tcp_idle_s
 
@@ -117,7 +121,11 @@ class General:
         reply = self._fitting(request, found, scope, stream=stream)
         counts[found[2]] += 1
         counts[Counter.ECS] += request.edns is not None and request.edns.subnet is not None
-        counts[Counter.TRUNCATED] += bool(reply[2] & TRUNCATED >> 8)
+        if reply[2] & TRUNCATED >> 8:  # whoever is told so asks again by TCP
+            counts[Counter.TRUNCATED] += 1
+        else:
+            request.cells[request.ranking] += 1
+            self._given.marks[found[3]] += 1
         return reply, request if whole else None
 
     def _decide(self, request: Request) -> tuple[Finished, int]:
@@ -169,15 +177,17 @@ class General:
                 request.edns = read_options(request.edns, request.opt)
 
     def _choose(self, request: Request, rtype: int) -> tuple[Finished, int]:
-        ranking_of, by_ranking, found = self._known.entry(request.name, rtype)
+        ranking_of, by_ranking, cells, found = self._known.entry(request.name, rtype)
         if found is not None:
             return found, 0
         subnet = request.edns.subnet.packed if request.edns and request.edns.subnet else None
         packed = packed_source(request.source) if subnet is None else subnet
         located, scope = self._tables.location.lookup(packed)
-        chosen = by_ranking[ranking_of[located]]
+        request.cells, request.ranking = cells, ranking_of[located]
+        chosen = by_ranking[request.ranking]
         if isinstance(chosen, Spread):
-            chosen, scope = chosen.pick(packed, scope, request.message)
+            source = request.source if subnet is None else ""
+            chosen, scope = chosen.pick(packed, scope, request.message, source)
         return chosen, scope if subnet is not None else 0
 
     def _fitting(self, request: Request, found: Finished, scope: int, *, stream: bool) -> bytes:
@@ -188,7 +198,7 @@ class General:
         if len(reply) <= limit:
             return reply
         request.unsigned = b""
-        heads, body, _ = found
+        heads, body, _, _ = found
         shorter = truncated(authoritative=bool(heads[0][0] & AUTHORITATIVE >> 8))
         if body and request.pair[1] == CLASS_IN:
             room = limit - HEADER_OCTETS - len(request.question) - len(record)
@@ -215,7 +225,7 @@ def packed_source(source: str) -> bytes:
 def _assemble(request: Request, found: Finished, record: bytes) -> bytes:
     """Put what differs from query to query around a finished reply; `record` is the OPT record, or nothing."""
     recursive = request.flags & RECURSION_DESIRED and not request.opcode
-    heads, body, _ = found
+    heads, body, _, _ = found
     head = heads[(WITH_RD if recursive else 0) + (WITH_OPT if record else 0)]
     if request.opcode or not request.question or request.unsigned:
         head = _unusual_head(request, head)

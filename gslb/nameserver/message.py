@@ -28,10 +28,11 @@ from gslb.nameserver.wire import (
     name_end,
 )
 
-# A finished reply: the ten octets of flags and counts for each way to ask (WITH_RD + WITH_OPT), the records, and what it
-# counts as.  Plain tuples, since the hot path takes them apart.
+# A finished reply: the ten octets of flags and counts for each way to ask (WITH_RD + WITH_OPT), the records, what it counts
+# as (a `Counter`), and the mark of the pools in it (`gslb.nameserver.given`).  Plain tuples, since the hot path takes them
+# apart.
 Heads = tuple[bytes, bytes, bytes, bytes]
-Finished = tuple[Heads, bytes, Counter]
+Finished = tuple[Heads, bytes, int, int]
 WITH_RD, WITH_OPT = 1, 2
 QUESTION_NAME = b"\xc0\x0c"  # a pointer at the question's name: behind the header
 POINTER = 0xC000
@@ -122,7 +123,7 @@ def finish(resolved: Resolved, qname: bytes, room: int, before: int = 0) -> Fini
     return finished(flags(resolved), counts, bytes(writer.body[:whole]), outcome(resolved))
 
 
-def finished(flag_bits: int, counts: Sequence[int], body: bytes, counter: Counter) -> Finished:
+def finished(flag_bits: int, counts: Sequence[int], body: bytes, counter: Counter, mark: int = 0) -> Finished:
     """Join records with the four heads that they can be sent under.  `counts`: answer, authority, additional."""
     answers, authorities, additionals = counts
     plain, recursive = flag_bits | RESPONSE, flag_bits | RESPONSE | RECURSION_DESIRED
@@ -132,7 +133,7 @@ def finished(flag_bits: int, counts: Sequence[int], body: bytes, counter: Counte
         COUNTS.pack(plain, 1, answers, authorities, additionals + 1),
         COUNTS.pack(recursive, 1, answers, authorities, additionals + 1),
     )
-    return heads, body, counter
+    return heads, body, int(counter), mark
 
 
 def empty(rcode: Rcode, *, authoritative: bool = False) -> Finished:

@@ -20,18 +20,19 @@ from typing import Any
 import msgpack
 
 from gslb.geo.table import LocationTable, UnreadableTable
-from gslb.model.choice import sticky_keys
+from gslb.model.choice import CHOICE_SLOTS, sticky_keys
 from gslb.model.deployment import PolicyId
 from gslb.model.plan import Choice as PlanChoice
-from gslb.model.plan import Mode, Plan
+from gslb.model.plan import Member, Mode, Plan
 from gslb.model.zone import DynamicRecord, RRset, Zone
+from gslb.nameserver.given import LAST_RESORT
 from gslb.nameserver.lookup import TARGET_AT
 from gslb.nameserver.tree import Forest
-from gslb.nameserver.views import Choice, PolicyTable, Stickiness
+from gslb.nameserver.views import Choice, Members, PolicyTable, Stickiness
 from gslb.nameserver.wire import COMPRESSIBLE, name_end
 
 NAMES_MAGIC = b"GSLBNAM\x01"
-PLAN_MAGIC = b"GSLBPLN\x01"  # the last octet is the format
+PLAN_MAGIC = b"GSLBPLN\x02"  # the last octet is the format
 NSID_OCTETS = 128  # so that every reply has room for it beside the longest question
 _DIGEST_OCTETS = 16
 _MISSHAPEN = (TypeError, ValueError, KeyError, IndexError, AttributeError)  # what a body of another shape leads to
@@ -68,7 +69,7 @@ def compile_plan(plan: Plan, secret: bytes) -> bytes:
         for name, policy in plan.policies.items()
     }
     choices = [_dump_choice(choice) for choice in plan.choices]
-    return _seal(PLAN_MAGIC, [plan.deployment, plan.version, plan.geography, policies, choices])
+    return _seal(PLAN_MAGIC, [plan.deployment, plan.version, plan.geography, policies, choices, list(plan.heavy)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,7 @@ class Tables:
     location: LocationTable
     deployment: str
     version: int
+    heavy: frozenset[str]  # as sources are written, also by sockets of IPv6 that take IPv4
 
     @classmethod
     def load(cls, names: bytes, plan: bytes, location: LocationTable, *, deployment: str | None = None) -> Tables:
@@ -91,7 +93,8 @@ class Tables:
         forest, nsid = _load_names(names)
         decision = _open(PLAN_MAGIC, plan, "plan")
         try:
-            of, version, geography, raw_policies, raw_choices = decision
+            of, version, geography, raw_policies, raw_choices, raw_heavy = decision
+            heavy = frozenset(form for address in raw_heavy for form in _written(address))
             choices = [_load_choice(choice) for choice in raw_choices]
             policies = {PolicyId(name): _load_policy(raw, choices) for name, raw in raw_policies.items()}
         except _MISSHAPEN as error:
@@ -100,7 +103,7 @@ class Tables:
             raise UnreadableTable(f"the plan is of deployment {of!r}, expected {deployment!r}")
         if geography != location.digest:
             raise UnreadableTable(f"the plan is for geography {geography}, expected {location.digest}")
-        tables = cls(forest, nsid, policies, location, of, version)
+        tables = cls(forest, nsid, policies, location, of, version, heavy)
         tables._check_policies()
         return tables
 
@@ -111,6 +114,10 @@ class Tables:
                 raise UnreadableTable(f"the plan has no policy {record.policy!r}, which {record.owner!r} is bound to")
             if not set(record.types) <= table.choices.keys():
                 raise UnreadableTable(f"policy {record.policy!r} does not answer all types of {record.owner!r}")
+
+
+def _written(address: str) -> tuple[str, ...]:
+    return (address,) if ":" in address else (address, f"::ffff:{address}")
 
 
 @lru_cache(maxsize=1)
@@ -148,21 +155,33 @@ def _load_zone(raw: Sequence[Any]) -> Zone:
 
 
 def _dump_choice(choice: PlanChoice) -> list[object]:
-    """Members as [packed address, weight, identity]; an address that two pools share is one member (RFC 2181 section 5)."""
+    shed = [[part.slots, _dump_members(part.members)] for part in choice.shed]
+    return [choice.mode is Mode.SERVFAIL, choice.count, _dump_members(choice.members), shed]
+
+
+def _dump_members(members: Sequence[Member]) -> list[object]:
+    """As [packed address, weight, identity, pools]; an address that two pools share is one member (RFC 2181 section 5)."""
     weights: dict[str, int] = {}
-    for member in choice.members:
+    pools: dict[str, dict[str, None]] = {}
+    for member in members:
         weights[member.address] = weights.get(member.address, 0) + member.weight
-    members = [[ip_address(address).packed, weight, address] for address, weight in weights.items()]
-    return [choice.mode is Mode.SERVFAIL, choice.count, members]
+        pools.setdefault(member.address, {})[LAST_RESORT if member.pool is None else member.pool] = None
+    return [[ip_address(address).packed, weight, address, list(pools[address])] for address, weight in weights.items()]
 
 
 def _load_choice(raw: Sequence[Any]) -> Choice:
-    servfail, count, members = raw
-    return Choice(
-        servfail=servfail,
-        count=count,
-        addresses=tuple(packed for packed, _, _ in members),
-        identities=tuple((identity, weight) for _, weight, identity in members),
+    servfail, count, members, raw_shed = raw
+    shed = tuple((slots, _load_members(part)) for slots, part in raw_shed)
+    if any(slots < 0 for slots, _ in shed) or sum(slots for slots, _ in shed) > CHOICE_SLOTS:
+        raise ValueError(f"parts of {[slots for slots, _ in shed]} slots, expected at most {CHOICE_SLOTS} in all")
+    return Choice(servfail, count, _load_members(members), shed)
+
+
+def _load_members(raw: Sequence[Any]) -> Members:
+    return Members(
+        addresses=tuple(packed for packed, _, _, _ in raw),
+        identities=tuple((identity, weight) for _, weight, identity, _ in raw),
+        pools=tuple(tuple(pools) for _, _, _, pools in raw),
     )
 
 

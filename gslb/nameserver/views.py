@@ -1,23 +1,28 @@
-"""What a policy answers at one name: by ranking, finished replies.  Pure.
+"""What a policy answers at one name: by ranking, finished replies.  Pure but for the clock that it is given.
 
 Rule 1: a choice with no more members than are answered is one finished reply, the same for the whole class: its scope is
 the table's depth.
-Rule 2: a choice with more members is a `Spread`: the client's network (sticky) or, without stickiness, the query's id
-picks a slot of a Maglev table, and the slot the members.  Sticky scopes are the longer of depth and sticky length.
-Rule 3: tables are filled at the first query that needs them, so loading a plan costs no more than reading it.
+Rule 2: a choice with more members, or with parts that are shed, is a `Spread`: the client's network (sticky) or, without
+stickiness, the query's id picks a slot, the slot the part, and the part's Maglev table the members.  Sticky scopes are the
+longer of depth and sticky length.
+Rule 3: where parts are shed, a heavy resolver that sends no client subnet has another slot in each TTL, so that every part
+is given its share of that resolver's users.
+Rule 4: tables are filled at the first query that needs them, so loading a plan costs no more than reading it.
 Standards: RFC 7871 section 7.2.1 (scopes of different answers must not overlap).
 """
+# typing.override arrives with Python 3.12
+# mypy: disable-error-code="explicit-override"
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import final
 
 from gslb.geo.table import normalise
-from gslb.model.choice import CHOICE_SLOTS, maglev, members_from, sticky_slot
+from gslb.model.choice import CHOICE_SLOTS, epoch_slot, maglev, members_from, sticky_slot
 from gslb.nameserver.message import Finished
+from gslb.nameserver.sources import Sources
 
 V4_BITS, V6_BITS = 32, 128
 # Prefixes of IPv6 that hold IPv4 (docs/decisions/0004): a native network must not reach into them.
@@ -25,13 +30,27 @@ _EMBEDDED = ((0x2002 << 112, 16), (0xFFFF << 32, 96), (0x0064_FF9B << 96, 96))
 
 
 @dataclass(frozen=True, slots=True)
+class Members:
+    """Packed addresses of one family, their weights and identities, and the pools that each belongs to ("": last resort)."""
+
+    addresses: tuple[bytes, ...] = ()
+    identities: tuple[tuple[str, int], ...] = ()
+    pools: tuple[tuple[str, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Choice:
-    """One choice of a plan, as compiled: packed addresses of one family, and their weights and identities."""
+    """One choice of a plan, as compiled.  `shed`: so many slots, from 0 on, are answered with other members."""
 
     servfail: bool
     count: int
-    addresses: tuple[bytes, ...]
-    identities: tuple[tuple[str, int], ...]
+    members: Members
+    shed: tuple[tuple[int, Members], ...] = ()
+
+    @property
+    def parts(self) -> tuple[Members, ...]:
+        """All that may be answered: what is shed, then the members that stay."""
+        return (*(members for _, members in self.shed), self.members)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,23 +71,42 @@ class PolicyTable:
     choices: Mapping[int, Sequence[Choice]]
 
 
-Write = Callable[[Sequence[bytes]], Finished]  # packed addresses -> the reply that holds them
+Clock = Callable[[], float]  # seconds since the epoch
+Write = Callable[[Sequence[bytes], Sequence[tuple[str, ...]]], Finished]  # addresses and their pools -> their reply
 
 
-@final
+@dataclass(frozen=True, slots=True)
+class Shed:
+    """What choices with parts need besides: the heavy resolvers, how long an epoch is, and who counts the askers."""
+
+    heavy: frozenset[str]
+    ttl: int
+    clock: Clock
+    sources: Sources
+
+    def slot(self, network: int, keys: tuple[int, int]) -> int:
+        """A heavy resolver's slot now."""
+        return epoch_slot(network, int(self.clock()) // self.ttl, keys)
+
+
 class Spread:
-    """A choice among more members than are answered."""
+    """A choice with several answers.
 
-    __slots__ = ("_choice", "_made", "_slots", "_stickiness", "_write")
+    `source` is the asker's address where it sent no client subnet, else empty.
+    """
 
-    def __init__(self, choice: Choice, stickiness: Stickiness, write: Write) -> None:
+    __slots__ = ("_answers", "_choice", "_made", "_nothing", "_stickiness", "_table", "_write")
+
+    def __init__(self, choice: Choice, stickiness: Stickiness, write: Write, nothing: Finished) -> None:
         self._choice = choice
         self._stickiness = stickiness
         self._write = write
-        self._slots: Sequence[tuple[int, ...]] = ()
-        self._made: dict[tuple[int, ...], Finished] = {}
+        self._nothing = nothing
+        self._table: Sequence[int] = ()  # by slot, the number of the answer
+        self._answers: Sequence[tuple[int, tuple[int, ...]]] = ()
+        self._made: list[Finished | None] = []
 
-    def pick4(self, address: int, depth: int, query: bytes) -> tuple[Finished, int]:
+    def pick4(self, address: int, depth: int, query: bytes, source: str) -> tuple[Finished, int]:  # noqa: ARG002  # for `Parted`
         """The reply for an IPv4 address and its scope; `depth` is the location table's."""
         sticky = self._stickiness.v4
         if sticky is None:
@@ -76,59 +114,123 @@ class Spread:
         network = address >> (V4_BITS - sticky)
         return self._at(sticky_slot(network, self._stickiness.keys)), depth if depth > sticky else sticky
 
-    def pick(self, packed: bytes, scope: int, query: bytes) -> tuple[Finished, int]:
-        """As `pick4` for an address of 4 or 16 octets; `scope` is the location table's."""
-        address, offset = normalise(packed)
-        if len(address) == 4:
-            answer, scope = self.pick4(int.from_bytes(address, "big"), scope - offset, query)
-            return answer, scope + offset
+    def pick6(self, address: int, depth: int, query: bytes, source: str) -> tuple[Finished, int]:  # noqa: ARG002  # for `Parted`
+        """As `pick4` for an IPv6 address that holds no IPv4."""
         sticky = self._stickiness.v6
         if sticky is None:
-            return self._unsticky(query), scope
+            return self._unsticky(query), depth
+        answer = self._at(sticky_slot(address >> (V6_BITS - sticky), self._stickiness.keys))
+        return answer, max(depth, sticky, _apart(address))
+
+    def pick(self, packed: bytes, scope: int, query: bytes, source: str) -> tuple[Finished, int]:
+        """As `pick4` for an address of 4 or 16 octets; `scope` is the location table's."""
+        address, offset = normalise(packed)
         whole = int.from_bytes(address, "big")
-        answer = self._at(sticky_slot(whole >> (V6_BITS - sticky), self._stickiness.keys))
-        return answer, max(scope, sticky, _apart(whole))
+        if len(address) == 16:
+            return self.pick6(whole, scope, query, source)
+        answer, scope = self.pick4(whole, scope - offset, query, source)
+        return answer, scope + offset
 
     def _unsticky(self, query: bytes) -> Finished:
         return self._at(sticky_slot(int.from_bytes(query[:2], "big"), self._stickiness.keys))
 
     def _at(self, slot: int) -> Finished:
-        if not self._slots:
-            self._slots = _members(self._choice.identities, self._choice.count)
-        members = self._slots[slot]
-        found = self._made.get(members)
+        if not self._table:
+            self._table, self._answers = _answers(self._choice)
+            self._made = [None] * len(self._answers)
+        number = self._table[slot]
+        found = self._made[number]
         if found is None:
-            found = self._made[members] = self._write([self._choice.addresses[index] for index in members])
+            found = self._made[number] = self._make(*self._answers[number])
         return found
 
-
-def replies(
-    table: PolicyTable, rtype: int, write: Write, nothing: Finished, failure: Finished
-) -> list[Finished | Spread]:
-    """Each ranking's reply; `nothing` for a choice without members, `failure` where SERVFAIL is wanted."""
-    made: dict[int, Finished | Spread] = {}
-    found = []
-    for choice in table.choices[rtype]:
-        key = id(choice)  # choices are interned when a plan is loaded
-        if key not in made:
-            made[key] = _reply(choice, table.stickiness, write, nothing, failure)
-        found.append(made[key])
-    return found
+    def _make(self, part: int, indexes: Sequence[int]) -> Finished:
+        members = self._choice.parts[part]
+        if not indexes:
+            return self._nothing
+        return self._write([members.addresses[at] for at in indexes], [members.pools[at] for at in indexes])
 
 
-def _reply(
-    choice: Choice, stickiness: Stickiness, write: Write, nothing: Finished, failure: Finished
-) -> Finished | Spread:
-    if not choice.addresses:
-        return failure if choice.servfail else nothing
-    if len(choice.addresses) <= choice.count:
-        return write(choice.addresses)
-    return Spread(choice, stickiness, write)
+class Parted(Spread):
+    """A choice of which parts are shed."""
+
+    __slots__ = ("_shed",)
+
+    def __init__(self, choice: Choice, stickiness: Stickiness, write: Write, nothing: Finished, shed: Shed) -> None:
+        super().__init__(choice, stickiness, write, nothing)
+        self._shed = shed
+
+    def pick4(self, address: int, depth: int, query: bytes, source: str) -> tuple[Finished, int]:
+        """See `Spread`."""
+        shed, sticky = self._shed, self._stickiness.v4
+        shed.sources.add(source)
+        if sticky is not None and source in shed.heavy:
+            return self._at(shed.slot(address >> (V4_BITS - sticky), self._stickiness.keys)), depth
+        return super().pick4(address, depth, query, source)
+
+    def pick6(self, address: int, depth: int, query: bytes, source: str) -> tuple[Finished, int]:
+        """See `Spread`."""
+        shed, sticky = self._shed, self._stickiness.v6
+        shed.sources.add(source)
+        if sticky is not None and source in shed.heavy:
+            return self._at(shed.slot(address >> (V6_BITS - sticky), self._stickiness.keys)), depth
+        return super().pick6(address, depth, query, source)
+
+
+@dataclass(frozen=True, slots=True)
+class Maker:
+    """Makes the replies of one policy and type at one name; `nothing` where a choice has no member, or `failure`."""
+
+    stickiness: Stickiness
+    write: Write
+    nothing: Finished
+    failure: Finished
+    shed: Shed
+
+    def replies(self, choices: Sequence[Choice]) -> list[Finished | Spread]:
+        """Each ranking's reply."""
+        made: dict[int, Finished | Spread] = {}
+        found = []
+        for choice in choices:
+            key = id(choice)  # choices are interned when a plan is loaded
+            if key not in made:
+                made[key] = self._reply(choice)
+            found.append(made[key])
+        return found
+
+    def _reply(self, choice: Choice) -> Finished | Spread:
+        nothing = self.failure if choice.servfail else self.nothing
+        if choice.shed:
+            return Parted(choice, self.stickiness, self.write, nothing, self.shed)
+        members = choice.members
+        if not members.addresses:
+            return nothing
+        if len(members.addresses) <= choice.count:
+            return self.write(members.addresses, members.pools)
+        return Spread(choice, self.stickiness, self.write, nothing)
 
 
 @lru_cache(maxsize=1024)
-def _members(identities: tuple[tuple[str, int], ...], count: int) -> tuple[tuple[int, ...], ...]:
-    """The members of each slot.  A choice that did not change from plan to plan is not computed again."""
+def _answers(choice: Choice) -> tuple[Sequence[int], tuple[tuple[int, tuple[int, ...]], ...]]:
+    """By slot the number of an answer, and the answers: the part, and indexes of its members.
+
+    A choice that did not change from plan to plan is not computed again.
+    """
+    found: dict[tuple[int, tuple[int, ...]], int] = {}
+    table: list[int] = []
+    for part, members in enumerate(choice.parts):
+        by_slot = _members(members.identities, choice.count)
+        slots = choice.shed[part][0] if part < len(choice.shed) else CHOICE_SLOTS - len(table)
+        here = by_slot[len(table) : len(table) + slots]
+        table.extend(found.setdefault((part, members), len(found)) for members in here)
+    return tuple(table), tuple(found)
+
+
+@lru_cache(maxsize=1024)
+def _members(identities: tuple[tuple[str, int], ...], count: int) -> Sequence[tuple[int, ...]]:
+    """The members of each slot.  One table serves the choices of every step by which more is shed."""
+    if len(identities) <= count:
+        return (tuple(range(len(identities))),) * CHOICE_SLOTS
     table = maglev(identities, CHOICE_SLOTS)
     interned: dict[tuple[int, ...], tuple[int, ...]] = {}
     found = (members_from(table, slot, count) for slot in range(CHOICE_SLOTS))

@@ -40,6 +40,7 @@ def subject() -> Responder:
     apex = "acceptance.test."
     names = bound(f"www.{apex}") | bound(f"spread.{apex}", f"*.dyn.{apex}", policy="spread")
     names |= bound(f"none.{apex}", policy="none") | bound(f"dead.{apex}", policy="dead")
+    names |= bound(f"shed.{apex}", policy="shed")
     return responder(zone(apex, ZONE, names), nsid=b"fuzz")
 
 

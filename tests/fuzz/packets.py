@@ -31,7 +31,7 @@ from tests.e2e.probes.wire import (
 )
 
 NAMES = ("host", "leaf", "@", "geo", "spread", "partial", "x.dyn", "geochain", "chain1", "dangling", "loop1", "www.moved", "d.long",
-         "any.wild", "x.wildalias", "www.sub", "secure", "c.ent", "absent", "above4096", "above512", "www.wide", "unknown", "svc")  # fmt: skip
+         "any.wild", "x.wildalias", "www.sub", "secure", "c.ent", "absent", "above4096", "above512", "www.wide", "unknown", "svc", "shed")  # fmt: skip
 TYPES = (
     "A",
     "AAAA",

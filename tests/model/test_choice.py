@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gslb.model.choice import CHOICE_SLOTS, maglev, members_from, sticky_keys, sticky_slot
+from gslb.model.choice import CHOICE_SLOTS, epoch_slot, maglev, members_from, sticky_keys, sticky_slot
 
 Members = list[tuple[str, int]]
 
@@ -102,9 +102,21 @@ def test_policies_spread_the_same_clients_independently() -> None:
     assert same < 40  # 10 are expected
 
 
+def test_a_heavy_network_is_as_long_in_each_slot_as_in_any_other() -> None:
+    """Chi-squared over consecutive epochs, with as much room as for networks above."""
+    keys = sticky_keys(b"secret", "web")
+    for network in (0, 0xC00002, (1 << 64) - 1):
+        held = [0] * CHOICE_SLOTS
+        for epoch in range(30_000_000, 30_000_000 + 100 * CHOICE_SLOTS):
+            held[epoch_slot(network, epoch, keys)] += 1
+        chi2 = sum((count - 100) ** 2 / 100 for count in held)
+        assert chi2 < CHOICE_SLOTS + 6 * sqrt(2 * CHOICE_SLOTS)
+
+
 PINNED = """
 (1585187796022059007, 7101506770453692513)
 [82, 431, 398]
+[336, 909, 671]
 (0, 2, 2, 1, 0, 2, 0, 1, 2, 2, 1, 2)
 (0, 2)
 """
@@ -115,6 +127,7 @@ table = maglev([("192.0.2.1", 1), ("192.0.2.2", 1), ("192.0.2.3", 2)], CHOICE_SL
 print()
 print(keys)
 print([sticky_slot(network, keys) for network in (0, 0xC00002, 0x20010DB8000100)])
+print([epoch_slot(0xC00002, epoch, keys) for epoch in (30000000, 30000001, 30000002)])
 print(table[:12])
 print(members_from(table, 0, 2))
 """

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from gslb.nameserver import channel
 from gslb.nameserver.generation import File, Publisher
+from gslb.nameserver.given import Given
 from gslb.nameserver.worker import Post
 
 DEPLOYMENT = "example"
@@ -31,6 +32,7 @@ class Echo:
     def __init__(self, names: bytes) -> None:
         self.names = names
         self.counts = [0, 0]
+        self.given = Given()
 
     def udp(self, query: bytes, source: str, /) -> bytes | None:
         self.counts[ARRIVED] += 1

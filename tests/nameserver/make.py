@@ -28,7 +28,7 @@ from gslb.model.deployment import (
     SiteId,
     Socket,
 )
-from gslb.model.plan import Choice, Member, Mode, Plan, PolicyPlan
+from gslb.model.plan import Choice, Member, Mode, Part, Plan, PolicyPlan
 from gslb.model.zone import DynamicRecord, RRset, Zone
 from gslb.nameserver.answer import Responder
 from gslb.nameserver.table import Tables, compile_names, compile_plan
@@ -65,13 +65,22 @@ def bound(
     return {name: DynamicRecord(wire(name), types, PolicyId(policy), ttl) for name in names}
 
 
-def choice(*addresses: str, count: int = 1, mode: Mode = Mode.NORMAL) -> Choice:
-    """A choice; `192.0.2.1*3` has weight 3."""
-    members = []
-    for address in addresses:
-        text, _, weight = address.partition("*")
-        members.append(Member(str(ip_address(text)), int(weight or 1), PoolId("pool")))
-    return Choice(mode, tuple(members), count)
+def choice(*addresses: str, count: int = 1, mode: Mode = Mode.NORMAL, shed: Sequence[Part] = ()) -> Choice:
+    """A choice; see `member`."""
+    return Choice(mode, tuple(map(member, addresses)), count, tuple(shed))
+
+
+def part(slots: int, *addresses: str) -> Part:
+    """What is answered in so many slots instead."""
+    return Part(slots, tuple(map(member, addresses)))
+
+
+def member(text: str) -> Member:
+    """`192.0.2.1*3@fra` has weight 3 and is of pool `fra`; `@-` is an address of last resort."""
+    rest, _, pool = text.partition("@")
+    address, _, weight = rest.partition("*")
+    named = None if pool == "-" else PoolId(pool or "pool")
+    return Member(str(ip_address(address)), int(weight or 1), named)
 
 
 def policy_plan(
@@ -82,11 +91,15 @@ def policy_plan(
 
 
 def plan(
-    location: LocationTable, policies: Mapping[str, PolicyPlan], choices: Iterable[Choice], version: int = 1
+    location: LocationTable,
+    policies: Mapping[str, PolicyPlan],
+    choices: Iterable[Choice],
+    version: int = 1,
+    heavy: Iterable[str] = (),
 ) -> Plan:
     """A plan for this location table."""
     named = {PolicyId(name): policy for name, policy in policies.items()}
-    return Plan("tests", version, location.digest, named, tuple(choices))
+    return Plan("tests", version, location.digest, named, tuple(choices), tuple(heavy))
 
 
 def one_class(*policies: str) -> LocationTable:
@@ -140,13 +153,15 @@ def tables(zones: Iterable[Zone], made: Plan, location: LocationTable, nsid: byt
 
 
 def responder(*zones: Zone, nsid: bytes | None = None, sticky: tuple[int | None, int | None] = (24, 56)) -> Responder:
-    """Over one class: policy `web` answers 192.0.2.1 and 2001:db8::1; `spread` two of three; `none` nothing; `dead` SERVFAIL."""
-    location = one_class("web", "spread", "none", "dead")
+    """Over one class: policy `web` answers 192.0.2.1 and 2001:db8::1; `spread` two of three; `none` nothing; `dead` SERVFAIL;
+    `shed` sheds some of what it has to two parts.  192.0.2.77 is a heavy resolver; time stands still."""
+    location = one_class("web", "spread", "none", "dead", "shed")
     policies = {
         "web": policy_plan({1: (0,), 28: (1,)}),
         "spread": policy_plan({1: (2,), 28: (3,)}, sticky=sticky),
         "none": policy_plan({1: (4,), 28: (4,)}),
         "dead": policy_plan({1: (5,), 28: (5,)}),
+        "shed": policy_plan({1: (6,), 28: (7,)}, sticky=sticky),
     }
     choices = (
         choice("192.0.2.1"),
@@ -155,8 +170,11 @@ def responder(*zones: Zone, nsid: bytes | None = None, sticky: tuple[int | None,
         choice("2001:db8::1", "2001:db8::2"),
         choice(mode=Mode.NODATA),
         choice(mode=Mode.SERVFAIL),
+        choice("192.0.2.1", shed=[part(300, "192.0.2.2"), part(200, "192.0.2.3", "192.0.2.4*2")]),
+        choice("2001:db8::1", "2001:db8::2", shed=[part(600, "2001:db8::3")]),
     )
-    return Responder(tables(zones, plan(location, policies, choices), location, nsid))
+    made = plan(location, policies, choices, heavy=[CLIENT])
+    return Responder(tables(zones, made, location, nsid), clock=lambda: 1_800_000_000.0)
 
 
 def query(name: str | bytes, rtype: str | int = "A", opt: bytes = b"", *, rclass: int = 1, flags: int = 0) -> bytes:

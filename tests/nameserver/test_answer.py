@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 import dns.edns
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gslb.geo.table import LocationTable
-from gslb.model.plan import Choice, Mode
+from gslb.model.plan import Choice, Member, Mode, Part
 from gslb.nameserver.answer import OPTIONS_MAX, Responder
 from gslb.nameserver.counters import Counter
 from gslb.nameserver.wire import Rtype
@@ -23,6 +24,7 @@ from tests.nameserver.make import (
     ecs,
     many_classes,
     opt,
+    part,
     plan,
     policy_plan,
     query,
@@ -41,6 +43,7 @@ ZONE = (
 )
 POOL = [f"192.0.2.{host}" for host in range(1, 5)]
 RANKINGS = 4
+HEAVY = ("198.51.100.53", "2001:db8::53")
 
 # Addresses where tables and embedded IPv4 have their edges, and any.
 corners4 = [
@@ -76,29 +79,40 @@ addresses6 = st.one_of(
 sources4 = st.builds(lambda address, bits: IPv4Network((address, bits), strict=False), addresses4, st.integers(1, 32))
 sources6 = st.builds(lambda address, bits: IPv6Network((address, bits), strict=False), addresses6, st.integers(1, 128))
 subnets = st.one_of(sources4, sources6)
+members = st.lists(st.sampled_from(POOL), min_size=1, max_size=4, unique=True)
+parts = st.builds(lambda slots, addresses: part(slots, *addresses), st.integers(0, 340), members)
 choices = st.one_of(
+    st.builds(lambda addresses, count: choice(*addresses, count=count), members, st.integers(1, 3)),
     st.builds(
-        lambda members, count: choice(*members, count=count),
-        st.lists(st.sampled_from(POOL), min_size=1, max_size=4, unique=True),
+        lambda addresses, count, shed: choice(*addresses, count=count, shed=shed),
+        members,
         st.integers(1, 3),
+        st.lists(parts, min_size=1, max_size=3),
     ),
     st.sampled_from([choice(mode=Mode.NODATA), choice(mode=Mode.SERVFAIL)]),
 )
 stickiness = st.one_of(st.tuples(st.integers(1, 32), st.integers(1, 64)), st.just((None, None)), st.just((24, 56)))
 
 
-def over(location: LocationTable, by_ranking: list[Choice], sticky: tuple[int | None, int | None]) -> Responder:
+def over(
+    location: LocationTable, by_ranking: list[Choice], sticky: tuple[int | None, int | None], now: float = 0.0
+) -> Responder:
     """A responder whose policy `web` gives each ranking its choice; for AAAA, of like addresses."""
     half = len(by_ranking)
     policies = {"web": policy_plan({1: range(half), 28: range(half, 2 * half)}, sticky=sticky)}
     both = [*by_ranking, *(_as_ipv6(one) for one in by_ranking)]
     zones = [zone("z.test.", ZONE, bound("www.z.test."))]
-    return Responder(tables(zones, plan(location, policies, both), location))
+    made = plan(location, policies, both, heavy=HEAVY)
+    return Responder(tables(zones, made, location), clock=lambda: now)
 
 
 def _as_ipv6(one: Choice) -> Choice:
-    members = (f"2001:db8::{member.address}*{member.weight}" for member in one.members)
-    return choice(*members, count=one.count, mode=one.mode)
+    shed = [Part(each.slots, _members_as_ipv6(each.members)) for each in one.shed]
+    return Choice(one.mode, _members_as_ipv6(one.members), one.count, tuple(shed))
+
+
+def _members_as_ipv6(members: tuple[Member, ...]) -> tuple[Member, ...]:
+    return tuple(replace(one, address=f"2001:db8::{one.address}") for one in members)
 
 
 def given_to(subject: Responder, subnet: IPv4Network | IPv6Network, name: str = "www.z.test.") -> tuple[object, int]:
@@ -150,6 +164,40 @@ def test_scopes_of_different_answers_never_overlap(
         assert not block(pair[0], scope).overlaps(block(pair[1], other_scope))
 
 
+@given(
+    st.lists(choices, min_size=RANKINGS, max_size=RANKINGS),
+    stickiness,
+    st.sampled_from([*HEAVY, "::ffff:198.51.100.53", CLIENT, "2001:db8::54", "fe80::1%eth0"]),
+    st.floats(0, 4e9),
+)
+def test_a_client_without_subnet_is_told_the_same_on_every_path(
+    by_ranking: list[Choice], sticky: tuple[int | None, int | None], source: str, now: float
+) -> None:
+    """`ask` compares both paths of UDP; the general one has read the query with every check."""
+    subject = over(many_classes(), by_ranking, sticky, now)
+    for octets in (b"", opt()):
+        for rtype in ("A", "AAAA"):
+            message = query("www.z.test.", rtype, octets)
+            told = ask(subject, message, source)
+            assert ask(subject, message, source, tcp=True).answer == told.answer
+            assert subject.udp(message, source) == subject.udp(message, source)
+
+
+@given(
+    st.lists(choices, min_size=RANKINGS, max_size=RANKINGS), stickiness, subnets, st.floats(0, 4e9), st.floats(0, 4e9)
+)
+def test_a_client_subnet_is_told_the_same_whoever_asks_and_whenever(
+    by_ranking: list[Choice],
+    sticky: tuple[int | None, int | None],
+    subnet: IPv4Network | IPv6Network,
+    now: float,
+    later: float,
+) -> None:
+    message = query("www.z.test.", opt=opt(ecs(str(subnet))))
+    first = over(many_classes(), by_ranking, sticky, now).udp(message, HEAVY[0])
+    assert over(many_classes(), by_ranking, sticky, later).udp(message, CLIENT) == first
+
+
 ORDINARY = [
     query("www.z.test."),
     query("www.z.test.", "AAAA", opt()),
@@ -192,7 +240,12 @@ def mutations(draw: st.DrawFn) -> bytes:
 
 @pytest.fixture(scope="module")
 def world() -> Responder:
-    by_ranking = [choice(*POOL, count=2), choice(POOL[0]), choice(POOL[1]), choice(*POOL[2:])]
+    by_ranking = [
+        choice(*POOL, count=2),
+        choice(POOL[0]),
+        choice(POOL[1]),
+        choice(*POOL[2:], shed=[part(100, POOL[0]), part(300, *POOL[:2])]),
+    ]
     return over(many_classes(), by_ranking, (24, 56))
 
 

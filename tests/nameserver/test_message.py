@@ -49,7 +49,7 @@ sections = st.lists(rrsets(), max_size=4).map(tuple)
 
 def whole(name: bytes, made: Finished) -> bytes:
     """The reply to a plain query."""
-    heads, body, _ = made
+    heads, body, _, _ = made
     return b"\x12\x34" + heads[0] + query(name)[12:] + body
 
 
@@ -83,7 +83,7 @@ def test_dnspython_reads_what_is_written(
 
 @given(names, sections)
 def test_new_types_stand_as_they_are(name: dns.name.Name, answer: tuple[RRset, ...]) -> None:
-    _, body, _ = finish(Resolved(answer=answer), name.to_wire() or b"", 65535)
+    _, body, _, _ = finish(Resolved(answer=answer), name.to_wire() or b"", 65535)
     for rrset in answer:
         if rrset.rtype in NOT_COMPRESSED:
             assert all(rdata in body for rdata in rrset.rdatas)
@@ -93,7 +93,7 @@ def test_new_types_stand_as_they_are(name: dns.name.Name, answer: tuple[RRset, .
 def test_room(name: dns.name.Name, answer: tuple[RRset, ...], additional: tuple[RRset, ...], room: int) -> None:
     wanted = name.to_wire() or b""
     made = finish(Resolved(answer=answer, additional=additional), wanted, room)
-    _, needed, _ = finish(Resolved(answer=answer), wanted, 65535)
+    _, needed, _, _ = finish(Resolved(answer=answer), wanted, 65535)
     reply = dns.message.from_wire(whole(wanted, made), one_rr_per_rrset=True)
     assert len(made[1]) <= room
     assert bool(reply.flags & dns.flags.TC) == (len(needed) > room)
@@ -105,7 +105,7 @@ def test_names_are_shortened() -> None:
     mx = RRset(
         wire("example.com."), 15, 60, (b"\0\x0a" + wire("mail.example.com."), b"\0\x14" + wire("mail.example.com."))
     )
-    _, body, _ = finish(Resolved(answer=(mx,)), wire("example.com."), 65535)
+    _, body, _, _ = finish(Resolved(answer=(mx,)), wire("example.com."), 65535)
     head = b"\xc0\x0c\0\x0f\0\1\0\0\0\x3c"
     first = head + b"\0\x09\0\x0a\x04mail\xc0\x0c"
     assert body == first + head + b"\0\x04\0\x14" + bytes([0xC0, 12 + 13 + 4 + 14])

@@ -17,7 +17,20 @@ from gslb.model.plan import Plan
 from gslb.model.zone import DynamicRecord, RRset, Zone
 from gslb.nameserver.answer import Responder
 from gslb.nameserver.table import NSID_OCTETS, Tables, UnreadableTable, compile_names, compile_plan
-from tests.nameserver.make import SECRET, ask, bound, choice, one_class, plan, policy_plan, query, records, wire, zone
+from tests.nameserver.make import (
+    SECRET,
+    ask,
+    bound,
+    choice,
+    one_class,
+    part,
+    plan,
+    policy_plan,
+    query,
+    records,
+    wire,
+    zone,
+)
 
 ZONE = "@ 3600 SOA ns1 h 1 2 3 4 60\n@ 300 NS ns1\nns1 300 A 198.18.0.53\n"
 
@@ -50,7 +63,7 @@ def test_equal_inputs_compile_to_equal_bytes(made: Plan) -> None:
 
 REFUSED: dict[str, tuple[Callable[[bytes, bytes], tuple[bytes, bytes]], str]] = {
     "names of another format": (lambda names, plan: (names[:7] + b"\x02" + names[8:], plan), "no compiled names"),
-    "plan of another format": (lambda names, plan: (names, plan[:7] + b"\x02" + plan[8:]), "no compiled plan"),
+    "plan of another format": (lambda names, plan: (names, plan[:7] + b"\x01" + plan[8:]), "no compiled plan"),
     "each other's": (lambda names, plan: (plan, names), "no compiled names"),
     "empty": (lambda names, plan: (names[:0], plan), "no compiled names"),
     "cut names": (lambda names, plan: (names[:-1], plan), "names are damaged"),
@@ -132,6 +145,20 @@ def test_an_address_of_two_pools_is_one_record(location: LocationTable) -> None:
         "www.z.test. 60 IN A 192.0.2.1",
         "www.z.test. 60 IN A 192.0.2.2",
     ]
+
+
+@pytest.mark.parametrize("slots", [(-1,), (1022,), (1021, 1)])
+def test_parts_that_are_no_share_are_refused(location: LocationTable, slots: tuple[int, ...]) -> None:
+    shed = [part(each, "192.0.2.2") for each in slots]
+    made = plan(location, {"web": policy_plan({1: (0,), 28: (0,)})}, [choice("192.0.2.1", shed=shed)])
+    with pytest.raises(UnreadableTable, match="expected at most 1021 in all"):
+        Tables.load(compile_names(ZONES, None), compile_plan(made, SECRET), location)
+
+
+def test_heavy_resolvers_are_known_in_both_ways_that_sockets_write_them(location: LocationTable, made: Plan) -> None:
+    compiled = compile_plan(replace(made, heavy=("192.0.2.53", "2001:db8::53")), SECRET)
+    heavy = Tables.load(compile_names(ZONES, None), compiled, location).heavy
+    assert {"192.0.2.53", "::ffff:192.0.2.53", "2001:db8::53"} <= heavy
 
 
 def test_a_large_plan_loads_quickly() -> None:
