@@ -49,3 +49,16 @@ class Geography:
     classes: int
     rankings: Mapping[PolicyId, tuple[Ranking, ...]]
     catchments: Mapping[PolicyId, tuple[Catchment, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """Client networks of a policy that have the ranking `before` in one geography and `after` in another.
+
+    `networks` is how many they are, where that was counted; `size` is their weight among those of the same `before`.
+    """
+
+    before: int
+    after: int
+    networks: int
+    size: float
