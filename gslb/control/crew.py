@@ -14,7 +14,7 @@ from gslb.control.children import Body, Child, Restarts, bury, fork
 from gslb.control.listening import Listening
 from gslb.control.reactor import Reactor
 from gslb.control.wanted import Wanted
-from gslb.nameserver import channel, orders, scoreboard
+from gslb.nameserver import channel, demand, orders, scoreboard
 from gslb.nameserver.responders import ResponderMaker
 from gslb.nameserver.sockets import Endpoint
 from gslb.nameserver.tcp import TcpWorker
@@ -150,6 +150,7 @@ def worker_count(wanted: Wanted) -> int:
 def clear_away(run: Path, name: str) -> None:
     """Remove what a dead worker left, but for its counts."""
     scoreboard.retire(run, run / (name + scoreboard.SUFFIX))
+    demand.retire(run, run / (name + demand.SUFFIX))
     (run / (name + channel.SUFFIX)).unlink(missing_ok=True)
 
 

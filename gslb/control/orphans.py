@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gslb.nameserver import channel, orders, scoreboard
+from gslb.nameserver import channel, demand, orders, scoreboard
 
 PATIENCE_S = 2.0  # a worker answers between two turns; one that does not hangs
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
@@ -56,9 +56,10 @@ def find(run: Path) -> Found:
     for path in sorted(run.glob(f"*{channel.SUFFIX}")):
         _greet(path, found)
     kept = {orphan.name for orphan in found.serving}
-    for path in run.glob(f"*{scoreboard.SUFFIX}"):
-        if path.stem not in kept:
-            path.unlink(missing_ok=True)
+    for suffix in (scoreboard.SUFFIX, demand.SUFFIX):
+        for path in run.glob(f"*{suffix}"):
+            if path.stem not in kept:
+                path.unlink(missing_ok=True)
     return found
 
 

@@ -72,7 +72,7 @@ class Given:
         """Answers given, by pool and type, since the worker started."""
         found = dict(self._before)
         for (rtype, pools), number in self._numbers.items():
-            for pool in pools:
+            for pool in pools if self.marks[number] else ():
                 found[pool, rtype] = found.get((pool, rtype), 0) + self.marks[number]
         return found
 

@@ -24,6 +24,8 @@ from collections.abc import Callable, Sequence
 from ipaddress import IPv6Address
 
 from gslb.nameserver import channel
+from gslb.nameserver.demand import SUFFIX as DEMAND_SUFFIX
+from gslb.nameserver.demand import DemandPage
 from gslb.nameserver.failure import Failures
 from gslb.nameserver.follower import Follower, Maker
 from gslb.nameserver.orders import obey
@@ -192,6 +194,7 @@ class TcpWorker:
         self._post = post
         self._name = f"tcp-{os.getpid()}"
         self.board = Scoreboard(post.run / (self._name + BOARD_SUFFIX), Kind.TCP, post.slot)
+        self._demand = DemandPage(post.run / (self._name + DEMAND_SUFFIX))
         self._follower = Follower(post.serving, post.deployment, make, self.board)
         self._failures = Failures()
         self._line = line
@@ -229,6 +232,8 @@ class TcpWorker:
         self.loop.remove_reader(door)
         door.close()
         self._write_page()
+        answers = self._follower.answers
+        self._demand.close(answers.given if answers is not None else None)
         self._follower.close()
         self.board.close()
 
@@ -338,6 +343,8 @@ class TcpWorker:
     def _write_page(self) -> None:
         answers = self._follower.answers
         self.board.show(answers.counts if answers is not None else ())
+        if answers is not None:
+            self._demand.show(answers.given, self.loop.time())
 
     async def _leave(self) -> None:
         """Stop listening; let what is under way be answered; close the rest."""

@@ -20,6 +20,8 @@ from functools import partial
 from pathlib import Path
 
 from gslb.nameserver import channel
+from gslb.nameserver.demand import SUFFIX as DEMAND_SUFFIX
+from gslb.nameserver.demand import DemandPage
 from gslb.nameserver.failure import Failures
 from gslb.nameserver.follower import Follower, Maker
 from gslb.nameserver.orders import obey
@@ -53,6 +55,7 @@ class Worker:
         """Raises OSError, UnusableGeneration."""
         name = f"udp-{os.getpid()}"
         self._board = Scoreboard(post.run / (name + BOARD_SUFFIX), Kind.UDP, post.slot)
+        self._demand = DemandPage(post.run / (name + DEMAND_SUFFIX))
         self._follower = Follower(post.serving, post.deployment, make, self._board)
         self._failures = Failures()
         self._answer: Callable[[bytes, str], bytes | None] | None = None
@@ -155,6 +158,8 @@ class Worker:
     def _show(self, now: float) -> None:
         answers = self._follower.answers
         self._board.show(answers.counts if answers is not None else ())
+        if answers is not None:
+            self._demand.show(answers.given, now)
         self._follower.retry(now)
 
     def _admit(self) -> None:
@@ -202,6 +207,8 @@ class Worker:
             for sock in self._sockets.values():
                 self._drain(sock.recvfrom, sock.sendto)
         self._show(time.monotonic())
+        answers = self._follower.answers
+        self._demand.close(answers.given if answers is not None else None)
         signal.set_wakeup_fd(-1)
         self._door.close()
         for source in (*self._sockets.values(), *self._lines.values(), *self._bell):
