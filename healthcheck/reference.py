@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 from enum import Enum, auto
 
-INTERVAL_S = 5.0  # between two rounds of the references
+INTERVAL_S = 5.0  # between two checks of a reference
 BLIND_INTERVAL_S = 1.0  # while the site is blind
-LEAST_GAP_S = 0.1  # between two rounds, however many failures ask for one
+LEAST_GAP_S = 0.1  # however many failures ask for one
 
 
 class Turn(Enum):
@@ -26,53 +27,71 @@ class Turn(Enum):
     RETURNED = auto()  # the site was blind, and sees again
 
 
+@dataclass(slots=True)
+class _Reference:
+    answered: bool | None = None
+    asked_at: float = -math.inf
+    running: bool = False
+
+
 class Sight:
-    """The references of this site.  Without any it always sees.  Times are of one monotonic clock, in seconds."""
+    """The references of this site; without any it always sees.  Times are of one monotonic clock, in seconds."""
 
     def __init__(self, references: Iterable[str]) -> None:
-        self._answered: dict[str, bool | None] = dict.fromkeys(references)
-        self._asked_at = -math.inf
+        self._references = {name: _Reference() for name in references}
         self._returned_at = -math.inf
-        self.seen_at = -math.inf if self._answered else math.inf  # when the latest check that succeeded was begun
+        self._wanted_since = -math.inf
+        self.seen_at = -math.inf if self._references else math.inf  # when the latest check that succeeded was begun
         self.blind_since: float | None = None
 
     @property
-    def answered(self) -> dict[str, bool | None]:
-        """What each reference did last; None before its first check."""
-        return dict(self._answered)
+    def references(self) -> dict[str, bool | None]:
+        """Whether each reference answered last; None before its first check."""
+        return {name: one.answered for name, one in self._references.items()}
 
     def counts(self, began: float) -> bool:
         """Whether a round that began at `began` says something."""
         return self.blind_since is None and began >= self._returned_at
 
-    def asks_at(self, wanted_since: float | None) -> float:
-        """When the references are to be checked next.
+    def doubted(self, since: float) -> None:
+        """A check that was begun at `since` failed: it matters whether the site saw then."""
+        self._wanted_since = max(self._wanted_since, since)
 
-        `wanted_since`: somebody waits to know that the site saw after this time.
-        """
-        if not self._answered:
-            return math.inf
-        regular = self._asked_at + (INTERVAL_S if self.blind_since is None else BLIND_INTERVAL_S)
-        if wanted_since is None or self._asked_at >= wanted_since:
-            return regular
-        return min(regular, self._asked_at + LEAST_GAP_S)
+    def due(self, now: float) -> list[str]:
+        """The references that are to be checked now; each is then running until `took`."""
+        found = [name for name, one in self._references.items() if not one.running and self._asks_at(one) <= now]
+        for name in found:
+            one = self._references[name]
+            one.running, one.asked_at = True, now
+        return found
 
-    def asked(self, now: float) -> None:
-        """All references are being checked from `now` on."""
-        self._asked_at = now
+    def wake_at(self) -> float:
+        """When the next reference is due, as far as is known now; infinite where none is."""
+        return min((self._asks_at(one) for one in self._references.values() if not one.running), default=math.inf)
 
-    def took(self, reference: str, began: float, now: float, *, ok: bool) -> Turn:
-        """A check of a reference, begun at `began`, has ended at `now`."""
-        self._answered[reference] = ok
+    def took(self, name: str, now: float, *, ok: bool) -> Turn:
+        """The check of a reference has ended at `now`."""
+        one = self._references.get(name)
+        if one is None or not one.running:
+            return Turn.NOTHING
+        one.running, one.answered = False, ok
         if ok:
-            later = began > self.seen_at
-            self.seen_at = max(self.seen_at, began)
-            if self.blind_since is not None:
-                self.blind_since = None
-                self._returned_at = began
-                return Turn.RETURNED
-            return Turn.SAW if later else Turn.NOTHING
-        if self.blind_since is None and all(answered is False for answered in self._answered.values()):
+            return self._saw(one.asked_at)
+        if self.blind_since is None and all(one.answered is False for one in self._references.values()):
             self.blind_since = now
             return Turn.BLINDED
         return Turn.NOTHING
+
+    def _saw(self, began: float) -> Turn:
+        later = began > self.seen_at
+        self.seen_at = max(self.seen_at, began)
+        if self.blind_since is not None:
+            self.blind_since = None
+            self._returned_at = began
+            return Turn.RETURNED
+        return Turn.SAW if later else Turn.NOTHING
+
+    def _asks_at(self, one: _Reference) -> float:
+        regular = one.asked_at + (INTERVAL_S if self.blind_since is None else BLIND_INTERVAL_S)
+        doubt = self._wanted_since > max(self.seen_at, one.asked_at)
+        return min(regular, one.asked_at + LEAST_GAP_S) if doubt else regular

@@ -1,0 +1,205 @@
+"""What the controller and its checking process say to each other, framed by length.  Pure.
+
+Rule 1: a frame is at most MOST octets, and what it holds has its type checked, or it is Garbled: nothing is believed of a
+sender that is out of its mind.
+Rule 2: times are of the machine's monotonic clock, which both ends share.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+import msgspec
+
+from gslb.model.world import Health
+from healthcheck.check import Check
+
+MOST = 32 << 20
+_LENGTH = struct.Struct("!I")
+_FAR = 1e15  # beyond every time, count and latency
+
+Message = TypeVar("Message", "Work", "Report")
+
+
+class Garbled(ValueError):
+    """What came is no message; the text says what is wrong with it."""
+
+
+class Role(StrEnum):
+    """What a check is for."""
+
+    TARGET = "target"
+    REFERENCE = "reference"
+    LOAD = "load"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One check, every `interval_s`; what was known of its target where there is no state of it yet."""
+
+    check: Check
+    role: Role
+    interval_s: float
+    fall: int = 1
+    rise: int = 1
+    known: Health | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Everything to be checked from now on.  `groups` are peers: the targets of one pool, by the ids of their checks."""
+
+    serial: int
+    orders: tuple[Order, ...]
+    groups: tuple[tuple[str, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The verdict on one target, and when its last check ended."""
+
+    id: str
+    health: Health
+    at: float
+    why: str = ""
+    settles_s: float | None = None
+    double: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """The statistics of one path: moving average, median and 99th percentile of latency in seconds, share of errors."""
+
+    path: str
+    latency_s: float | None
+    p50_s: float | None
+    p99_s: float | None
+    errors: float
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """The statistics of one check: of the whole, and of each path where there are several."""
+
+    id: str
+    figures: tuple[Figures, ...]
+    warning: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a page of load said at `at`; `value` is None where it could not be had, for the reason in `why`."""
+
+    id: str
+    at: float
+    value: float | None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outlier:
+    """A target that stands out in a group of Work, and how."""
+
+    group: int
+    id: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """How the checking process is.  `late`: checks that are due and wait; `skipped`: moments that passed so.
+
+    `references`: whether each answered last; None before its first check.
+    """
+
+    checks: int = 0
+    late: int = 0
+    skipped: int = 0
+    in_flight: int = 0
+    blind_since: float | None = None
+    references: Mapping[str, bool | None] = field(default_factory=dict)
+    outliers: tuple[Outlier, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A log line of the checking process; `level` is one of `logging`'s."""
+
+    level: int
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What changed since the last report, for the Work of that serial.  A pulse comes once a second, whatever happened."""
+
+    serial: int
+    found: tuple[Found, ...] = ()
+    details: tuple[Detail, ...] = ()
+    readings: tuple[Reading, ...] = ()
+    pulse: Pulse | None = None
+    notes: tuple[Note, ...] = ()
+
+
+def frame(message: Work | Report) -> bytes:
+    """The octets of a message.  Raises Garbled for one beyond MOST."""
+    body = msgspec.msgpack.encode(message)
+    if len(body) > MOST:
+        raise Garbled(f"a message of {len(body)} octets, at most {MOST} can be sent")
+    return _LENGTH.pack(len(body)) + body
+
+
+class Frames(Generic[Message]):
+    """Messages of type `kind` from a stream of octets, in any pieces."""
+
+    def __init__(self, kind: type[Message], most: int = MOST) -> None:
+        self._decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(kind)
+        self._most = most
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[Message]:
+        """The messages that are complete with `data`.  Raises Garbled, and then no further message can be had."""
+        self._buffer += data
+        while len(self._buffer) >= _LENGTH.size:
+            (size,) = _LENGTH.unpack_from(self._buffer)
+            if size > self._most:
+                raise Garbled(f"a message of {size} octets, expected at most {self._most}")
+            end = _LENGTH.size + size
+            if len(self._buffer) < end:
+                return
+            body = bytes(self._buffer[_LENGTH.size : end])
+            del self._buffer[:end]
+            yield self._read(body)
+
+    def _read(self, body: bytes) -> Message:
+        try:
+            message = self._decoder.decode(body)
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            raise Garbled(f"no message: {error}") from error
+        if isinstance(message, Report):
+            _judge(message)
+        return message
+
+
+def _judge(report: Report) -> None:
+    """Raise Garbled for times and figures that cannot be."""
+    numbers: list[float | None] = []
+    for found in report.found:
+        numbers += (found.at, found.settles_s)
+    for reading in report.readings:
+        numbers += (reading.at, reading.value)
+    for detail in report.details:
+        for one in detail.figures:
+            numbers += (one.latency_s, one.p50_s, one.p99_s, one.errors)
+    if report.pulse is not None:
+        numbers.append(report.pulse.blind_since)
+    for number in numbers:
+        if number is not None and not (math.isfinite(number) and 0 <= number < _FAR):
+            raise Garbled(f"{number} is no time, latency, share or load")
