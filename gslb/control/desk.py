@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from gslb.control.events import Hub
@@ -55,6 +56,10 @@ class Desk(Protocol):
     @property
     def store(self) -> Store:
         """The node's state folder."""
+
+    @property
+    def config(self) -> Path:
+        """The configuration file; relative names in it start at its folder."""
 
     @property
     def events(self) -> Hub:

@@ -1,0 +1,1 @@
+"""The HTTP API, the metrics and the page of a node."""

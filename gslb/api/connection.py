@@ -1,0 +1,103 @@
+"""One connection of the API: aiohttp's protocol with deadlines, for those who send or read slowly, and a bounded number.
+
+Rule: at each moment a connection has a deadline, or is a stream whose heartbeats find out that nobody reads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from gslb.api.problem import Problem, response
+
+CONNECTIONS: Final = 256
+HEAD_S: Final = 10.0  # from the first moment to the end of a request's head
+ANSWER_S: Final = 30.0  # from there to our answer
+IDLE_S: Final = 60.0  # from there until the client has read it, and to the end of the next head
+LINE_MAX: Final = 8_190  # octets of the request line
+FIELD_MAX: Final = 8_190  # octets of one header field
+FIELDS_MAX: Final = 64  # header fields
+_FULL = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nRetry-After: 5\r\n"
+    b"Connection: close\r\n\r\n"
+    b'{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"too many connections are open"}'
+)
+
+log = logging.getLogger("gslb.api")
+
+
+class Connection(RequestHandler):
+    """The protocol of one connection."""
+
+    __slots__ = ("_deadline", "_opened")
+
+    def __init__(self, server: web.Server, opened: set[Connection], head_s: float = HEAD_S) -> None:
+        """`opened` are the connections of this server."""
+        loop = asyncio.get_running_loop()
+        super().__init__(
+            server,
+            loop=loop,
+            access_log=None,  # type: ignore[arg-type]  # how it is switched off
+            keepalive_timeout=IDLE_S,
+            lingering_time=1.0,
+            max_line_size=LINE_MAX,
+            max_field_size=FIELD_MAX,
+            max_headers=FIELDS_MAX,
+            auto_decompress=False,
+        )
+        self._opened = opened
+        self._deadline = loop.call_later(head_s, self._over)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:  # type: ignore[explicit-override]  # 3.12 has it
+        """A client came; one too many is told so and sent away."""
+        if len(self._opened) >= CONNECTIONS:
+            assert isinstance(transport, asyncio.Transport)
+            self._deadline.cancel()
+            transport.write(_FULL)
+            transport.close()
+            return
+        self._opened.add(self)
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:  # type: ignore[explicit-override]
+        """It is over."""
+        self._deadline.cancel()
+        if self in self._opened:
+            self._opened.remove(self)
+            super().connection_lost(exc)
+
+    def within(self, seconds: float) -> None:
+        """End it in so many seconds unless there is another word."""
+        self._deadline.cancel()
+        if self.transport is not None:
+            self._deadline = asyncio.get_running_loop().call_later(seconds, self._over)
+
+    def streams(self) -> None:
+        """It has no deadline: what is written to it has."""
+        self._deadline.cancel()
+
+    def handle_error(  # type: ignore[explicit-override]
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """What is no HTTP, or a defect outside of our handlers, as a problem document; then the connection ends."""
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            log.error("a request failed", exc_info=exc)
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer has begun; there is no room for another")
+        first = (message or "it cannot be answered").strip().splitlines()[0].rstrip(":")
+        told = response(Problem(HTTPStatus(status), f"this is no request of HTTP: {first[:200]}"), "")
+        told.force_close()
+        return told
+
+    def _over(self) -> None:
+        if isinstance(self.transport, asyncio.Transport):
+            self.transport.abort()
