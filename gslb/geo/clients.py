@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from gslb.geo.arcs import F64
 from gslb.geo.classes import segments
-from gslb.geo.places import U32, U64, Places, Runs, coalesced, quantised
+from gslb.geo.places import U32, U64, Places, Runs, coalesced, merged_keys, quantised
 from gslb.geo.rank import I64
 from gslb.geo.table import EMBEDDED, V4_BITS, V6_BITS, LocationTable, normalise
 from gslb.model.deployment import Deployment, Network, PolicyId
@@ -35,7 +35,8 @@ class Mapped:
 class Clients:
     """Groups of networks: all of one row of places (0: not known), and of one class in each table.
 
-    `networks` says how many they are, of `length` bits; `size` is their weight.
+    `networks` says how many they are; `size` is their weight.  `met` are all pairs of classes that any address has in the
+    two tables, counted or not.
     """
 
     place: I64
@@ -43,7 +44,7 @@ class Clients:
     after: I64
     networks: I64
     size: F64
-    length: int
+    met: tuple[I64, I64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +61,18 @@ def by_size(places: Places | None, before: Mapped, after: Mapped) -> Clients:
     Where no place is known (`places` is None or empty) every network of IPv4 has weight, and none is counted.
     """
     v4 = Runs(np.zeros(1, np.uint64), np.zeros(1, np.uint32))
+    met = _class_pairs(before.table, after.table)
     if places is not None:
         geo = before.deployment.geo
         v4 = quantised(places.v4, V4_BITS, geo.scope4)
         v6 = quantised(places.v6, V6_BITS, geo.scope6)
-        for version, runs, bits in ((4, v4, V4_BITS), (6, v6, V6_BITS)):
-            found = _counted(runs, (before, after), version, bits) if np.any(runs.places) else None
+        for version, runs in ((4, v4), (6, v6)):
+            found = _counted(runs, (before, after), version, met) if np.any(runs.places) else None
             if found is not None:
                 return found
     starts, (place, one, other) = _joined((v4.starts, v4.places), *_class_columns((before, after), 4))
     size = _lengths(starts, V4_BITS)
-    return Clients(place, one, other, np.zeros(size.size, np.int64), size, V4_BITS)
+    return Clients(place, one, other, np.zeros(size.size, np.int64), size, met)
 
 
 def by_count(places: Places | None, before: Mapped, after: Mapped, counts: Sequence[tuple[Network, float]]) -> Clients:
@@ -82,7 +84,7 @@ def by_count(places: Places | None, before: Mapped, after: Mapped, counts: Seque
         after=np.array([after.table.lookup(address)[0] for address in packed], np.int64),
         networks=np.ones(len(packed), np.int64),
         size=np.array([count for _, count in counts], np.float64),
-        length=0,
+        met=_class_pairs(before.table, after.table),
     )
 
 
@@ -99,9 +101,8 @@ def grouped(clients: Clients, before: Mapped, after: Mapped, policy: PolicyId) -
         Cohort(pair // width, pair % width, round(count), weight)
         for pair, count, weight in zip(pairs.tolist(), networks.tolist(), size.tolist(), strict=True)
     ]
-    first, second = _class_pairs(before.table, after.table)
-    met = np.setdiff1d(one[first] * width + other[second], pairs)
-    cohorts += [Cohort(pair // width, pair % width, 0, 0.0) for pair in met.tolist()]
+    without = np.setdiff1d(one[clients.met[0]] * width + other[clients.met[1]], pairs)
+    cohorts += [Cohort(pair // width, pair % width, 0, 0.0) for pair in without.tolist()]
     return Grouped(tuple(cohorts), number)
 
 
@@ -114,8 +115,9 @@ def demand_of(found: Mapping[PolicyId, Grouped], rankings: Mapping[PolicyId, int
     return {name: tuple(rates) for name, rates in asked.items()}
 
 
-def _counted(runs: Runs, sides: tuple[Mapped, Mapped], version: int, bits: int) -> Clients | None:
+def _counted(runs: Runs, sides: tuple[Mapped, Mapped], version: int, met: tuple[I64, I64]) -> Clients | None:
     """The networks that count, summed where place and classes are the same; None where there are none."""
+    bits = V4_BITS if version == 4 else V6_BITS
     columns = (runs.starts, runs.places), *_class_columns(sides, version), *_named(sides, version, bits)
     starts, (place, before, after, *named) = _joined(*columns)
     counts = (place != 0) | np.any(named, axis=0)
@@ -123,12 +125,13 @@ def _counted(runs: Runs, sides: tuple[Mapped, Mapped], version: int, bits: int) 
         counts &= (starts < _SIX_TO_FOUR[0]) | (starts >= _SIX_TO_FOUR[1])
     if not np.any(counts):
         return None
-    width = int(after.max()) + 1
-    pairs, pair = np.unique(before[counts] * width + after[counts], return_inverse=True)
+    classes = sides[1].table.classes
+    pairs = met[0] * classes + met[1]  # ascending, and every pair is among them
+    pair = np.searchsorted(pairs, before[counts] * classes + after[counts])
     distinct, row = np.unique(place[counts] * pairs.size + pair, return_inverse=True)
     size = _sums(row, _lengths(starts, bits)[counts], distinct.size)
-    met = pairs[distinct % pairs.size]
-    return Clients(distinct // pairs.size, met // width, met % width, size.astype(np.int64), size, bits)
+    which = distinct % pairs.size
+    return Clients(distinct // pairs.size, met[0][which], met[1][which], size.astype(np.int64), size, met)
 
 
 def _class_columns(sides: tuple[Mapped, Mapped], version: int) -> Sequence[tuple[U64, U32]]:
@@ -152,7 +155,7 @@ def _sums(number: I64, weight: F64 | I64, count: int) -> F64:
 
 def _joined(*runs: tuple[U64, U32]) -> tuple[U64, tuple[I64, ...]]:
     """All runs cut where any of them begins, with the value of each."""
-    starts = np.unique(np.concatenate([each for each, _ in runs]))
+    starts = merged_keys(*(each for each, _ in runs))
     columns = []
     for own, values in runs:
         lengths = np.diff(np.append(np.searchsorted(starts, own), starts.size))
@@ -180,7 +183,8 @@ def _class_pairs(before: LocationTable, after: LocationTable) -> tuple[I64, I64]
         runs = [_class_runs(table, version) for table in (before, after)]
         _, (one, other) = _joined(*((each.starts, each.places) for each in runs))
         found.append(one * after.classes + other)
-    pairs = np.unique(np.concatenate(found))
+    pairs = np.sort(np.concatenate(found))
+    pairs = pairs[np.append(True, pairs[1:] != pairs[:-1])]
     return pairs // after.classes, pairs % after.classes
 
 

@@ -60,7 +60,7 @@ class _Interned:
 
     def merged(self, first: Runs, second: Runs) -> Runs:
         """Both together: what `first` does not know of an address (place, AS number) is taken from `second`."""
-        starts = _merged_keys(first.starts, second.starts)
+        starts = merged_keys(first.starts, second.starts)
         ours, theirs = _at(first, starts), _at(second, starts)
         pairs, which = np.unique(ours.astype(np.uint64) << np.uint64(32) | theirs, return_inverse=True)
         known = list(self.ids)
@@ -141,8 +141,9 @@ def _joined(runs: list[Runs], interned: _Interned) -> Runs:
     return joint
 
 
-def _merged_keys(first: U64, second: U64) -> U64:
-    keys = np.sort(np.concatenate([first, second]), kind="stable")  # two ascending runs: a merge
+def merged_keys(*parts: U64) -> U64:
+    """The distinct keys of ascending arrays, ascending."""
+    keys = np.sort(np.concatenate(parts), kind="stable")  # ascending runs: a merge, where np.unique would hash
     distinct: U64 = keys[np.append(True, keys[1:] != keys[:-1])]
     return distinct
 
