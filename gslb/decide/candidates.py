@@ -6,72 +6,81 @@ Rule 2: an address with weight 0 is never answered, so it is no candidate.
 Rule 3: a candidate belongs to one pool and one record type; whether it is usable depends on nothing but itself and
 the other candidates of the same policy and type, never on the client.  So each policy settles its candidates once,
 and clients differ only in the order in which pools are tried.
+Rule 4: all answers of a balanced pool fail when fewer than `min_healthy` of its backends serve.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 
-from gslb.model.deployment import DYNAMIC_TYPES, Address, Deployment, PoolId, SiteId
+from gslb.decide.targets import Ruling, Target
+from gslb.model.deployment import DYNAMIC_TYPES, Address, Pool, PoolId, SiteId
+from gslb.model.history import Ejection
 from gslb.model.plan import Member
-from gslb.model.world import Forced, Health, Override, Verdict, World
+from gslb.model.world import Verdict
 
 Candidates = Mapping[PoolId, tuple["Candidate", ...]]  # of one record type
+Ejections = Mapping[str, Ejection]  # in force, by `POOL/ADDRESS`
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Candidate:
-    """One address of one pool, with the override that rules it and the verdict on it.  Equal only to itself."""
+class Candidate(Target):
+    """An answer of a pool."""
 
-    pool: PoolId
-    member: Member
-    override: Override | None = None
-    verdict: Verdict | None = None
+    __slots__ = ()
 
-    @property
-    def forced_up(self) -> bool:
-        """An operator wants it answered whatever its health."""
-        return self.override is not None and self.override.state is Forced.UP
 
-    @property
-    def taken_down(self) -> bool:
-        """An operator wants it out of the answers: `down`, or a drain that was forced and so does not wait."""
-        return self.override is not None and (
-            self.override.state is Forced.DOWN or (self.override.state is Forced.DRAIN and self.override.force)
+def backends_of(
+    pool: Pool, ruling: Ruling, verdicts: Mapping[str, Verdict], ejections: Ejections
+) -> tuple[Target, ...]:
+    """The backends of a balanced pool; none where nothing is said of any, as on a node that cannot reach them."""
+    if pool.balance is None:
+        return ()
+    found = tuple(
+        Target(
+            pool=pool.name,
+            member=Member(address, backend.weight, pool.name),
+            override=ruling.get(backend_target(pool.name, backend.address)),
+            verdict=verdicts.get(address),
+            ejection=ejections.get(f"{pool.name}/{address}"),
         )
-
-    @property
-    def draining(self) -> bool:
-        """An operator wants it out of the answers as long as something else is left."""
-        return self.override is not None and self.override.state is Forced.DRAIN and not self.override.force
-
-    @property
-    def failing(self) -> bool:
-        """Its checks find it down."""
-        return self.verdict is not None and self.verdict.health is Health.DOWN
+        for backend in pool.balance.backends
+        for address in (str(backend.address),)
+    )
+    return found if any(target.verdict or target.override for target in found) else ()
 
 
-def candidates_of(model: Deployment, world: World) -> Mapping[int, Candidates]:
-    """Every candidate, by record type and pool; a pool without any of a type is absent there."""
-    ruling = _newest(override for override in world.overrides if override.holds_at(world.now))
-    found: dict[int, dict[PoolId, tuple[Candidate, ...]]] = {rtype: {} for rtype in DYNAMIC_TYPES}
-    for pool in model.pools.values():
-        of_pool = ruling.get(pool_target(pool.name)) or ruling.get(site_target(pool.datacenter))
-        verdicts = world.verdicts.get(pool.name, {})
-        for rtype, by_pool in found.items():
-            candidates = tuple(
-                Candidate(
-                    pool=pool.name,
-                    member=Member(str(answer.address), answer.weight, pool.name),
-                    override=ruling.get(answer_target(pool.name, answer.address)) or of_pool,
-                    verdict=verdicts.get(str(answer.address)),
-                )
-                for answer in pool.answers_of(rtype)
-                if answer.weight > 0
+def starved(pool: Pool, backends: tuple[Target, ...]) -> str:
+    """How few backends serve, in words; empty where they are enough or nothing is said of them."""
+    if pool.balance is None or not backends:
+        return ""
+    serving = sum(target.serves for target in backends)
+    if serving >= pool.balance.min_healthy:
+        return ""
+    return f"{serving} of {len(backends)} backends serve, expected at least {pool.balance.min_healthy}"
+
+
+def answers_of(
+    pool: Pool, ruling: Ruling, verdicts: Mapping[str, Verdict], ejections: Ejections, starving: str
+) -> Mapping[int, tuple[Candidate, ...]]:
+    """The pool's candidates by record type; a type that it has none of is absent."""
+    of_pool = ruling.get(pool_target(pool.name)) or ruling.get(site_target(pool.datacenter))
+    found: dict[int, tuple[Candidate, ...]] = {}
+    for rtype in DYNAMIC_TYPES:
+        candidates = tuple(
+            Candidate(
+                pool=pool.name,
+                member=Member(address, answer.weight, pool.name),
+                override=ruling.get(answer_target(pool.name, answer.address)) or of_pool,
+                verdict=verdicts.get(address),
+                ejection=ejections.get(f"{pool.name}/{address}"),
+                starved=starving,
             )
-            if candidates:
-                by_pool[pool.name] = candidates
+            for answer in pool.answers_of(rtype)
+            for address in (str(answer.address),)
+            if answer.weight > 0
+        )
+        if candidates:
+            found[rtype] = candidates
     return found
 
 
@@ -90,14 +99,6 @@ def answer_target(pool: PoolId, address: Address) -> str:
     return f"answer/{pool}/{address}"
 
 
-def _newest(overrides: Iterable[Override]) -> Mapping[str, Override]:
-    """The override that rules each target.  Ties are broken by content, so that the input's order does not matter."""
-    ruling: dict[str, Override] = {}
-    for override in sorted(overrides, key=_age):
-        ruling[override.target] = override
-    return ruling
-
-
-def _age(override: Override) -> tuple[float, str, str, str, float, bool]:
-    until = float("inf") if override.until is None else override.until
-    return (override.since, override.state.value, override.who, override.why, until, override.force)
+def backend_target(pool: PoolId, address: Address) -> str:
+    """The target of an override of one backend of a pool."""
+    return f"backend/{pool}/{address}"

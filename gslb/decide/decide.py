@@ -4,38 +4,27 @@ Rule 1: equal inputs give equal bytes; the order of mappings and of overrides do
 Rule 2: the steps (gslb.decide.steps) settle the candidates of a policy and record type once; a client's ranking only
 says in which order the pools left are tried, and the first of them answers: with fewer addresses than the policy's
 `answers` where it has fewer, since addresses of a farther pool are no substitute for one more of the nearest.
-Rule 3: content that did not change is the previous plan, with its version.
+Rule 3: what pools shed (gslb.decide.spill) is worked out from what the steps left, and moves clients by ranking and slot.
+Rule 4: content that did not change is the previous plan, with its version.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import chain
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from gslb.decide.candidates import Candidate, Candidates, candidates_of
-from gslb.decide.field import Field, Reason
-from gslb.decide.guard import all_down
-from gslb.decide.order import Reach, order, ranked, reach_of
-from gslb.decide.steps import run
+from gslb.decide.choices import Interned, choices_of, moved_of
+from gslb.decide.returning import kept_of, outs_of
+from gslb.decide.scene import scene_of
+from gslb.decide.settle import Settled, settle
+from gslb.decide.situation import Situation, situation_of
+from gslb.decide.spill import sheds_of
 from gslb.decide.ttl import ttl_of
 from gslb.model.deployment import DYNAMIC_TYPES, Deployment, Policy, PolicyId, PoolId
+from gslb.model.history import History, Shed
 from gslb.model.location import Geography, Ranking
-from gslb.model.plan import Choice, Member, Mode, Plan, PolicyPlan
+from gslb.model.plan import Plan, PolicyPlan
 from gslb.model.world import World
-
-_GOOD = (Mode.NORMAL, Mode.KEPT, Mode.LAST_GOOD)  # members were healthy, or what operators left
-
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """What the steps left of a policy and record type: members by pool, or some that stand for all clients."""
-
-    mode: Mode
-    by_pool: Mapping[PoolId, tuple[Member, ...]]
-    for_all: tuple[Member, ...]
-    reach: Reach
-    reasons: tuple[Reason, ...]
 
 
 def decide(model: Deployment, geography: Geography, world: World, previous: Plan | None) -> Plan:
@@ -44,106 +33,67 @@ def decide(model: Deployment, geography: Geography, world: World, previous: Plan
     `previous` is what the next plan is a successor of: it gives the version and the last good members.  A plan of another
     deployment is no predecessor.
     """
-    if previous is not None and previous.deployment != model.name:
-        previous = None
-    candidates = candidates_of(model, world)
-    interned: dict[Choice, int] = {}
+    previous = predecessor(model, previous)
+    situation = situation_of(model, world, previous.history if previous else History())
+    settled = {
+        name: {rtype: settle(policy, rtype, situation, previous) for rtype in DYNAMIC_TYPES}
+        for name, policy in sorted(model.policies.items())
+    }
+    sheds = sheds_of(scene_of(model, geography, world, situation, settled))
+    interned = Interned(moved_of(sheds))
     policies = {
-        name: _policy_plan(model.policies[name], geography.rankings[name], candidates, previous, interned)
-        for name in sorted(model.policies)
+        name: _policy_plan(model.policies[name], geography.rankings[name], of_policy, situation, interned)
+        for name, of_policy in settled.items()
     }
     plan = Plan(
         deployment=model.name,
         version=previous.version if previous else 1,
         geography=geography.digest,
         policies=policies,
-        choices=tuple(interned),
+        choices=tuple(interned.indexes),
+        heavy=tuple(sorted({*world.heavy})) if any(choice.shed for choice in interned.indexes) else (),
+        history=_history(settled, situation, sheds),
     )
-    if previous is None:
-        return plan
-    return previous if plan == previous else replace(plan, version=previous.version + 1)
+    return plan if previous is None else _successor(plan, previous)
 
 
-def settle(policy: Policy, rtype: int, candidates: Candidates, previous: Plan | None) -> Settled:
-    """Run the steps over a policy's candidates of one record type; with nothing left, its all-down mode."""
-    reach = reach_of(policy, candidates)
-    if not reach.pools:
-        return Settled(Mode.NODATA, {}, (), reach, ())
-    everyone = tuple(chain.from_iterable(candidates[pool] for pool in sorted(reach.pools)))
-    field, reasons = run(Field(policy, rtype, everyone))
-    mode, members = field.mode, tuple(c.member for c in field.usable)
-    if not members:
-        mode, members = all_down(field, last_good(previous, policy.name, rtype))
-    if mode is Mode.LAST_RESORT:
-        return Settled(mode, {}, members, reach, reasons)
-    return Settled(mode, _by_pool(everyone, frozenset(members)), (), reach, reasons)
+def predecessor(model: Deployment, plan: Plan | None) -> Plan | None:
+    """The plan, if it is one of this deployment."""
+    return plan if plan is not None and plan.deployment == model.name else None
 
 
-def last_good(previous: Plan | None, policy: PolicyId, rtype: int) -> frozenset[Member]:
-    """The members that the previous plan answered for the policy while they were good.
+def _successor(plan: Plan, previous: Plan) -> Plan:
+    """The plan with its version: `previous` itself where nothing changed, its version where only the history did."""
+    if plan == previous:
+        return previous
+    same = replace(plan, history=previous.history) == previous
+    return plan if same else replace(plan, version=previous.version + 1)
 
-    All rankings together: rankings may have changed since, and since a pool is usable for every client or for none,
-    trying these members' pools in a client's order finds the one that this client was given.
-    """
-    if previous is None or policy not in previous.policies:
-        return frozenset()
-    indexes = set(previous.policies[policy].choices.get(rtype, ()))
-    choices = (previous.choices[index] for index in indexes)
-    return frozenset(member for choice in choices if choice.mode in _GOOD for member in choice.members)
+
+def _history(
+    settled: Mapping[PolicyId, Mapping[int, Settled]], situation: Situation, sheds: Mapping[PoolId, Shed]
+) -> History:
+    standings = {name: {rtype: one.standing for rtype, one in of_policy.items()} for name, of_policy in settled.items()}
+    outs = {name: outs_of(name, of_policy, situation) for name, of_policy in standings.items()}
+    kept = {name: kept_of(name, of_policy, situation) for name, of_policy in standings.items()}
+    return History(
+        sheds=sheds,
+        out={name: out for name, out in outs.items() if out},
+        ejected=situation.history.ejected,
+        kept={name: one for name, one in kept.items() if one},
+    )
 
 
 def _policy_plan(
     policy: Policy,
     rankings: Sequence[Ranking],
-    candidates: Mapping[int, Candidates],
-    previous: Plan | None,
-    interned: dict[Choice, int],
+    settled: Mapping[int, Settled],
+    situation: Situation,
+    interned: Interned,
 ) -> PolicyPlan:
-    choices = {}
-    for rtype in DYNAMIC_TYPES:
-        settled = settle(policy, rtype, candidates[rtype], previous)
-        choices[rtype] = _choices(policy, rankings, rtype, settled, interned)
     return PolicyPlan(
-        ttl=ttl_of(policy),
+        ttl=ttl_of(policy, situation, {rtype: one.standing for rtype, one in settled.items()}),
         sticky4=policy.sticky.v4 if policy.sticky else None,
         sticky6=policy.sticky.v6 if policy.sticky else None,
-        choices=choices,
+        choices={rtype: choices_of(policy, rankings, rtype, one, interned) for rtype, one in settled.items()},
     )
-
-
-def _choices(
-    policy: Policy, rankings: Sequence[Ranking], rtype: int, settled: Settled, interned: dict[Choice, int]
-) -> tuple[int, ...]:
-    """The index of each ranking's choice; equal choices share one."""
-
-    def intern(members: tuple[Member, ...]) -> int:
-        return interned.setdefault(Choice(settled.mode, members, policy.answers), len(interned))
-
-    if not settled.by_pool:
-        return (intern(settled.for_all),) * len(rankings)
-    index_of: dict[PoolId, int] = {}
-    found = []
-    for ranking in rankings:
-        pool = first_pool(policy, ranking, rtype, settled)
-        if pool not in index_of:
-            index_of[pool] = intern(settled.by_pool[pool])
-        found.append(index_of[pool])
-    return tuple(found)
-
-
-def first_pool(policy: Policy, ranking: Ranking, rtype: int, settled: Settled) -> PoolId:
-    """The pool that answers a client of this ranking: the first in its order that is left.  One is."""
-    for pool in ranked(ranking, rtype):  # what `order` begins with, and nearly always enough
-        if pool in settled.by_pool:
-            return pool
-    return next(filter(settled.by_pool.__contains__, order(policy.rules[ranking.rule], ranking, rtype, settled.reach)))
-
-
-def _by_pool(everyone: Iterable[Candidate], left: frozenset[Member]) -> Mapping[PoolId, tuple[Member, ...]]:
-    """The members left, as the operator ordered them, and not as steps settled them: so that an override which
-    changes no answer changes no plan."""
-    found: dict[PoolId, list[Member]] = {}
-    for candidate in everyone:
-        if candidate.member in left:
-            found.setdefault(candidate.pool, []).append(candidate.member)
-    return {pool: tuple(of_pool) for pool, of_pool in found.items()}

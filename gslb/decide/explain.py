@@ -8,12 +8,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from gslb.decide.candidates import candidates_of
-from gslb.decide.decide import Settled, first_pool, settle
+from gslb.decide.choices import first_pool
+from gslb.decide.decide import predecessor
 from gslb.decide.field import Reason
 from gslb.decide.order import order, ranked
+from gslb.decide.panic import Share
+from gslb.decide.returning import kept_of, outs_of
+from gslb.decide.settle import Settled, settle
+from gslb.decide.situation import situation_of
+from gslb.decide.targets import Target
 from gslb.decide.ttl import ttl_of
-from gslb.model.deployment import Deployment, Policy, PolicyId, PoolId, SiteId
+from gslb.model.deployment import DYNAMIC_TYPES, Deployment, Policy, PolicyId, PoolId, SiteId
+from gslb.model.history import History, Kept, Out
 from gslb.model.location import Geography, Ranking
 from gslb.model.plan import Member, Mode, Plan
 from gslb.model.world import World
@@ -30,7 +36,12 @@ class Place(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """One pool in a client's order: what the steps left of it, and whether it is the one that answers."""
+    """One pool in a client's order: what the steps left of it, and whether it is the one that answers.
+
+    `targets` are what is checked (its answers, or its backends) with override, verdict and ejection; `share` is what of their
+    weight is healthy.  `out` and `kept`: it is out of the policy by automatic decision, or answered though its health speaks
+    against it.
+    """
 
     pool: PoolId
     datacenter: SiteId
@@ -38,6 +49,10 @@ class Tried:
     left: tuple[Member, ...]
     chosen: bool
     reasons: tuple[Reason, ...]
+    targets: tuple[Target, ...]
+    share: Share
+    out: Out | None
+    kept: Kept | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +76,12 @@ def explain(
     name, index, rtype = asked
     policy = model.policies[name]
     ranking = geography.rankings[name][index]
-    settled = settle(policy, rtype, candidates_of(model, world)[rtype], previous)
+    previous = predecessor(model, previous)
+    situation = situation_of(model, world, previous.history if previous else History())
+    by_type = {each: settle(policy, each, situation, previous) for each in DYNAMIC_TYPES}
+    standings = {each: one.standing for each, one in by_type.items()}
+    out, kept = outs_of(name, standings, situation), kept_of(name, standings, situation)
+    settled = by_type[rtype]
     chosen = first_pool(policy, ranking, rtype, settled) if settled.by_pool else None
     reach = settled.reach
     tried = dict.fromkeys(order(policy.rules[ranking.rule], ranking, rtype, reach))
@@ -77,6 +97,10 @@ def explain(
                 left=settled.by_pool.get(pool, ()),
                 chosen=pool == chosen,
                 reasons=_reasons(settled, pool),
+                targets=situation.conditions[pool].targets,
+                share=settled.standing.shares[pool],
+                out=out.get(pool),
+                kept=kept.get(pool),
             )
             for pool in tried
             if pool in reach.pools
@@ -84,7 +108,7 @@ def explain(
         mode=settled.mode,
         members=settled.for_all if chosen is None else settled.by_pool[chosen],
         count=policy.answers,
-        ttl=ttl_of(policy),
+        ttl=ttl_of(policy, situation, standings),
     )
 
 

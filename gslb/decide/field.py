@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from gslb.decide.candidates import Candidate
+from gslb.decide.standing import Standing
 from gslb.model.deployment import TYPE_A, Address, AllDown, Policy
 from gslb.model.plan import Member, Mode
 
@@ -26,6 +27,7 @@ class Field:
 
     policy: Policy
     rtype: int
+    standing: Standing
     open: tuple[Candidate, ...]
     usable: tuple[Candidate, ...] = ()
     removed: tuple[Candidate, ...] = ()

@@ -4,10 +4,12 @@ Invariant: no automatic action leaves a service with no answer, unless its polic
 
 `last_site_kept` runs before the steps that it guards and looks ahead at what they would take.  In order:
 
-1. Something stays, or the policy allows an empty answer: nothing to do.
-2. Draining candidates that are healthy are kept: a drain waits for somewhere to go.
-3. Otherwise what is left is failing, and the policy's `on_all_down` answers (`all_down` below).
-4. Nothing is left because operators took everything down: what was not forced down is kept, the healthy part of it
+1. Something stays: nothing to do.
+2. Healthy candidates that automatic decisions hold out or ejected are kept.
+3. The policy allows an empty answer: nothing more to do.
+4. Draining candidates that are healthy are kept: a drain waits for somewhere to go.
+5. Otherwise what is left is failing, and the policy's `on_all_down` answers (`all_down` below).
+6. Nothing is left because operators took everything down: what was not forced down is kept, the healthy part of it
    where there is one.  (`gslb down` refuses such an override; two that were made at once can still add up to it.)
 
 `all_down` treats a pool that operators took down as gone.  Of the rest, those not draining come first:
@@ -46,10 +48,14 @@ _HARM = {  # how far an answer is from what the policy wants
 
 def last_site_kept(field: Field) -> Said:
     """Keep what the later steps would take where nothing else would be left."""
-    stays = field.usable or any(not c.draining and not c.failing for c in field.open)
-    if stays or field.policy.on_all_down in MAY_BE_EMPTY:
-        return field, ()
     healthy = [c for c in field.open if not c.failing]
+    undrained = [c for c in healthy if not c.draining]
+    if field.usable or any(c.ejection is None and c.pool not in field.standing.held for c in undrained):
+        return field, ()
+    if undrained:
+        return _keep(field, undrained, "healthy, and nothing else is left")
+    if field.policy.on_all_down in MAY_BE_EMPTY:
+        return field, ()
     if healthy:
         return _keep(field, healthy, "a drain waits until something else can answer")
     if field.open or field.last_resort:

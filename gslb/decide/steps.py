@@ -4,12 +4,17 @@ Rule 1: the first step that settles a candidate decides: it may be answered, or 
 Rule 2: what no step settles may be answered.
 Rule 3: `decide` and `explain` run this same list; nothing else adds or removes a candidate.
 
-    overridden      an operator's `up` puts in; `down`, and `drain` with force, take out
-    last_site_kept  where nothing would be left after the steps below, what they would take is kept (gslb.decide.guard)
-    drained         an operator's `drain` takes out
-    voted_down      the monitors' quorum takes out
+    overridden        an operator's `up` puts in; `down`, and `drain` with force, take out
+    last_site_kept    where nothing would be left after the steps below, what they would take is kept (gslb.decide.guard)
+    drained           an operator's `drain` takes out
+    spread            a pool below `panic` is put in whole where no other pool has room (gslb.decide.panic)
+    slowed            a pool that would be too much to leave at once is kept whole (gslb.decide.velocity)
+    held              a pool that was out and comes back by hand only stays out
+    voted_down        the monitors' quorum takes out
+    passively_failed  an outlier that is ejected is out (gslb.decide.ejection)
+    failed_over       what is left of a pool below `panic` is out where another pool has room
 
-Passive L4 health and capacity come between `voted_down` and the order of the pools; nothing observes them yet.
+Capacity comes after these, and before the order of the pools: a pool that sheds is still usable.
 """
 
 from __future__ import annotations
@@ -19,6 +24,9 @@ from collections.abc import Callable
 from gslb.decide.candidates import Candidate
 from gslb.decide.field import Field, Reason, Said, put_in, take_out
 from gslb.decide.guard import last_site_kept
+from gslb.model.deployment import PoolId
+
+_HELD = "healthy again, but held out until an operator's `up` (return: manual)"
 
 Step = Callable[[Field], Said]
 
@@ -35,12 +43,59 @@ def drained(field: Field) -> Said:
     return take_out(field, "drained", [c for c in field.open if c.draining], _operator)
 
 
+def spread(field: Field) -> Said:
+    """A pool in panic that nobody can relieve is answered whole, also what fails."""
+
+    def why(candidate: Candidate) -> str:
+        return f"{_in_panic(field, candidate.pool)}, and no other pool has room: all of it is answered"
+
+    return put_in(field, "spread", _of(field, field.standing.spread), why)
+
+
+def slowed(field: Field) -> Said:
+    """A pool is kept whole when too much would leave at once."""
+    why = (
+        f"its health speaks against it, but more than {field.policy.velocity:.0%} of the capacity "
+        "would leave within 60 s (velocity)"
+    )
+    return put_in(field, "slowed", _of(field, field.standing.kept), lambda _: why)
+
+
+def held(field: Field) -> Said:
+    """A pool with `return: manual` that was out stays out."""
+    return take_out(field, "held", _of(field, field.standing.held), lambda _: _HELD)
+
+
 def voted_down(field: Field) -> Said:
     """An address that the quorum finds down is in no answer."""
     return take_out(field, "voted_down", [c for c in field.open if c.failing], _verdict)
 
 
-STEPS: tuple[Step, ...] = (overridden, last_site_kept, drained, voted_down)  # DESIGN section 3, in order
+def passively_failed(field: Field) -> Said:
+    """An address that stands out among its peers is in no answer."""
+    return take_out(field, "passively_failed", [c for c in field.open if c.ejection is not None], _outlier)
+
+
+def failed_over(field: Field) -> Said:
+    """The last healthy addresses of a pool in panic are not run over."""
+
+    def why(candidate: Candidate) -> str:
+        return f"{_in_panic(field, candidate.pool)}: another pool has room"
+
+    return take_out(field, "failed_over", _of(field, field.standing.over), why)
+
+
+STEPS: tuple[Step, ...] = (  # DESIGN section 3, in order
+    overridden,
+    last_site_kept,
+    drained,
+    spread,
+    slowed,
+    held,
+    voted_down,
+    passively_failed,
+    failed_over,
+)
 
 
 def run(field: Field) -> Said:
@@ -52,6 +107,10 @@ def run(field: Field) -> Said:
     return field.settle(usable=field.open), reasons
 
 
+def _of(field: Field, pools: frozenset[PoolId]) -> list[Candidate]:
+    return [c for c in field.open if c.pool in pools]
+
+
 def _operator(candidate: Candidate) -> str:
     override = candidate.override
     assert override is not None  # only asked of candidates that an override settles
@@ -59,6 +118,19 @@ def _operator(candidate: Candidate) -> str:
 
 
 def _verdict(candidate: Candidate) -> str:
+    if candidate.starved:
+        return candidate.starved
     verdict = candidate.verdict
     assert verdict is not None  # only asked of candidates that a verdict settles
     return f"its checks find it down{': ' + verdict.why if verdict.why else ''}"
+
+
+def _outlier(candidate: Candidate) -> str:
+    ejection = candidate.ejection
+    assert ejection is not None  # only asked of candidates that an ejection settles
+    return f"ejected (time {ejection.times}) as an outlier: {ejection.why}"
+
+
+def _in_panic(field: Field, pool: PoolId) -> str:
+    share = field.standing.shares[pool]
+    return f"{share.healthy} of {share.total} of its weight is healthy, below panic {field.policy.panic:.0%}"

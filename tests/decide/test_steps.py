@@ -7,10 +7,11 @@ from ipaddress import ip_address
 
 import pytest
 
-from gslb.decide.candidates import candidates_of
-from gslb.decide.decide import settle
+from gslb.decide.settle import Settled, settle
+from gslb.decide.situation import situation_of
 from gslb.decide.steps import STEPS
 from gslb.model.deployment import TYPE_A, AllDown, Policy, PoolId, Rule
+from gslb.model.history import History
 from gslb.model.plan import Mode
 from gslb.model.world import Forced, Override, World
 from tests.decide.worlds import FRA, IAD, NOW, WEB, deployment, down, override, pool
@@ -20,8 +21,23 @@ POLICY = Policy(WEB, rules=(Rule((FRA, IAD)),))
 FRA1, FRA2, IAD1 = "192.0.2.1", "192.0.2.11", "192.0.2.2"
 
 
+def settled_of(world: World, policy: Policy = POLICY) -> Settled:
+    model = deployment(policy, pools=POOLS)
+    return settle(policy, TYPE_A, situation_of(model, world, History()), None)
+
+
 def test_the_order_is_that_of_the_design() -> None:
-    assert [step.__name__ for step in STEPS] == ["overridden", "last_site_kept", "drained", "voted_down"]
+    assert [step.__name__ for step in STEPS] == [
+        "overridden",
+        "last_site_kept",
+        "drained",
+        "spread",
+        "slowed",
+        "held",
+        "voted_down",
+        "passively_failed",
+        "failed_over",
+    ]
 
 
 CASES = [
@@ -157,7 +173,7 @@ def test_precedence(
     reasons: list[tuple[str, str]],
 ) -> None:
     world = World(NOW, verdicts=down(*failing, of=POOLS), overrides=tuple(overrides))
-    settled = settle(POLICY, TYPE_A, candidates_of(deployment(POLICY, pools=POOLS), world)[TYPE_A], None)
+    settled = settled_of(world)
     assert settled.mode is mode
     assert {member.address for members in settled.by_pool.values() for member in members} == left
     assert [(reason.step, reason.member.address) for reason in settled.reasons] == reasons
@@ -165,7 +181,7 @@ def test_precedence(
 
 def test_reasons_say_who_and_why() -> None:
     world = World(NOW, verdicts=down(IAD), overrides=(override("site/fra", Forced.DOWN),))
-    settled = settle(POLICY, TYPE_A, candidates_of(deployment(POLICY, pools=POOLS), world)[TYPE_A], None)
+    settled = settled_of(world)
     assert [reason.why for reason in settled.reasons] == [
         "down site/fra by alice: CHG-1",
         "down site/fra by alice: CHG-1",
@@ -177,19 +193,19 @@ def test_reasons_say_who_and_why() -> None:
 def test_a_policy_that_allows_no_answer_is_not_guarded(mode: AllDown) -> None:
     world = World(NOW, overrides=(override("site/fra", Forced.DRAIN), override("site/iad", Forced.DOWN)))
     policy = replace(POLICY, on_all_down=mode)
-    settled = settle(policy, TYPE_A, candidates_of(deployment(policy, pools=POOLS), world)[TYPE_A], None)
+    settled = settled_of(world, policy)
     assert (settled.mode, settled.by_pool, settled.for_all) == (Mode(mode), {}, ())
 
 
 def test_last_resort_stands_in_for_what_operators_took_down() -> None:
     world = World(NOW, overrides=(override("site/fra", Forced.DOWN), override("site/iad", Forced.DOWN)))
     policy = replace(POLICY, on_all_down=AllDown.LAST_RESORT, last_resort=(ip_address("203.0.113.1"),))
-    settled = settle(policy, TYPE_A, candidates_of(deployment(policy, pools=POOLS), world)[TYPE_A], None)
+    settled = settled_of(world, policy)
     assert (settled.mode, [member.address for member in settled.for_all]) == (Mode.LAST_RESORT, ["203.0.113.1"])
 
 
 def test_last_resort_of_the_other_family_leaves_the_guard_in_charge() -> None:
     world = World(NOW, overrides=(override("site/fra", Forced.DOWN), override("site/iad", Forced.DOWN)))
     policy = replace(POLICY, on_all_down=AllDown.LAST_RESORT, last_resort=(ip_address("2001:db8::1"),))
-    settled = settle(policy, TYPE_A, candidates_of(deployment(policy, pools=POOLS), world)[TYPE_A], None)
+    settled = settled_of(world, policy)
     assert settled.mode is Mode.KEPT
