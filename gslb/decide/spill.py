@@ -1,0 +1,219 @@
+"""What every pool sheds: because it is full, because it is out of the answers, or because it comes back.  Pure.
+
+Rule 1: a pool's own clients have the first claim on it.  Guests (what others sent) come only up to its soft mark, are sent on
+or home when it reaches its hard mark, and a pool sheds its own clients only for what its own clients bring.
+Rule 2: a pool that sheds is given nothing more by others, and only a client's home sheds it: no cascades.
+Rule 3: whoever is out of the answers sheds all at once; coming back, it starts from there and takes its clients back by
+`recover`, or all at once where it is no failure that ends.
+Rule 4: what is moved stays as it is until the level changes, a receiver fails or carries too much, or geography changes.
+Rule 5: pools are worked out one after the other, those that are out first, so that no room is given away twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from gslb.decide.apportion import Apportioned, Entry
+from gslb.decide.cells import Cell, cells_of, out_of
+from gslb.decide.levels import BAND, Pace, next_level, own_demand, pace_of, wanted
+from gslb.decide.receivers import Carrying, Rooms, carrying_of
+from gslb.decide.scene import Scene
+from gslb.model.deployment import PoolId
+from gslb.model.history import Cause, Shed
+
+_TELLING = 0.9  # under a higher level, too little is left of a demand to tell it from
+_ASSUMED = 0.8  # the demand of a pool of which nothing is known, as a share of what it can carry
+
+
+@dataclass(slots=True)
+class _Shedding:
+    """One pool that sheds, or might: what it shed, and what becomes of it."""
+
+    previous: Shed | None
+    out: float  # the share of the demand whose home does not answer
+    elapsed_s: float
+    pace: Pace
+    parts: Apportioned
+    arrived: dict[PoolId, float]  # by receiver, as a share of its capacity
+
+    @property
+    def level(self) -> float:
+        return self.previous.level if self.previous else 0.0
+
+    @property
+    def rested(self) -> bool:
+        return self.elapsed_s >= self.pace.dwell_s
+
+
+def sheds_of(scene: Scene) -> Mapping[PoolId, Shed]:
+    """What each pool sheds from now on, by name; a pool that did not change keeps the very object."""
+    carrying = carrying_of(scene.model, scene.world.loads)
+    full = {pool for pool, known in carrying.items() if known.measured and (known.share or 0.0) > known.marks.soft}
+    cells = cells_of(scene.grounds, out_of(scene.grounds) | scene.previous.keys() | full)
+    rooms = Rooms(scene.model, carrying, closed={pool for pool, shed in scene.previous.items() if shed.level > 0})
+    shedding = {pool: _shedding(scene, pool, cells[pool], rooms) for pool in sorted(cells)}
+    guests = _guests(shedding)
+    found = {}
+    for pool in sorted(shedding, key=lambda pool: (shedding[pool].out == 0, pool)):
+        shed = _next(scene, shedding[pool], guests.get(pool, (0.0, 0.0)))
+        if shed is not None:
+            found[pool] = shed
+        if shed is not None and shed.level > 0:
+            rooms.closed.add(pool)
+        else:
+            rooms.closed.discard(pool)
+    return dict(sorted(found.items()))
+
+
+def _shedding(scene: Scene, pool: PoolId, cells: Sequence[Cell], rooms: Rooms) -> _Shedding:
+    """Where the pool stands: what it sheds already, which of that has arrived, and what is on its way."""
+    previous = scene.previous.get(pool)
+    pace = pace_of({cell.ground.policy.name: cell.ground.policy for cell in cells}.values())
+    elapsed = max(0.0, scene.world.now - previous.stepped_at) if previous else pace.dwell_s
+    total = sum(cell.weight for cell in cells)
+    gone = sum(cell.weight for cell in cells if cell.out)
+    out = gone / total if total > 0 else float(any(cell.out for cell in cells))
+    parts = Apportioned(
+        pool, {cell.key: cell for cell in cells}, _demand(rooms.carrying.get(pool), previous, out), rooms
+    )
+    if previous is not None and previous.geography == scene.geography:
+        keyed = ((parts.cells.get((one.policy, one.rtype, one.ranking)), one) for one in previous.moved)
+        parts.entries = [Entry(cell, one.receiver, one.slots) for cell, one in keyed if cell is not None]
+    sent = _sent(parts, previous)
+    fresh = previous.fresh if previous and elapsed < pace.dwell_s else {}
+    for receiver, share in fresh.items():
+        way = rooms.coming if share > 0 else rooms.leaving
+        way[receiver] = way.get(receiver, 0.0) + share
+    for receiver, share in sent.items():
+        rooms.sent[receiver] = rooms.sent.get(receiver, 0.0) + share
+    if previous is not None and previous.geography != scene.geography:
+        for receiver, share in sent.items():  # all is taken anew, and what they were sent makes room for that
+            rooms.coming[receiver] = rooms.coming.get(receiver, 0.0) - share
+            rooms.sent[receiver] -= share
+            parts.added[receiver] = -share
+    arrived = {receiver: max(0.0, share - max(0.0, fresh.get(receiver, 0.0))) for receiver, share in sent.items()}
+    return _Shedding(previous, out, elapsed, pace, parts, arrived)
+
+
+def _demand(known: Carrying | None, previous: Shed | None, out: float) -> float:
+    """What all of a pool's clients bring, as a share of its capacity.  What was measured while it answered outlives that."""
+    level = previous.level if previous else 0.0
+    if known is not None and known.share is not None and known.measured and not out and level <= _TELLING:
+        return known.share / (1.0 - level)
+    if previous is not None and previous.demand > 0:
+        return previous.demand
+    if known is not None and known.share:
+        return known.share / max(1.0 - _TELLING, 1.0 - level)
+    return known.marks.soft if known is not None else _ASSUMED
+
+
+def _sent(parts: Apportioned, previous: Shed | None) -> Mapping[PoolId, float]:
+    """What a pool sends to each receiver, as a share of the receiver's capacity.
+
+    With another geography the cells are not what they were: then by the number of slots alone.
+    """
+    found: dict[PoolId, float] = {}
+    if previous is None:
+        return found
+    if parts.entries:
+        for entry in parts.entries:
+            found[entry.receiver] = found.get(entry.receiver, 0.0) + parts.part(entry.weight, entry.receiver)
+        return found
+    slots = sum(one.slots for one in previous.moved)
+    for one in previous.moved:
+        if one.receiver in parts.rooms.model.pools:
+            weight = previous.level * parts.total * one.slots / slots
+            found[one.receiver] = found.get(one.receiver, 0.0) + parts.part(weight, one.receiver)
+    return found
+
+
+def _guests(shedding: Mapping[PoolId, _Shedding]) -> Mapping[PoolId, tuple[float, float]]:
+    """What has arrived at each pool from others: what has no home to go back to, and what has."""
+    found: dict[PoolId, tuple[float, float]] = {}
+    for one in shedding.values():
+        for receiver, share in one.arrived.items():
+            staying, leaving = found.get(receiver, (0.0, 0.0))
+            found[receiver] = (staying + share, leaving) if one.out else (staying, leaving + share)
+    return found
+
+
+def _next(scene: Scene, one: _Shedding, guests: tuple[float, float]) -> Shed | None:
+    """What the pool sheds from now on."""
+    parts, previous = one.parts, one.previous
+    was = previous.moved if previous else ()
+    if previous is not None:
+        _mend(scene, one, previous)
+    parts.cover()
+    aim, lifted = _aim(one, guests)
+    if parts.moved() == was:
+        _step(scene, one, aim, lifted=lifted)
+    moved = parts.moved()
+    cause = _cause(one, parts.share() if moved != was else one.level, aim)
+    if moved != was:
+        return Shed(cause, parts.share(), scene.world.now, scene.geography, moved, _fresh(one), parts.demand)
+    if previous is None or (not was and one.rested):
+        return None
+    begins = cause is Cause.RETURN and previous.cause is Cause.FAILED
+    stepped_at = scene.world.now if begins else min(previous.stepped_at, scene.world.now)
+    same = (cause, stepped_at, scene.geography) == (previous.cause, previous.stepped_at, previous.geography)
+    return previous if same else replace(previous, cause=cause, stepped_at=stepped_at, geography=scene.geography)
+
+
+def _mend(scene: Scene, one: _Shedding, previous: Shed) -> None:
+    """What is moved already: taken anew in another geography, and away from who cannot take it any more."""
+    parts = one.parts
+    if previous.geography != scene.geography:
+        parts.take(previous.level * parts.total)
+    parts.replace_lost()
+    if one.rested:
+        returns = previous.cause is Cause.RETURN or (previous.cause is Cause.FAILED and not one.out)
+        for receiver in sorted({entry.receiver for entry in parts.entries}):
+            excess = parts.rooms.excess(receiver, hard=not returns)
+            if excess > 0:
+                parts.relieve(receiver, excess, elsewhere=not returns)
+
+
+def _aim(one: _Shedding, guests: tuple[float, float]) -> tuple[float, bool]:
+    """The level that the load asks for (below 0: there is room), and whether the load has reached the hard mark."""
+    known = one.parts.rooms.carrying.get(one.parts.pool)
+    if known is None or known.share is None:
+        return -1.0, False
+    if known.stale:
+        return one.level if one.previous and one.previous.cause is Cause.LOAD else -1.0, False
+    staying, leaving = guests
+    own = own_demand(known.share, staying + leaving, one.level)
+    return wanted(own, staying, known.marks), known.share >= known.marks.hard
+
+
+def _step(scene: Scene, one: _Shedding, aim: float, *, lifted: bool) -> None:
+    """Move the level towards the aim, as far as it is time, and receivers have room."""
+    parts, level = one.parts, one.level
+    ended = one.previous is not None and one.previous.cause is Cause.FAILED
+    if ended and not one.out and parts.pool in scene.gradual:
+        return  # from here the time of its return counts
+    target = max(aim, one.out) if one.out else aim
+    if ended and parts.pool not in scene.gradual and target < level:
+        new = max(0.0, target)
+    else:
+        new = next_level(level, target, one.elapsed_s, one.pace, lifted=lifted)
+    if new > level:
+        parts.take((parts.total - parts.weight) * (new - level) / (1.0 - level))
+    elif new < level:
+        parts.give_back(parts.weight * (1.0 - new / level))
+
+
+def _cause(one: _Shedding, level: float, aim: float) -> Cause:
+    if one.out:
+        return Cause.FAILED
+    returning = one.previous is not None and one.previous.cause is not Cause.LOAD
+    return Cause.RETURN if returning and level > max(0.0, aim) + 2 * BAND else Cause.LOAD
+
+
+def _fresh(one: _Shedding) -> Mapping[PoolId, float]:
+    """What is on its way to and from receivers: by this step, and by an earlier one that is not a dwell ago."""
+    earlier = one.previous.fresh if one.previous is not None and not one.rested else {}
+    sums = {
+        pool: earlier.get(pool, 0.0) + one.parts.added.get(pool, 0.0) for pool in sorted({*earlier, *one.parts.added})
+    }
+    return {pool: share for pool, share in sums.items() if share}
