@@ -15,7 +15,6 @@ import ssl
 from typing import Protocol
 
 from gslb import units
-from healthcheck.check import Check
 from healthcheck.probes.tls import Secured, refusal
 
 GRACE_S = 0.05
@@ -119,7 +118,7 @@ async def converse(
     line = _Line(talk, loop)
     waited_for = "connection" if secured is None else "TLS connection"
     try:
-        async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout(patience(timeout_s)):
             transport, _ = await loop.create_connection(
                 lambda: line,
                 host,
@@ -144,9 +143,9 @@ async def converse(
             line.finished.exception()  # heard here, where the connection was not even made: nobody else will ask
 
 
-def patience(check: Check) -> float:
+def patience(timeout_s: float) -> float:
     """How long a probe itself waits: a little less than its runner, so that it can still say what it waited for."""
-    return check.timeout_s - min(GRACE_S, check.timeout_s * GRACE_SHARE)
+    return timeout_s - min(GRACE_S, timeout_s * GRACE_SHARE)
 
 
 def reason(error: Exception) -> str:

@@ -28,15 +28,14 @@ _MOST_OTHERS = 64  # datagrams that are not the answer
 async def probe(check: Check) -> tuple[Sample, ...]:
     """One sample."""
     began = time.perf_counter()
-    timeout_s = patience(check)
     why = ""
     try:
         question = Question(str(check.settings.get("query", ".")), str(check.settings.get("record", "A")))
         try:
-            async with asyncio.timeout(timeout_s):
-                await _ask(question, check.address, check.port or 53, timeout_s)
+            async with asyncio.timeout(patience(check.timeout_s)):
+                await _ask(question, check.address, check.port or 53, check.timeout_s)
         except TimeoutError:
-            why = question.stray or f"no answer within {units.seconds_text(timeout_s)}"
+            why = question.stray or f"no answer within {units.seconds_text(check.timeout_s)}"
     except OSError as error:
         why = reason(error)
     except (Failed, ValueError) as error:
@@ -48,7 +47,7 @@ async def _ask(question: Question, address: str, port: int, timeout_s: float) ->
     loop = asyncio.get_running_loop()
     family = socket.AF_INET if ip_address(address).version == 4 else socket.AF_INET6
     with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as channel:
-        await loop.sock_connect(channel, (address, port))
+        channel.connect((address, port))  # of a datagram socket: nothing to wait for
         await loop.sock_sendall(channel, question.wire)
         for _ in range(_MOST_OTHERS):
             reply = question.reply(await loop.sock_recv(channel, _DATAGRAM_OCTETS))

@@ -21,6 +21,7 @@ from healthcheck.check import Check, Sample
 from healthcheck.probes.connection import Failed, patience, reason
 
 OUTPUT_OCTETS = 64 * 1024
+REAP_S = 0.02  # a killed program is gone in a tenth of that, and the loop stands still so long
 ENVIRONMENT = ("PATH", "HOME", "LANG", "TZ")
 _LINE = 200  # characters of its first line that a message repeats
 
@@ -28,13 +29,12 @@ _LINE = 200  # characters of its first line that a message repeats
 async def probe(check: Check) -> tuple[Sample, ...]:
     """One sample."""
     began = time.perf_counter()
-    timeout_s = patience(check)
     why = ""
     try:
-        async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout(patience(check.timeout_s)):
             await _run(check)
     except TimeoutError:
-        why = f"did not end within {units.seconds_text(timeout_s)}"
+        why = f"did not end within {units.seconds_text(check.timeout_s)}"
     except Failed as failed:
         why = str(failed)
     return (Sample(not why, time.perf_counter() - began, why),)
@@ -42,11 +42,10 @@ async def probe(check: Check) -> tuple[Sample, ...]:
 
 async def _run(check: Check) -> None:
     loop = asyncio.get_running_loop()
-    program = _start(check)
+    program, life = _start(check)
     assert program.stdout is not None
     ended: asyncio.Future[None] = loop.create_future()
     output = _Output(program.stdout.fileno(), ended)
-    life = os.pidfd_open(program.pid)
     loop.add_reader(life, _settle, ended)
     loop.add_reader(program.stdout, output.more)
     try:
@@ -60,7 +59,8 @@ async def _run(check: Check) -> None:
         raise Failed(f"{_status(program.returncode)}{output.first_line()}")
 
 
-def _start(check: Check) -> subprocess.Popen[bytes]:
+def _start(check: Check) -> tuple[subprocess.Popen[bytes], int]:
+    """The program, and a descriptor that is readable when it has ended.  Raises Failed."""
     port = "" if check.port is None else str(check.port)
     command = cast("Sequence[str]", check.settings.get("command", ()))
     words = [word.replace("{address}", check.address).replace("{port}", port) for word in command]
@@ -68,7 +68,7 @@ def _start(check: Check) -> subprocess.Popen[bytes]:
     if not words:
         raise Failed("no program to run")
     try:
-        return subprocess.Popen(
+        program = subprocess.Popen(
             words,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -79,23 +79,34 @@ def _start(check: Check) -> subprocess.Popen[bytes]:
         )
     except (OSError, ValueError) as error:
         raise Failed(f"{words[0]} cannot be run ({reason(error)})") from error
+    try:
+        return program, os.pidfd_open(program.pid)
+    except OSError as error:
+        program.kill()
+        program.communicate()
+        raise Failed(f"{words[0]} cannot be watched ({reason(error)})") from error
 
 
 def _finish(program: subprocess.Popen[bytes], life: int, loop: asyncio.AbstractEventLoop) -> None:
-    """Kill what is left of the group, and reap the program: now, or when it goes (it may hang in the kernel).
+    """Kill what is left of the group, and reap the program: soon, or whenever it goes where it hangs in the kernel.
 
     The program has not been reaped before, so its id still names its group and no other.
     """
-
-    def reap() -> None:
-        if program.poll() is not None:
-            loop.remove_reader(life)
-            os.close(life)
-
+    loop.remove_reader(life)
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(program.pid, signal.SIGKILL)
-    loop.add_reader(life, reap)
-    reap()
+    try:
+        program.wait(REAP_S)
+    except subprocess.TimeoutExpired:
+        loop.add_reader(life, _reap, program, life, loop)
+    else:
+        os.close(life)
+
+
+def _reap(program: subprocess.Popen[bytes], life: int, loop: asyncio.AbstractEventLoop) -> None:
+    program.wait()
+    loop.remove_reader(life)
+    os.close(life)
 
 
 def _settle(ended: asyncio.Future[None]) -> None:

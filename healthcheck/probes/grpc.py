@@ -15,12 +15,13 @@ import h2.events
 import h2.exceptions
 
 from healthcheck.check import Check, Sample
-from healthcheck.probes.connection import Failed, converse, patience
+from healthcheck.probes.connection import Failed, converse
 from healthcheck.probes.response import printable
 from healthcheck.probes.tls import certificate_warning, secured
 
 MOST_OCTETS = 64 * 1024  # of the whole conversation
 _MESSAGE_OCTETS = 1024
+_TYPE, _SETTINGS = 3, b"\4"  # of the first frame (RFC 9113 sections 3.4 and 4.1)
 _PREFIX_OCTETS = 5  # compressed or not, and a length of four octets
 _STATUSES = {0: "UNKNOWN", 1: "SERVING", 2: "NOT_SERVING", 3: "SERVICE_UNKNOWN"}
 SERVING = 1
@@ -38,7 +39,7 @@ async def probe(check: Check) -> tuple[Sample, ...]:
             raise Failed("no port to connect to")
         authority = str(check.settings.get("host") or _authority(check.address, check.port))
         talk = HealthTalk(str(check.settings.get("service") or ""), authority, "http" if safe is None else "https")
-        session = await converse(talk, check.address, check.port, patience(check), safe)
+        session = await converse(talk, check.address, check.port, check.timeout_s, safe)
         if session is not None and safe is not None:
             now = time.time()  # noqa: TID251  # certificates end by the calendar
             warning = certificate_warning(session, check.settings, safe.name, now)
@@ -88,6 +89,8 @@ class HealthTalk:
         self._octets += len(data)
         if self._octets > MOST_OCTETS:
             raise Failed(f"more than {MOST_OCTETS // 1024} kB came, and no whole answer")
+        if self._first[_TYPE : _TYPE + 1] not in (b"", _SETTINGS):  # h2 would wait for 4.7 MB of frame "HTTP"
+            raise Failed(f"not HTTP/2: {printable(self._first)}")
         try:
             events = self._line.receive_data(data)
         except (h2.exceptions.H2Error, UnicodeDecodeError) as error:

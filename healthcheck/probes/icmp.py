@@ -34,13 +34,12 @@ FORBIDDEN = (
 async def probe(check: Check) -> tuple[Sample, ...]:
     """One sample."""
     began = time.perf_counter()
-    timeout_s = patience(check)
     why = ""
     try:
-        async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout(patience(check.timeout_s)):
             await _ping(check.address)
     except TimeoutError:
-        why = f"no echo reply within {units.seconds_text(timeout_s)}"
+        why = f"no echo reply within {units.seconds_text(check.timeout_s)}"
     except OSError as error:
         why = reason(error)
     except (Failed, ValueError) as error:
@@ -56,7 +55,7 @@ async def _ping(address: str) -> None:
     sequence = next(_sequence) & 0xFFFF
     token = os.urandom(_TOKEN_OCTETS)
     with _socket(version) as channel:
-        await loop.sock_connect(channel, (address, 0))
+        channel.connect((address, 0))  # of a datagram socket: nothing to wait for
         await loop.sock_sendall(channel, _HEADER.pack(request, 0, 0, 0, sequence) + token)
         for _ in range(_MOST_OTHERS):
             data = await loop.sock_recv(channel, 2048)

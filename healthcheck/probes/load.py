@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from gslb.model import loadpage
 from healthcheck.check import Check, Sample
-from healthcheck.probes.connection import Failed, converse, patience
+from healthcheck.probes.connection import Failed, converse
 from healthcheck.probes.http import DEFAULT_PORTS, host_header, request
 from healthcheck.probes.response import Response
 from healthcheck.probes.tls import secured
@@ -38,7 +38,7 @@ async def _page(url: str, check: Check) -> bytes:
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     response = Response(request(host_header(parts.hostname, port, parts.scheme), target), PAGE_OCTETS)
     safe = secured(check.settings, parts.hostname, "http/1.1") if parts.scheme == "https" else None
-    await converse(response, parts.hostname, port, patience(check), safe)
+    await converse(response, parts.hostname, port, check.timeout_s, safe)
     if response.status != 200:
         raise Failed(f"status {response.status}, expected 200")
     return bytes(response.body)

@@ -52,7 +52,7 @@ async def serving(handler: Handler, context: ssl.SSLContext | None = None) -> As
         assert task is not None
         tasks.add(task)
         try:
-            with suppress(OSError, ssl.SSLError):
+            with suppress(OSError, asyncio.CancelledError, asyncio.IncompleteReadError):
                 await handler(reader, writer)
         finally:
             tasks.discard(task)
