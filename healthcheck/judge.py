@@ -15,7 +15,7 @@ from healthcheck.messages import Detail, Figures, Found, Order, Outlier, Pulse, 
 from healthcheck.outlier import Peer, outliers
 from healthcheck.reference import Sight, Turn
 from healthcheck.statistics import Statistics
-from healthcheck.verdict import Standing, round_of
+from healthcheck.verdict import Round, Standing, round_of
 
 MOST_PATHS = 32  # that statistics are kept of, a target
 
@@ -43,6 +43,7 @@ class Judge:
 
     def __init__(self) -> None:
         self._serial = 0
+        self._done = 0
         self.orders: dict[str, Order] = {}
         self.sight = Sight(())
         self._targets: dict[str, _Target] = {}
@@ -91,10 +92,11 @@ class Judge:
         order = self.orders.get(name)
         if order is None:
             return
+        self._done += 1
         if order.role is Role.TARGET:
             self._took_target(name, samples, began, ended)
         elif order.role is Role.REFERENCE:
-            self._took_reference(name, ended, ok=bool(samples) and all(sample.ok for sample in samples))
+            self._took_reference(name, round_of(samples), ended)
         else:
             sample = samples[0] if samples else Sample(ok=False, latency_s=0.0, why="the check gave no result")
             value = sample.value if sample.ok else None
@@ -115,6 +117,7 @@ class Judge:
         self._urgent = set()
         pulse = Pulse(
             checks=len(self.orders),
+            done=self._done,
             late=late,
             skipped=skipped,
             in_flight=in_flight,
@@ -148,8 +151,8 @@ class Judge:
             self.sight.doubted(began)
         self._look(name, target)
 
-    def _took_reference(self, name: str, now: float, *, ok: bool) -> None:
-        turn = self.sight.took(name, now, ok=ok)
+    def _took_reference(self, name: str, result: Round, now: float) -> None:
+        turn = self.sight.took(name, "" if result.ok else result.why or "failed", now)
         if turn is Turn.BLINDED:
             for one, target in self._targets.items():
                 target.standing.blinded()

@@ -113,17 +113,19 @@ class Outlier:
 
 @dataclass(frozen=True, slots=True)
 class Pulse:
-    """How the checking process is.  `late`: checks that are due and wait; `skipped`: moments that passed so.
+    """How the checking process is.  `done`: rounds that have ended since its start; `late`: checks that are due and wait;
+    `skipped`: moments that passed so.
 
-    `references`: whether each answered last; None before its first check.
+    `references`: why the last check of each failed, empty where it did not; None before the first.
     """
 
     checks: int = 0
+    done: int = 0
     late: int = 0
     skipped: int = 0
     in_flight: int = 0
     blind_since: float | None = None
-    references: Mapping[str, bool | None] = field(default_factory=dict)
+    references: Mapping[str, str | None] = field(default_factory=dict)
     outliers: tuple[Outlier, ...] = ()
 
 

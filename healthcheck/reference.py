@@ -29,7 +29,7 @@ class Turn(Enum):
 
 @dataclass(slots=True)
 class _Reference:
-    answered: bool | None = None
+    failed: str | None = None  # why the last check failed, empty where it did not; None before the first
     asked_at: float = -math.inf
     running: bool = False
 
@@ -45,9 +45,9 @@ class Sight:
         self.blind_since: float | None = None
 
     @property
-    def references(self) -> dict[str, bool | None]:
-        """Whether each reference answered last; None before its first check."""
-        return {name: one.answered for name, one in self._references.items()}
+    def references(self) -> dict[str, str | None]:
+        """Why the last check of each reference failed, empty where it did not; None before the first."""
+        return {name: one.failed for name, one in self._references.items()}
 
     def counts(self, began: float) -> bool:
         """Whether a round that began at `began` says something."""
@@ -69,15 +69,15 @@ class Sight:
         """When the next reference is due, as far as is known now; infinite where none is."""
         return min((self._asks_at(one) for one in self._references.values() if not one.running), default=math.inf)
 
-    def took(self, name: str, now: float, *, ok: bool) -> Turn:
-        """The check of a reference has ended at `now`."""
+    def took(self, name: str, failed: str, now: float) -> Turn:
+        """The check of a reference has ended at `now`; `failed` says why it failed, and is empty where it did not."""
         one = self._references.get(name)
         if one is None or not one.running:
             return Turn.NOTHING
-        one.running, one.answered = False, ok
-        if ok:
+        one.running, one.failed = False, failed
+        if not failed:
             return self._saw(one.asked_at)
-        if self.blind_since is None and all(one.answered is False for one in self._references.values()):
+        if self.blind_since is None and all(one.failed for one in self._references.values()):
             self.blind_since = now
             return Turn.BLINDED
         return Turn.NOTHING

@@ -133,7 +133,7 @@ class Standing:
     def settles_s(self) -> float | None:
         """How long the rounds that remain need before the verdict could change; None where nothing speaks against it."""
         if self.state is State.FALLING:
-            return max(0, self._fall - self._failures) * self._interval_s
+            return max(1, self._fall - self._failures) * self._interval_s  # 1: it waits for this site's sight
         if self.state is State.RISING:
             return (self._needed - self._passes) * self._interval_s
         return None
