@@ -64,8 +64,8 @@ class HttpApi:
 
     @property
     def listening(self) -> Socket | None:
-        """What is listened on now."""
-        return self._open.listen if self._open is not None else None
+        """What is listened on now, with the port that the system chose where 0 was asked."""
+        return self._open.bound if self._open is not None else None
 
     def want(self, deployment: Deployment) -> None:
         """See `Api`."""
@@ -136,7 +136,10 @@ class _Open:
         gate, routes = Gate(doorman), Routes(desk)
         app = web.Application(middlewares=[gate.middleware()], client_max_size=BODY_MAX)
         for method, path, handler in routes.table:
-            app.router.add_route(method, path, handler)
+            if method == "GET":
+                app.router.add_get(path, handler, allow_head=handler != routes.stream.events)
+            else:
+                app.router.add_route(method, path, handler)
         runner = web.AppRunner(app, shutdown_timeout=_END_S)
         await runner.setup()
         manager = runner.server
@@ -154,6 +157,11 @@ class _Open:
             await runner.cleanup()
             raise
         return cls(listen, gate, routes, runner, server)
+
+    @property
+    def bound(self) -> Socket:
+        """Where it listens."""
+        return Socket(self.listen.address, self._server.sockets[0].getsockname()[1])
 
     async def close(self) -> None:
         """Listen no more, and end what is open."""
