@@ -15,6 +15,7 @@ from gslb.control.listening import Listening
 from gslb.control.reactor import Reactor
 from gslb.control.wanted import Wanted
 from gslb.nameserver import channel, demand, orders, scoreboard
+from gslb.nameserver.generation import Current, UnusableGeneration
 from gslb.nameserver.responders import ResponderMaker
 from gslb.nameserver.sockets import Endpoint
 from gslb.nameserver.tcp import TcpWorker
@@ -80,6 +81,7 @@ class Crew:
     def _begin(self, kind: str, slot: int) -> None:
         if self._stopping or (kind, slot) in self._members:
             return
+        self._have_current()
         sockets = self._sockets(kind, slot)
         body = self._body(kind, slot, sockets)
         try:
@@ -93,6 +95,13 @@ class Crew:
         self._members[kind, slot] = child
         self._reactor.watch(child.notice, partial(self._ended, child))
         self._reactor.watch(child.line, partial(self._heard, child))
+
+    def _have_current(self) -> None:
+        """A worker cannot start where `current` was removed or cut short, and the controller may have nothing to publish."""
+        try:
+            Current(self._folder / "serving", writable=True).close()
+        except (OSError, UnusableGeneration) as error:
+            log.error("the file that tells workers the generation cannot be written", extra={"why": str(error)})
 
     def _body(self, kind: str, slot: int, sockets: Sequence[socket.socket]) -> Body:
         wanted = self._wanted

@@ -6,6 +6,7 @@ Rule 2: content that is in force already is not published again.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +15,8 @@ from gslb.model.plan import Plan
 from gslb.model.zone import Zone
 from gslb.nameserver.generation import File, Manifest, Publisher
 from gslb.nameserver.table import compile_names, compile_plan
+
+log = logging.getLogger("gslb.node")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +59,15 @@ class DnsTables:
 
     def apply(self, plan: Plan, content: Content) -> Manifest | None:
         """Compile and publish what differs from the generation in force."""
+        if self._publisher.restore():
+            log.warning("the file that tells workers the generation was changed by others: written again")
+        now = self._publisher.in_force
+        if self._names is not None and self._names[0] is not content.zones:  # read anew: a reload
+            self._damaged = self._damaged or (now is not None and not all(map(self._publisher.holds, now.files)))
+            self._geography = None
         geography = self._geography_file(content.location)
         names = self._names_file(content.zones, content.nsid)
         compiled = self._publisher.store("plan", compile_plan(plan, content.secret), str(plan.version))
-        now = self._publisher.in_force
         same = now is not None and (now.geography, now.names, now.plan) == (geography, names, compiled)
         if same and not self._damaged:
             return None

@@ -68,11 +68,24 @@ class Follower:
             any(self._take(older, now) for older in generation.fallbacks(self._folder, number))
         return self.answers is not before
 
-    def retry(self, now: float) -> None:
-        """Have a refused generation looked at again when it is time."""
+    def look_around(self, now: float) -> None:
+        """Follow the file that now stands in `current`'s place, and have a refused generation looked at again when it is
+        time.  `word` may be another one afterwards.
+        """
+        if not self._current.in_place:
+            self._remap()
         if self._retry_at_s is not None and now >= self._retry_at_s:
             self._retry_at_s = None
             self.seen = 0
+
+    def _remap(self) -> None:
+        try:
+            fresh = Current(self._folder)
+        except (OSError, UnusableGeneration):  # whoever publishes writes it again
+            return
+        self._current.close()
+        self._current, self.word = fresh, fresh.word
+        log.warning("another file says which generation is in force", extra={"generation": fresh.number})
 
     def close(self) -> None:
         """Let go of `current`."""

@@ -76,11 +76,13 @@ class Current:
 
     def __init__(self, folder: Path, *, writable: bool = False) -> None:
         """Map `folder/current`; a writer makes it where it is absent or damaged.  Raises OSError, UnusableGeneration."""
-        path = folder / "current"
+        self._path = path = folder / "current"
         if writable and not _is_current(path):
             _write_whole(path, MAGIC + max(_generations(folder), default=0).to_bytes(8, sys.byteorder))
         with path.open("r+b" if writable else "rb") as file:
-            if os.fstat(file.fileno()).st_size != len(MAGIC) + 8:
+            stat = os.fstat(file.fileno())
+            self._inode = stat.st_dev, stat.st_ino
+            if stat.st_size != len(MAGIC) + 8:
                 raise UnusableGeneration(f"{path} is damaged")
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ)
         self.word = memoryview(self._map).cast("Q")
@@ -92,6 +94,19 @@ class Current:
     def number(self) -> int:
         """The generation in force."""
         return self.word[1]
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the file at the path is still the mapped one, whole and undamaged.
+
+        To touch the mapping of a file that was cut short is a fatal signal, so its length is looked at first.
+        """
+        try:
+            stat = self._path.stat()
+        except OSError:
+            return False
+        mapped = (stat.st_dev, stat.st_ino, stat.st_size) == (*self._inode, len(MAGIC) + 8)
+        return mapped and self._map[: len(MAGIC)] == MAGIC
 
     def move(self, number: int) -> None:
         """Put generation `number` in force: one aligned store of 8 octets, then synced for the next start."""
@@ -173,14 +188,28 @@ class Publisher:
         self._folder = folder
         self._deployment = deployment
         self._current = Current(folder, writable=True)
+        self._number = self._current.number
 
     @property
     def in_force(self) -> Manifest | None:
         """The manifest of the generation in force; None before the first, or where it cannot be read."""
         try:
-            return read_manifest(self._folder, self._current.number, self._deployment)
+            return read_manifest(self._folder, self._number, self._deployment)
         except UnusableGeneration:
             return None
+
+    def restore(self) -> bool:
+        """Make `current` say again what is in force; True where it was removed or changed by others.  Raises OSError.
+
+        Workers notice by themselves that another file stands in its place.
+        """
+        if self._current.in_place and self._current.number == self._number:
+            return False
+        fresh = Current(self._folder, writable=True)
+        self._current.close()
+        self._current = fresh
+        fresh.move(self._number)
+        return True
 
     def store(self, kind: str, content: bytes, label: str = "") -> File:
         """Write one file of the next generation, unless the same content is there.  Raises OSError."""
@@ -211,9 +240,11 @@ class Publisher:
 
     def publish(self, plan: tuple[int, str], geography: File, names: File, compiled: File) -> Manifest:
         """Put stored files in force as the next generation; `plan` is its version and digest.  Raises OSError."""
-        number = self._current.number + 1
+        self.restore()
+        number = max(self._number, 0, *_generations(self._folder)) + 1
         manifest = Manifest(self._deployment, number, *plan, geography, names, compiled)
         _write_whole(self._folder / f"generation-{number}.json", manifest.to_bytes())
+        self._number = number
         self._current.move(number)
         self._sweep(number)
         return manifest

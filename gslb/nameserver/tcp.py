@@ -332,7 +332,7 @@ class TcpWorker:
         while True:
             if self._follower.word[1] != self._follower.seen:
                 self._look()
-            self._follower.retry(self.loop.time())
+            self._follower.look_around(self.loop.time())
             self._write_page()
             await asyncio.sleep(FIRST_WAIT_S if self._follower.answers is None else IDLE_WAIT_S)
 

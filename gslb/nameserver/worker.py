@@ -91,6 +91,7 @@ class Worker:
             now = time.monotonic()
             if now >= show_at or not ready:
                 self._show(now)
+                word = follower.word
                 show_at = now + SHOW_S
             wait = FIRST_WAIT_S if self._answer is None else SHOW_S if ready else IDLE_WAIT_S
         self._close()
@@ -160,7 +161,7 @@ class Worker:
         self._board.show(answers.counts if answers is not None else ())
         if answers is not None:
             self._demand.show(answers.given, now)
-        self._follower.retry(now)
+        self._follower.look_around(now)
 
     def _admit(self) -> None:
         try:

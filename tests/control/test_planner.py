@@ -14,7 +14,7 @@ from gslb.control.planner import Planner, nsid_of
 from gslb.control.store import Store
 from gslb.model.plan import Plan
 from gslb.model.world import Forced, Override
-from gslb.nameserver.generation import File, Manifest, read_manifest
+from gslb.nameserver.generation import Current, File, Manifest, read_manifest
 from tests.control.make import DEPLOYMENT, FRA_ADDRESS, IAD_ADDRESS, NODE, ZONE, model
 
 NOW = 1_000_000.0
@@ -67,6 +67,36 @@ def answered(store: Store) -> set[str]:
     plan = store.load_plan().plan
     assert plan is not None
     return {member.address for choice in plan.choices for member in choice.members}
+
+
+@pytest.mark.parametrize("restarted", [True, False])
+def test_a_file_that_was_emptied_is_published_anew(store: Store, tmp_path: Path, *, restarted: bool) -> None:
+    folder = store.folder / "serving"
+    executor = DnsTables(folder, "example")
+    planner = Planner(store, executor, Facts())
+    assert planner.adopt(model(tmp_path), NOW)
+    (names,) = folder.glob("names-*")
+    names.write_bytes(b"")
+    if restarted:
+        executor = DnsTables(folder, "example")
+        planner = Planner(store, executor, Facts())
+    again = model(tmp_path)
+    assert planner.adopt(replace(again, zones=(*again.zones,)), NOW + 1)
+    assert executor.in_force is not None
+    assert (executor.in_force.generation, executor.in_force.plan_version) == (2, 1)
+    assert names.stat().st_size == executor.in_force.names.size
+
+
+def test_a_lost_current_is_written_again_at_the_next_decision(
+    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = store.folder / "serving"
+    planner = Planner(store, DnsTables(folder, "example"), Facts())
+    assert planner.adopt(model(tmp_path), NOW)
+    (folder / "current").unlink()
+    assert planner.plan(NOW + 1)
+    assert Current(folder).number == 1
+    assert "changed by others" in caplog.text
 
 
 def test_the_same_content_is_put_in_force_once(store: Store, executor: Executor, tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,11 @@ def workers(program: Program, *kinds: str) -> set[int]:
     return {worker["pid"] for worker in found if not kinds or worker["kind"] in kinds}
 
 
+def generations(program: Program) -> list[int]:
+    """Which generations the living workers serve."""
+    return [worker["generation"] for worker in program.status()["workers"] if worker["alive"]]
+
+
 def test_a_killed_worker_is_replaced(program: Program, clients: list[Client]) -> None:
     """Each worker in turn; every query is answered within one retry."""
     before = workers(program, "udp")
@@ -104,6 +110,24 @@ def test_all_workers_killed_at_once(program: Program, clients: list[Client]) -> 
     for pid in before:
         os.kill(pid, signal.SIGKILL)
     wait_until(lambda: len(workers(program, "udp") - before) == 2, "two successors")
+    assert all(not client.lost for client in clients)
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, lambda path: path.write_bytes(b"")], ids=["removed", "emptied"])
+def test_the_file_that_names_the_generation_is_lost(
+    program: Program, clients: list[Client], harm: Callable[[Path], object]
+) -> None:
+    """Access to an emptied mapping is a fatal signal; the successors find a whole file, and follow the next plan."""
+    (current,) = program.state.rglob("current")
+    harm(current)
+    for pid in workers(program, "udp"):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: len(workers(program, "udp")) == 2, "two successors")
+    assert current.stat().st_size == 16
+    drained = program.command("drain", "pool/two", "--why", "a test")
+    assert drained.returncode == 0, drained.stderr
+    wait_until(lambda: min(generations(program)) > 1, "all workers at the plan with the drain")
     assert all(not client.lost for client in clients)
 
 

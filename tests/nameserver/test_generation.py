@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -52,6 +53,40 @@ def test_a_lost_current_goes_on_behind_the_newest_manifest(folder: Path) -> None
         publish(publisher, version)
     (folder / "current").write_bytes(b"damaged")
     assert publish(Publisher(folder, DEPLOYMENT), 4).generation == 4
+
+
+def _replace(path: Path) -> None:
+    path.with_name("another").write_bytes(generation.MAGIC + (1).to_bytes(8, sys.byteorder))
+    path.with_name("another").replace(path)
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        Path.unlink,
+        _replace,
+        lambda path: path.write_bytes(b"damaged"),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(generation.MAGIC + b"\xff" * 8),
+    ],
+    ids=["removed", "replaced", "cut short", "emptied", "overwritten"],
+)
+def test_current_is_restored_under_a_running_publisher(folder: Path, harm: Callable[[Path], object]) -> None:
+    publisher = Publisher(folder, DEPLOYMENT)
+    for version in (1, 2, 3):
+        publish(publisher, version)
+    assert not publisher.restore()
+    before = Current(folder)
+    assert before.in_place
+    harm(folder / "current")
+    assert publisher.in_force == read_manifest(folder, 3, DEPLOYMENT)
+    assert publisher.restore()
+    assert not publisher.restore()
+    after = Current(folder)
+    assert (after.number, after.in_place) == (3, True)
+    assert before.in_place == (before._inode == after._inode), "a worker of before can tell"
+    assert publish(publisher, 4).generation == after.number == 4
+    publisher.close()
 
 
 def test_the_last_two_generations_are_kept_and_no_other_file(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import time
@@ -72,6 +73,25 @@ def test_queries_wait_for_the_first_generation(stage: Stage, listening: socket.s
         assert client.recv(4096) == b"one " + QUERY
         line.settimeout(5)
         assert channel.receive(line) == ({"say": "serving"}, [])
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced"])
+def test_a_current_that_others_removed_is_followed_again_when_it_is_restored(
+    stage: Stage, listening: socket.socket, client: socket.socket, how: str
+) -> None:
+    stage.publish(b"one", 1)
+    with serve(stage, listening) as (pid, _):
+        assert ask(client, listening) == b"one " + QUERY
+        current = stage.serving / "current"
+        if how == "removed":
+            current.unlink()
+        else:
+            shutil.copy(current, stage.serving / "other")
+            (stage.serving / "other").replace(current)
+        assert ask(client, listening) == b"one " + QUERY, "what is loaded is served on"
+        stage.publish(b"two", 2)
+        wait_until(lambda: page(stage, pid).generation == 2, "the new file is noticed")
+        assert ask(client, listening) == b"two " + QUERY
 
 
 @pytest.mark.parametrize("fault", ["older", "unreadable", "damaged", "foreign"])
