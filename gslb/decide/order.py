@@ -10,10 +10,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 
-from gslb.model.deployment import TYPE_A, Deployment, Policy, PoolId, Rule
+from gslb.model.deployment import TYPE_A, Deployment, PoolId, Rule
 from gslb.model.location import Geography, Ranking
 
 
@@ -30,11 +30,11 @@ class Reach:
         return frozenset(self.ruled + self.spill)
 
 
-def reach_of(policy: Policy, having: Container[PoolId]) -> Reach:
-    """What the policy can reach; `having` are the pools that have the record type."""
+def reach_of(ruled: Iterable[PoolId], spill: Iterable[PoolId], having: Container[PoolId]) -> Reach:
+    """What a policy of these pools can reach; `having` are the pools that have the record type."""
     return Reach(
-        ruled=tuple(pool for pool in policy.pools if pool in having),
-        spill=tuple(pool for pool in policy.spill.to if pool in having),
+        ruled=tuple(pool for pool in ruled if pool in having),
+        spill=tuple(pool for pool in spill if pool in having),
     )
 
 

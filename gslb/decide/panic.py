@@ -10,13 +10,23 @@ all others are at their hard mark; once spread, it stays so for SPREAD_S unless 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from enum import Enum
 
 from gslb.decide.targets import Target
 
 SPREAD_S = 300.0
 _ROUNDING = 1e-9
+
+
+class State(Enum):
+    """How a pool stands by its own targets.  TAKEN: operators took all of its answers out."""
+
+    FINE = "fine"
+    PANIC = "panic"
+    DOWN = "down"
+    TAKEN = "taken"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +48,29 @@ def share_of(targets: Iterable[Target]) -> Share:
         healthy=sum(target.member.weight for target in left if target.serves),
         total=sum(target.member.weight for target in left),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Grade:
+    """How a pool's answers of one record type stand, whatever a policy's panic threshold.
+
+    `state` is never PANIC.  `forced`: an operator's `up` covers one of them.
+    """
+
+    share: Share
+    state: State
+    forced: bool
+
+    def under(self, panic: float) -> State:
+        """How they stand under this threshold; what an operator forces up is FINE."""
+        panics = self.state is State.FINE and not self.forced and self.share.below(panic)
+        return State.PANIC if panics else self.state
+
+
+def grade_of(answers: Collection[Target], backends: Collection[Target]) -> Grade:
+    """The grade of a pool's answers of one type; `backends` where those are what is checked."""
+    share, forced = share_of(backends or answers), any(one.forced_up for one in answers)
+    if forced or any(one.serves for one in answers):
+        return Grade(share, State.FINE, forced)
+    left = any(one.override is None for one in answers)
+    return Grade(share, State.DOWN if left else State.TAKEN, forced)

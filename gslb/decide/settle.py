@@ -37,7 +37,7 @@ class Settled:
 def settle(policy: Policy, rtype: int, situation: Situation, previous: Plan | None) -> Settled:
     """Run the steps over a policy's candidates of one record type; with nothing left, its all-down mode."""
     candidates = situation.candidates[rtype]
-    reach = reach_of(policy, candidates)
+    reach = reach_of(situation.ruled[policy.name], policy.spill.to, candidates)
     if not reach.pools:
         return Settled(Mode.NODATA, {}, (), reach, Standing({}), ())
     before = tuple(_choices(previous, policy.name, rtype))

@@ -13,25 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from enum import Enum
 
 from gslb.decide.candidates import Candidate, Candidates
-from gslb.decide.panic import SPREAD_S, Share, share_of
+from gslb.decide.panic import SPREAD_S, Share, State
 from gslb.decide.situation import Condition, Situation
 from gslb.decide.velocity import WINDOW_S, Leaver, Spent, kept_back, parts_of
 from gslb.model.deployment import Policy, PoolId, Return, SiteId
 from gslb.model.history import Keeper
 
 Pools = frozenset[PoolId]
-
-
-class State(Enum):
-    """How a pool stands by its own targets."""
-
-    FINE = "fine"
-    PANIC = "panic"
-    DOWN = "down"
-    TAKEN = "taken"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +66,14 @@ def standing_of(
     policy: Policy, rtype: int, pools: Collection[PoolId], situation: Situation, answered: Pools
 ) -> Standing:
     """The standing of these pools of the policy; `answered` are those that the previous plan answered."""
-    candidates = situation.candidates[rtype]
-    shares = {pool: _share(situation.conditions[pool], candidates[pool]) for pool in pools}
-    states = {pool: _state(candidates[pool], shares[pool], policy.panic) for pool in pools}
+    grades = {pool: situation.conditions[pool].grades[rtype] for pool in pools}
+    shares = {pool: grade.share for pool, grade in grades.items()}
+    states = {pool: grade.under(policy.panic) for pool, grade in grades.items()}
     outs = situation.history.out.get(policy.name, {})
     were_out = frozenset(pool for pool in pools if pool in outs and rtype in outs[pool].types)
     if not were_out and all(state is State.FINE for state in states.values()):
         return Standing(shares)
-    ground = _Ground(policy, situation, candidates, states, were_out)
+    ground = _Ground(policy, situation, situation.candidates[rtype], states, were_out)
     held = frozenset(pool for pool in were_out if _is_held(ground, pool))
     over = _failed_over(ground, held)
     going = ground.in_state(State.DOWN) | over
@@ -99,22 +89,6 @@ def standing_of(
         out=out,
         returned=frozenset(pool for pool in were_out - out if _is_gradual(ground, pool)),
     )
-
-
-def _share(condition: Condition, candidates: Iterable[Candidate]) -> Share:
-    return share_of(condition.backends or candidates)
-
-
-def _state(candidates: Iterable[Candidate], share: Share, panic: float) -> State:
-    of = tuple(candidates)
-    if any(one.forced_up for one in of):
-        return State.FINE
-    left = [one for one in of if one.override is None]
-    if not left:
-        return State.TAKEN
-    if not any(one.serves for one in left):
-        return State.DOWN
-    return State.PANIC if share.below(panic) else State.FINE
 
 
 def _is_held(ground: _Ground, pool: PoolId) -> bool:
@@ -163,7 +137,9 @@ def _kept(ground: _Ground, going: Pools, staying_out: Pools, answered: Pools) ->
     leaving = going - ground.were_out
     if not leaving or not (ground.in_state(State.FINE) or ground.in_state(State.PANIC)):
         return frozenset()
-    parts = parts_of(ground.condition(pool).pool for pool in ground.policy.pools if pool in ground.states)
+    parts = parts_of(
+        ground.condition(pool).pool for pool in ground.situation.ruled[ground.policy.name] if pool in ground.states
+    )
     left = {ground.site(pool) for pool in ground.states.keys() - going - staying_out}
     leavers = [
         Leaver(

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from math import ceil
 
 from gslb.decide.panic import Share, share_of
-from gslb.decide.situation import Condition, Situation, reached
+from gslb.decide.situation import Condition, Situation
 from gslb.decide.standing import Standing
 from gslb.model.deployment import Balance, Policy, PoolId, Return
 
@@ -27,7 +27,7 @@ def ttl_of(policy: Policy, situation: Situation, standings: Mapping[int, Standin
     soonest = min(
         (
             _settles_s(situation.conditions[pool], policy.panic)
-            for pool in reached(policy)
+            for pool in (*situation.ruled[policy.name], *policy.spill.to)
             if situation.conditions[pool].unsettled and not _stays_out(situation.conditions[pool], standings.values())
         ),
         default=float(policy.ttl_max),

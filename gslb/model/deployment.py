@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from itertools import chain
 from typing import NewType
 
 SiteId = NewType("SiteId", str)
@@ -229,7 +230,7 @@ class Policy:
     @property
     def pools(self) -> tuple[PoolId, ...]:
         """Every pool that a rule names, in order of first mention; spill targets are not among them."""
-        return tuple(dict.fromkeys(pool for rule in self.rules for pool in rule.pools))
+        return tuple(dict.fromkeys(chain.from_iterable(rule.pools for rule in self.rules)))
 
 
 @dataclass(frozen=True, slots=True)
