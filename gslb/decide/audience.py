@@ -19,7 +19,11 @@ Audience = Mapping[PolicyId, Mapping[int, Sequence[float]]]  # of a policy and r
 
 def audience_of(model: Deployment, geography: Geography, world: World) -> Audience:
     """What the rankings of each policy ask for; answers per second where any was measured."""
-    measured = {name: by_type for name in model.policies if (by_type := _measured(name, geography, world))}
+    measured = {
+        name: by_type
+        for name, policy in model.policies.items()
+        if (by_type := _measured(model, policy, geography, world))
+    }
     least = min((sum(map(sum, by_type.values())) for by_type in measured.values()), default=1.0)
     return {
         name: measured.get(name) or _by_size(model, policy, geography, least) for name, policy in model.policies.items()
@@ -40,23 +44,28 @@ def split(asked: Sequence[float], cohorts: Sequence[Cohort]) -> list[float]:
     ]
 
 
-def _measured(name: PolicyId, geography: Geography, world: World) -> Mapping[int, Sequence[float]]:
+def answerable(model: Deployment, policy: Policy) -> tuple[int, ...]:
+    """The record types of which any pool of the policy has an address: of the others, every answer is empty."""
+    return tuple(
+        rtype
+        for rtype in DYNAMIC_TYPES
+        if any(model.pools[pool].answers_of(rtype) for pool in (*policy.pools, *policy.spill.to))
+    )
+
+
+def _measured(model: Deployment, policy: Policy, geography: Geography, world: World) -> Mapping[int, Sequence[float]]:
     """The measured demand, if it is one of these rankings."""
-    by_type = world.demand.get(name, {})
-    rankings = len(geography.rankings[name])
+    found = world.demand.get(policy.name, {})
+    by_type = {rtype: found[rtype] for rtype in answerable(model, policy) if rtype in found}
+    rankings = len(geography.rankings[policy.name])
     if not all(len(rates) == rankings for rates in by_type.values()) or not any(map(sum, by_type.values())):
         return {}
     return by_type
 
 
 def _by_size(model: Deployment, policy: Policy, geography: Geography, total: float) -> Mapping[int, Sequence[float]]:
-    types = [rtype for rtype in DYNAMIC_TYPES if _has(model, policy, rtype)]
+    types = answerable(model, policy)
     catchments = geography.catchments.get(policy.name)
     rankings = len(geography.rankings[policy.name])
     shares = [catchment.share for catchment in catchments] if catchments else [1 / rankings] * rankings
     return {rtype: [share * total / len(types) for share in shares] for rtype in types}
-
-
-def _has(model: Deployment, policy: Policy, rtype: int) -> bool:
-    """Whether any pool of the policy has an address of the type: without one, nobody has a reason to ask."""
-    return any(model.pools[pool].answers_of(rtype) for pool in (*policy.pools, *policy.spill.to))

@@ -27,7 +27,7 @@ class SiteLoss:
     """What becomes of the others when one site fails.
 
     `over_soft` and `over_hard` are the pools whose load would exceed that mark (those over hard are not among the first).
-    `worst` is the pool that would be fullest, `share` its load as a share of its capacity; None where no load is known.
+    `worst` is the pool of another site that would be fullest, `share` its load as a share of its capacity; None where no load is known.
     `moved` is the share of all that is asked whose pool changes, `added_km` how much farther these clients are on average
     (None: not known), and `unanswered` the share that no pool would answer.
     """
@@ -53,7 +53,11 @@ def site_loss(case: Case, origin: Origin, site: SiteId) -> SiteLoss:
     """The figures of one site; `origin` is that of the case."""
     plan = decide(case.model, case.geography, without(case, [site]).world, case.plan)
     loads = loads_under(plan, case.model, origin)
-    known = {name: one.share for name, one in loads.items() if one.share is not None}
+    known = {
+        name: one.share
+        for name, one in loads.items()
+        if one.share is not None and case.model.pools[name].datacenter != site
+    }
     marks = {name: marks_of(pool.capacity) for name, pool in case.model.pools.items() if pool.capacity is not None}
     beyond = {name: over(marks[name], share) for name, share in known.items()}
     worst = max(known, key=lambda name: (known[name], name), default=None)
