@@ -10,6 +10,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from random import Random
@@ -31,6 +32,7 @@ from gslb.model.deployment import (
     SiteId,
     Socket,
 )
+from gslb.model.plan import Member, Part, Plan
 from gslb.model.world import World
 from gslb.model.zone import DynamicRecord, RRset, Zone
 from gslb.nameserver.answer import Responder
@@ -40,6 +42,7 @@ QUERIES = 4096  # distinct queries of each kind
 ROUNDS = 5  # the best of so many is told
 NETWORKS = 4096
 APEX = b"\x07example\x03com\x00"
+PARTS = ((200, "198.51.100.1"), (55, "198.51.100.2"))
 SECRET = b"a bench has no secrets"
 
 
@@ -66,7 +69,7 @@ def tables() -> Tables:
     """One zone with a name of each kind, over a full-sized location table."""
     model = _deployment()
     location = LocationTable.from_buffer(subnet_table(model))
-    plan = decide(model, location.geography(), World(now=0.0), None)
+    plan = _shedding(decide(model, location.geography(), World(now=0.0), None))
     return Tables.load(compile_names([_zone()], None), compile_plan(plan, SECRET), location)
 
 
@@ -91,6 +94,11 @@ def kinds() -> dict[str, list[tuple[bytes, str]]]:
         "A, ECS IPv4 /24": many(lambda: _query(b"\x03www", v4())),
         "A, ECS IPv6 /56": many(lambda: _query(b"\x03www", v6())),
         "A of 4 by hash, ECS IPv4": many(lambda: _query(b"\x04many", v4())),
+        "A with shed parts, ECS IPv4": many(lambda: _query(b"\x04shed", v4())),
+        "A with shed parts, heavy": many(lambda: _query(b"\x04shed")),
+        "A with shed parts, others": many(
+            lambda: _query(b"\x04shed"), lambda: str(IPv4Address(random.getrandbits(32)))
+        ),
         "TXT, static, EDNS": many(lambda: _query(b"\x04text", _opt(), 16)),
         "NXDOMAIN, one name": many(lambda: _query(b"\x06absent", _opt())),
         "NXDOMAIN, random names": many(lambda: _query(b"\x08" + random.randbytes(4).hex().encode(), _opt())),
@@ -126,10 +134,21 @@ def _deployment() -> Deployment:
         policies={
             PolicyId("web"): Policy(PolicyId("web"), rules),
             PolicyId("many"): Policy(PolicyId("many"), (Rule((wide,)),)),
+            PolicyId("shed"): Policy(PolicyId("shed"), (Rule((names[0],)),)),
         },
         dns=Dns(listen=()),
         api=Api(Socket(IPv4Address("127.0.0.1"), 8053)),
     )
+
+
+def _shedding(plan: Plan) -> Plan:
+    """With a quarter of what policy `shed` answers going elsewhere, and one heavy resolver."""
+    policy = plan.policies[PolicyId("shed")]
+    home = plan.choices[policy.choices[1][0]]
+    parts = tuple(Part(slots, (Member(address, 1, PoolId("wide")),)) for slots, address in PARTS)
+    choices = {rtype: (len(plan.choices),) * len(indexes) for rtype, indexes in policy.choices.items()}
+    policies = {**plan.policies, PolicyId("shed"): replace(policy, choices=choices)}
+    return replace(plan, policies=policies, choices=(*plan.choices, replace(home, shed=parts)), heavy=("192.0.2.53",))
 
 
 def _zone() -> Zone:
@@ -146,6 +165,7 @@ def _zone() -> Zone:
         (
             DynamicRecord(b"\x03www" + APEX, (1, 28), PolicyId("web"), 60),
             DynamicRecord(b"\x04many" + APEX, (1,), PolicyId("many"), 60),
+            DynamicRecord(b"\x04shed" + APEX, (1,), PolicyId("shed"), 60),
         ),
     )
 
