@@ -12,6 +12,7 @@ import errno
 import os
 import socket
 import ssl
+from ipaddress import ip_address
 from typing import Protocol
 
 from gslb import units
@@ -19,6 +20,7 @@ from healthcheck.probes.tls import Secured, refusal
 
 GRACE_S = 0.05
 GRACE_SHARE = 0.05
+_REASON_SHOWN = 200  # characters
 _REASONS = {
     errno.ECONNREFUSED: "connection refused",
     errno.ECONNRESET: "connection reset",
@@ -136,7 +138,7 @@ async def converse(
     except TimeoutError:
         whole = "whole " if line.heard else ""
         raise Failed(f"no {whole}{waited_for} within {units.seconds_text(timeout_s)}") from None
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a host that is none
         raise Failed(reason(error)) from error
     finally:
         if line.finished.done() and not line.finished.cancelled():
@@ -148,6 +150,14 @@ def patience(timeout_s: float) -> float:
     return timeout_s - min(GRACE_S, timeout_s * GRACE_SHARE)
 
 
+def ip_version(address: str) -> int:
+    """4 or 6.  Raises Failed for what is no address."""
+    try:
+        return ip_address(address).version
+    except ValueError:
+        raise Failed(f"{address[:63]!r} is no address") from None
+
+
 def reason(error: Exception) -> str:
     """An error of the operating system or of TLS, in words."""
     if isinstance(error, ssl.SSLError):
@@ -156,4 +166,4 @@ def reason(error: Exception) -> str:
         return f"the host's name cannot be resolved ({error.strerror})"
     if isinstance(error, OSError) and error.errno is not None:
         return _REASONS.get(error.errno) or os.strerror(error.errno).lower()
-    return str(error) or type(error).__name__
+    return str(error)[:_REASON_SHOWN] or type(error).__name__

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from ipaddress import ip_address
 
 import dns.exception
 import dns.flags
@@ -19,7 +18,7 @@ import dns.rdatatype
 
 from gslb import units
 from healthcheck.check import Check, Sample
-from healthcheck.probes.connection import Failed, converse, patience, reason
+from healthcheck.probes.connection import Failed, converse, ip_version, patience, reason
 
 _DATAGRAM_OCTETS = 65535
 _MOST_OTHERS = 64  # datagrams that are not the answer
@@ -38,14 +37,14 @@ async def probe(check: Check) -> tuple[Sample, ...]:
             why = question.stray or f"no answer within {units.seconds_text(check.timeout_s)}"
     except OSError as error:
         why = reason(error)
-    except (Failed, ValueError) as error:
+    except Failed as error:
         why = str(error)
     return (Sample(not why, time.perf_counter() - began, why),)
 
 
 async def _ask(question: Question, address: str, port: int, timeout_s: float) -> None:
     loop = asyncio.get_running_loop()
-    family = socket.AF_INET if ip_address(address).version == 4 else socket.AF_INET6
+    family = socket.AF_INET if ip_version(address) == 4 else socket.AF_INET6
     with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as channel:
         channel.connect((address, port))  # of a datagram socket: nothing to wait for
         await loop.sock_sendall(channel, question.wire)

@@ -31,9 +31,9 @@ _CODES |= {8: "RESOURCE_EXHAUSTED", 12: "UNIMPLEMENTED", 13: "INTERNAL", 14: "UN
 
 async def probe(check: Check) -> tuple[Sample, ...]:
     """One sample."""
+    safe = secured(check.settings, check.address, "h2") if check.settings.get("tls") else None
     began = time.perf_counter()
     why = warning = ""
-    safe = secured(check.settings, check.address, "h2") if check.settings.get("tls") else None
     try:
         if check.port is None:
             raise Failed("no port to connect to")

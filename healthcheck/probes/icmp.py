@@ -10,13 +10,12 @@ import errno
 import os
 import socket
 import time
-from ipaddress import ip_address
 from itertools import count
 from struct import Struct
 
 from gslb import units
 from healthcheck.check import Check, Sample
-from healthcheck.probes.connection import Failed, patience, reason
+from healthcheck.probes.connection import Failed, ip_version, patience, reason
 
 _HEADER = Struct(">BBHHH")  # type, code, checksum, identifier, sequence
 _ECHO = {4: (8, 0), 6: (128, 129)}  # IP version: request, reply
@@ -42,15 +41,15 @@ async def probe(check: Check) -> tuple[Sample, ...]:
         why = f"no echo reply within {units.seconds_text(check.timeout_s)}"
     except OSError as error:
         why = reason(error)
-    except (Failed, ValueError) as error:
+    except Failed as error:
         why = str(error)
     return (Sample(not why, time.perf_counter() - began, why),)
 
 
 async def _ping(address: str) -> None:
-    """Raises Failed, OSError, and ValueError where `address` is none."""
+    """Raises Failed and OSError."""
     loop = asyncio.get_running_loop()
-    version = ip_address(address).version
+    version = ip_version(address)
     request, reply = _ECHO[version]
     sequence = next(_sequence) & 0xFFFF
     token = os.urandom(_TOKEN_OCTETS)

@@ -109,7 +109,6 @@ async def silent(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) ->
     """Take everything, say nothing."""
     while await reader.read(65536):
         pass
-    await asyncio.Event().wait()
 
 
 async def closing(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -52,4 +52,4 @@ def test_ping(netns: World) -> None:
 
 def test_no_address() -> None:
     found = asyncio.run(sample(check("icmp", None, address="www.example.com")))
-    assert found.why == "'www.example.com' does not appear to be an IPv4 or IPv6 address"
+    assert found.why == "'www.example.com' is no address"
