@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
@@ -16,9 +18,6 @@ from aiohttp.web_protocol import RequestHandler
 from gslb.api.problem import Problem, response
 
 CONNECTIONS: Final = 256
-HEAD_S: Final = 10.0  # from the first moment to the end of a request's head
-ANSWER_S: Final = 30.0  # from there to our answer
-IDLE_S: Final = 60.0  # from there until the client has read it, and to the end of the next head
 LINE_MAX: Final = 8_190  # octets of the request line
 FIELD_MAX: Final = 8_190  # octets of one header field
 FIELDS_MAX: Final = 64  # header fields
@@ -31,19 +30,31 @@ _FULL = (
 log = logging.getLogger("gslb.api")
 
 
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Seconds: from the first moment to the end of a request's head, for its body, from the head to our answer, and from there
+    until the client has read it and to the end of the next head.
+    """
+
+    head_s: float = 10.0
+    body_s: float = 10.0
+    answer_s: float = 30.0
+    idle_s: float = 60.0
+
+
 class Connection(RequestHandler):
     """The protocol of one connection."""
 
-    __slots__ = ("_deadline", "_opened")
+    __slots__ = ("_deadline", "_lost", "_opened", "patience")
 
-    def __init__(self, server: web.Server, opened: set[Connection], head_s: float = HEAD_S) -> None:
+    def __init__(self, server: web.Server, opened: set[Connection], patience: Patience) -> None:
         """`opened` are the connections of this server."""
         loop = asyncio.get_running_loop()
         super().__init__(
             server,
             loop=loop,
             access_log=None,  # type: ignore[arg-type]  # how it is switched off
-            keepalive_timeout=IDLE_S,
+            keepalive_timeout=patience.idle_s,
             lingering_time=1.0,
             max_line_size=LINE_MAX,
             max_field_size=FIELD_MAX,
@@ -51,7 +62,9 @@ class Connection(RequestHandler):
             auto_decompress=False,
         )
         self._opened = opened
-        self._deadline = loop.call_later(head_s, self._over)
+        self.patience = patience
+        self._lost: Callable[[], None] | None = None
+        self._deadline = loop.call_later(patience.head_s, self._over)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:  # type: ignore[explicit-override]  # 3.12 has it
         """A client came; one too many is told so and sent away."""
@@ -70,16 +83,22 @@ class Connection(RequestHandler):
         if self in self._opened:
             self._opened.remove(self)
             super().connection_lost(exc)
+            if self._lost is not None:
+                self._lost()
 
     def within(self, seconds: float) -> None:
         """End it in so many seconds unless there is another word."""
         self._deadline.cancel()
+        self._lost = None
         if self.transport is not None:
             self._deadline = asyncio.get_running_loop().call_later(seconds, self._over)
 
-    def streams(self) -> None:
-        """It has no deadline: what is written to it has."""
+    def streams(self, lost: Callable[[], None]) -> None:
+        """It has no deadline: what is written to it has.  `lost` is called when the client goes."""
         self._deadline.cancel()
+        self._lost = lost
+        if self.transport is None:
+            lost()
 
     def handle_error(  # type: ignore[explicit-override]
         self,

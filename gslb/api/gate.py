@@ -13,7 +13,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from gslb.api.auth import Asking, Doorman, peer_address
-from gslb.api.connection import ANSWER_S, IDLE_S, Connection
+from gslb.api.connection import Connection
 from gslb.api.limits import Limiter
 from gslb.api.problem import Problem, of_http, response
 
@@ -29,6 +29,7 @@ _HEADERS = {
     ),
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
+    "Server": "gslb",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -51,11 +52,11 @@ class Gate:
         async def passing(request: web.Request, handler: Handler) -> web.StreamResponse:
             connection = request.protocol
             assert isinstance(connection, Connection)
-            connection.within(ANSWER_S)
+            connection.within(connection.patience.answer_s)
             try:
                 answer = await self._answer(request, handler)
             finally:
-                connection.within(IDLE_S)
+                connection.within(connection.patience.idle_s)
             if not answer.prepared:
                 dress(answer)
             return answer

@@ -31,44 +31,47 @@ class Stream:
     def __init__(self, hub: Hub, heartbeat_s: float = HEARTBEAT_S) -> None:
         self._hub = hub
         self._heartbeat_s = heartbeat_s
-        self._readers = 0
-        self._closing = asyncio.Event()
+        self._readers: set[asyncio.Event] = set()  # each says that one is over
 
     def close(self) -> None:
         """End all streams; their readers come back by themselves."""
-        self._closing.set()
+        for over in self._readers:
+            over.set()
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         """Follow the changes from now on, from `Last-Event-ID`, or from the last ones by `?last=20`."""
         first = self._first(request)
-        if self._readers >= READERS:
+        if len(self._readers) >= READERS:
             detail = f"{READERS} readers follow the events already"
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": "10"})
         answer = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"})
         dress(answer)
-        self._readers += 1
+        over = asyncio.Event()
+        self._readers.add(over)
         try:
             await answer.prepare(request)
             assert isinstance(request.protocol, Connection)
-            request.protocol.streams()
-            await self._follow(answer, first)
+            request.protocol.streams(over.set)
+            await self._follow(answer, first, over)
         except (ConnectionError, TimeoutError):  # it went away, or reads no more
             request.protocol.force_close()
         finally:
-            self._readers -= 1
+            self._readers.remove(over)
         return answer
 
-    async def _follow(self, answer: web.StreamResponse, news: News) -> None:
+    async def _follow(self, answer: web.StreamResponse, news: News, over: asyncio.Event) -> None:
         number = self._hub.last
         await _write(answer, f"retry: {RETRY_MS}\n\n" + self._text(news))
-        while not self._closing.is_set():
+        while True:
             waiting = asyncio.create_task(self._hub.wait(number, self._heartbeat_s))
-            closing = asyncio.create_task(self._closing.wait())
+            ending = asyncio.create_task(over.wait())
             try:
-                await asyncio.wait((waiting, closing), return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait((waiting, ending), return_when=asyncio.FIRST_COMPLETED)
             finally:
                 waiting.cancel()
-                closing.cancel()
+                ending.cancel()
+            if over.is_set():
+                return
             news = self._hub.after(number)
             number = self._hub.last
             await _write(answer, self._text(news) or ": still here\n\n")

@@ -8,6 +8,7 @@ from http import HTTPStatus
 
 from aiohttp import web
 
+from gslb.api.connection import Connection
 from gslb.api.fields import Fields, body_fields, query_fields, refuse
 from gslb.api.problem import Problem
 from gslb.api.reads import as_response, basis_of, override_json
@@ -20,16 +21,14 @@ from gslb.inspect.override import Done, WouldHarm, begin, end, lasting, words
 from gslb.model.deployment import PoolId
 from gslb.model.world import Forced, Override
 
-BODY_S = 10.0  # for a body to arrive
 NOBODY = "api"  # who asks without a name
 
 
 class Writes:
     """Handlers that change something."""
 
-    def __init__(self, desk: Desk, body_s: float = BODY_S) -> None:
+    def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._body_s = body_s
         self._one = asyncio.Lock()  # an edit decides twice; one at a time is enough
 
     async def begin(self, request: web.Request) -> web.Response:
@@ -93,11 +92,13 @@ class Writes:
         if request.content_type != "application/json" or "Content-Encoding" in request.headers:
             detail = "expected a body with Content-Type: application/json and no Content-Encoding"
             raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail)
+        assert isinstance(request.protocol, Connection)
+        body_s = request.protocol.patience.body_s
         try:
-            async with asyncio.timeout(self._body_s):
+            async with asyncio.timeout(body_s):
                 body = await request.read()
         except TimeoutError:
-            detail = f"the body did not arrive within {self._body_s:g} s"
+            detail = f"the body did not arrive within {body_s:g} s"
             raise Problem(HTTPStatus.REQUEST_TIMEOUT, detail, {"Connection": "close"}) from None
         return body_fields(body, known)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gslb.api.app import HttpApi
-from gslb.model.deployment import Api, Deployment
+from gslb.model.deployment import Api, Deployment, Socket
 from tests.api.desk import FakeDesk
 
 TOKEN = "correct horse battery staple"
@@ -49,6 +49,11 @@ class Served:
         listening = self._api.listening
         assert listening is not None
         return listening.port
+
+    @property
+    def bound(self) -> Socket | None:
+        """Where; None while it is nowhere."""
+        return self._api.listening
 
     def call(self, work: Callable[[], object]) -> None:
         """Do something on the API's own loop."""
