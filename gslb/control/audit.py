@@ -36,6 +36,11 @@ class AuditLog:
         self._lost = 0
         self._listener.start()
 
+    @property
+    def waiting(self) -> int:
+        """Lines that are not written yet."""
+        return self._queue.qsize()
+
     def write(self, at: float, body: Mapping[str, object]) -> None:
         """Add a line: `at` in seconds since the epoch, and JSON values."""
         line = json.dumps({"time": moment_text(at), **body}, ensure_ascii=True)

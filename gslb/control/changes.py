@@ -9,10 +9,11 @@ from typing import TypeVar
 
 from gslb.control.endings import Ending, who_ended
 from gslb.model.deployment import PolicyId, PoolId
-from gslb.model.history import Ejection, History, Out, Shed
+from gslb.model.history import Ejection, History, Kept, Out, Shed
 from gslb.model.world import Health, Override, Verdict, Verdicts
 
 _Key = TypeVar("_Key")
+_One = TypeVar("_One")
 
 GSLB = "gslb"  # who made a change that no operator made
 
@@ -26,6 +27,7 @@ class What(StrEnum):
     POOL = "pool"
     EJECTION = "ejection"
     OUT = "out"
+    KEPT = "kept"
     SHED = "shed"
     BLIND = "blind"
     PLAN = "plan"
@@ -71,6 +73,7 @@ def changes(before: Moment, after: Moment, endings: Iterable[Ending] = ()) -> tu
             _verdicts(before, after),
             _ejections(before, after),
             _outs(before, after),
+            _kept(before, after),
             _sheds(before, after),
             _plan(before, after),
         )
@@ -172,8 +175,8 @@ def _outs(before: Moment, after: Moment) -> Iterator[Change]:
             yield Change(What.OUT, f"{key[0]}/{key[1]}", GSLB, _out_why(old, new), _held(old), _held(new))
 
 
-def _flat(out: Mapping[PolicyId, Mapping[PoolId, Out]]) -> dict[tuple[str, str], Out]:
-    return {(policy, pool): one for policy, pools in out.items() for pool, one in pools.items()}
+def _flat(found: Mapping[PolicyId, Mapping[PoolId, _One]]) -> dict[tuple[str, str], _One]:
+    return {(policy, pool): one for policy, pools in found.items() for pool, one in pools.items()}
 
 
 def _held(one: Out | None) -> str | None:
@@ -186,6 +189,19 @@ def _out_why(old: Out | None, new: Out | None) -> str:
     if new.held:
         return "it stays out until an operator's word"
     return "no usable address is left in it" if old is None else "it is no longer held"
+
+
+def _kept(before: Moment, after: Moment) -> Iterator[Change]:
+    was, now = _flat(before.history.kept), _flat(after.history.kept)
+    for key in _keys(was, now):
+        old, new = was.get(key), now.get(key)
+        if _keeper(old) != _keeper(new):
+            why = "it stays in the answers" if new is not None else "nothing keeps it any more"
+            yield Change(What.KEPT, f"{key[0]}/{key[1]}", GSLB, why, _keeper(old), _keeper(new))
+
+
+def _keeper(one: Kept | None) -> str | None:
+    return None if one is None else one.by.value
 
 
 def _sheds(before: Moment, after: Moment) -> Iterator[Change]:
