@@ -21,6 +21,7 @@ COMMANDS = {
     "up": "force a site, pool or answer up",
     "down": "force a site, pool or answer down",
     "auto": "end an override",
+    "simulate": "show what becomes of answers, loads and distances if sites fail or the configuration changes",
     "geo": "show what is known of an address: location, class, order of pools, scope",
 }
 _OVERRIDES = ("drain", "up", "down", "auto")  # one module: they differ by one word

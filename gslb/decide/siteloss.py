@@ -27,7 +27,8 @@ class SiteLoss:
     """What becomes of the others when one site fails.
 
     `over_soft` and `over_hard` are the pools whose load would exceed that mark (those over hard are not among the first).
-    `worst` is the pool of another site that would be fullest, `share` its load as a share of its capacity; None where no load is known.
+    `worst` is the pool of another site that would be fullest, `share` its load as a share of its capacity; None where no load is
+    known.  `unknown` are the pools that would answer and whose load nobody knows.
     `moved` is the share of all that is asked whose pool changes, `added_km` how much farther these clients are on average
     (None: not known), and `unanswered` the share that no pool would answer.
     """
@@ -37,6 +38,7 @@ class SiteLoss:
     over_hard: tuple[PoolId, ...]
     worst: PoolId | None
     share: float | None
+    unknown: tuple[PoolId, ...]
     moved: float
     added_km: float | None
     unanswered: float
@@ -56,22 +58,26 @@ def site_loss(case: Case, origin: Origin, site: SiteId) -> SiteLoss:
     known = {
         name: one.share
         for name, one in loads.items()
-        if one.share is not None and case.model.pools[name].datacenter != site
+        if one.share and case.model.pools[name].datacenter != site
     }
     marks = {name: marks_of(pool.capacity) for name, pool in case.model.pools.items() if pool.capacity is not None}
     beyond = {name: over(marks[name], share) for name, share in known.items()}
     worst = max(known, key=lambda name: (known[name], name), default=None)
     asked = moved = unanswered = 0.0
+    answering: set[PoolId] = set()
     for path in paths_of(origin.plan, plan, flows(origin.plan, plan, origin.audience)):
         asked += path.asked
         moved += path.asked * (path.left != path.reached)
         unanswered += path.asked * (path.reached is Rest.UNANSWERED)
+        if path.asked and not isinstance(path.reached, Rest):
+            answering.add(path.reached)
     return SiteLoss(
         site=site,
         over_soft=tuple(name for name, mark in beyond.items() if mark is Over.SOFT),
         over_hard=tuple(name for name, mark in beyond.items() if mark is Over.HARD),
         worst=worst,
         share=None if worst is None else known[worst],
+        unknown=tuple(name for name, one in loads.items() if name in answering and one.share is None),
         moved=moved / asked if asked else 0.0,
         added_km=_added_km(case.geography, origin, plan),
         unanswered=unanswered / asked if asked else 0.0,
