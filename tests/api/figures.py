@@ -1,0 +1,45 @@
+"""A desk that knows something of everything, so that each metric and each part of the page has a value."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from gslb.control.desk import Figures, Loss
+from gslb.model.deployment import TYPE_A, MonitorId, PolicyId, PoolId, SiteId
+from gslb.model.history import Cause, Ejection, History, Moved, Out, Shed
+from gslb.model.world import Forced, Health, Load, Override, Verdict, World
+from tests.api.desk import NOW, FakeDesk
+
+FRA, IAD, CLOUD = PoolId("web-fra"), PoolId("web-iad"), PoolId("web-cloud")
+FIGURES = Figures(
+    answers={(FRA, TYPE_A): 10, (PoolId(""), TYPE_A): 2, (PoolId("gone"), TYPE_A): 1},
+    checks={(MonitorId("web"), True): 5, (MonitorId("web"), False): 1},
+    latencies={(FRA, "192.0.2.10"): {0.5: 0.01, 0.99: 0.2}},
+    losses={SiteId("fra"): Loss(over_hard=1, worst=1.04), SiteId("iad"): Loss(over_hard=0, worst=None)},
+)
+WORLD = World(
+    NOW,
+    verdicts={
+        FRA: {
+            "192.0.2.10": Verdict(Health.UP, 1.5),
+            "192.0.2.11": Verdict(Health.DOWN, 2.0, "refused", outlier="slow"),
+        },
+        IAD: {"198.51.100.10": Verdict(Health.DOWN, 1.0, "timeout")},
+    },
+    loads={CLOUD: Load(0.42, 3.0, stale=True)},
+)
+HISTORY = History(
+    sheds={FRA: Shed(Cause.LOAD, 0.25, NOW, "g", (Moved(PolicyId("web"), TYPE_A, 0, CLOUD, 100),))},
+    out={PolicyId("web"): {IAD: Out(NOW - 60)}},
+    ejected={"web-fra/192.0.2.11": Ejection(NOW + 30, 1, "slow"), "web-fra/192.0.2.10": Ejection(NOW - 1, 1, "slow")},
+)
+
+
+def know_everything(desk: FakeDesk) -> None:
+    """Give it all of the above."""
+    assert desk.plan is not None
+    desk.numbers, desk.seen = FIGURES, WORLD
+    desk.plan = replace(desk.plan, history=HISTORY)
+    override = Override("site/iad", Forced.DRAIN, "alice", "CHG-7", NOW - 5, NOW + 60)
+    expired = replace(override, target="site/fra", until=NOW - 1)
+    desk.store.edit_overrides(lambda _: (override, expired), NOW)
