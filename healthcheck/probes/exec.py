@@ -19,6 +19,7 @@ from typing import cast
 from gslb import units
 from healthcheck.check import Check, Sample
 from healthcheck.probes.connection import Failed, patience, reason
+from healthcheck.probes.shown import shown
 
 OUTPUT_OCTETS = 64 * 1024
 REAP_S = 0.02  # a killed program is gone in a tenth of that, and the loop stands still so long
@@ -141,8 +142,7 @@ class _Output:
         """The first line that says something, as a message may show it."""
         lines = self._text.decode("utf-8", "replace").splitlines()
         line = next((line.strip() for line in lines if line.strip()), "")
-        shown = "".join(char if char.isprintable() else "?" for char in line[:_LINE])
-        return f": {shown}" if shown else ""
+        return f": {shown(line, _LINE)}" if line else ""
 
 
 def _status(status: int) -> str:

@@ -16,7 +16,7 @@ import h2.exceptions
 
 from healthcheck.check import Check, Sample
 from healthcheck.probes.connection import Failed, converse
-from healthcheck.probes.response import printable
+from healthcheck.probes.shown import shown, shown_octets
 from healthcheck.probes.tls import certificate_warning, secured
 
 MOST_OCTETS = 64 * 1024  # of the whole conversation
@@ -90,11 +90,11 @@ class HealthTalk:
         if self._octets > MOST_OCTETS:
             raise Failed(f"more than {MOST_OCTETS // 1024} kB came, and no whole answer")
         if self._first[_TYPE : _TYPE + 1] not in (b"", _SETTINGS):  # h2 would wait for 4.7 MB of frame "HTTP"
-            raise Failed(f"not HTTP/2: {printable(self._first)}")
+            raise Failed(f"not HTTP/2: {shown_octets(self._first)}")
         try:
             events = self._line.receive_data(data)
         except (h2.exceptions.H2Error, UnicodeDecodeError) as error:
-            raise Failed(f"not HTTP/2: {printable(self._first)}") from error
+            raise Failed(f"not HTTP/2: {shown_octets(self._first)}") from error
         for event in events:
             self._take(event)
         return self._line.data_to_send()
@@ -105,13 +105,15 @@ class HealthTalk:
 
     def judge(self) -> None:
         """Raises Failed unless the service is SERVING."""
-        status = self._answer.get(":status")
+        status = self._answer.get(":status", "")
         if status != "200":
-            raise Failed(f"HTTP status {status}, expected 200")
+            raise Failed(f"HTTP status {shown(status, 20)}, expected 200")
         code = self._answer.get("grpc-status", "")
         if code != "0":
-            name = _CODES.get(int(code), code) if code.isascii() and code.isdigit() and len(code) < 4 else code[:20]
-            text = self._answer.get("grpc-message", "")[:100]
+            name = (
+                _CODES.get(int(code), code) if code.isascii() and code.isdigit() and len(code) < 4 else shown(code, 20)
+            )
+            text = shown(self._answer.get("grpc-message", ""), 100)
             raise Failed(f"gRPC status {name or 'missing'}" + (f": {text}" if text else ""))
         serving = _serving(self._message)
         if serving != SERVING:

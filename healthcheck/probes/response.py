@@ -8,6 +8,7 @@ from __future__ import annotations
 import httptools
 
 from healthcheck.probes.connection import Failed
+from healthcheck.probes.shown import shown_octets
 
 HEAD_OCTETS = 16 * 1024  # status line and headers together
 _SHOWN = 40  # octets of what is not HTTP
@@ -71,7 +72,7 @@ class Response:
             if self._headed and not self.done:
                 raise Failed(f"a broken body ({error})") from error
             if not self.done:  # behind a finished response anything may stand
-                raise Failed(f"not HTTP: {printable(self._first)}") from error
+                raise Failed(f"not HTTP: {shown_octets(self._first)}") from error
 
     def on_message_begin(self) -> None:
         """Called by the parser, also behind an interim response."""
@@ -98,8 +99,3 @@ class Response:
     def on_message_complete(self) -> None:
         """Called by the parser."""
         self.done = self.done or self._headed
-
-
-def printable(data: bytes) -> str:
-    """Octets that a target sent, as a message may show them."""
-    return data.decode("latin-1").encode("unicode_escape").decode("ascii")

@@ -7,7 +7,7 @@ import time
 from gslb.model.escape import octets
 from healthcheck.check import Check, Sample
 from healthcheck.probes.connection import Failed, converse
-from healthcheck.probes.response import printable
+from healthcheck.probes.shown import shown_octets
 
 MOST_OCTETS = 64 * 1024  # in which the expected text must stand
 _SHOWN = 40  # octets of what came instead
@@ -60,4 +60,4 @@ class Banner:
         raise Failed(f"closed without the expected text ({self._came()})")
 
     def _came(self) -> str:
-        return f"first came {printable(self._first)}" if self._first else "nothing came"
+        return f"first came {shown_octets(self._first)}" if self._first else "nothing came"

@@ -12,6 +12,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from gslb import units
+from healthcheck.probes.shown import shown
 
 EXPIRY_WARNING_S = 14 * 86400.0
 DAY_S = 86400.0
@@ -135,7 +136,7 @@ def _mismatch(names: tuple[str, ...], wanted: str) -> str:
     if any(_matches(name, wanted) for name in names):
         return ""
     more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
-    given = ", ".join(name[:100] for name in names[:_NAMES_SHOWN]) or "no name"
+    given = ", ".join(shown(name, 100) for name in names[:_NAMES_SHOWN]) or "no name"
     return f"the certificate is for {given}{more}, not for {wanted}"
 
 

@@ -175,6 +175,7 @@ DONE = [("grpc-status", "0")]
         (OK, b"\0\0\0\0\2\x08\1", [("grpc-status", "14"), ("grpc-message", "draining")], "gRPC status UNAVAILABLE: draining"),
         ([*OK, ("grpc-status", "12")], b"", None, "gRPC status UNIMPLEMENTED"),
         (OK, b"", [("grpc-status", "99")], "gRPC status 99"),
+        (OK, b"", [("grpc-status", "5"), ("grpc-message", "a\x1b[31mb")], "gRPC status NOT_FOUND: a?[31mb"),
         (OK, b"", [("grpc-status", "\u00b2")], "gRPC status \u00b2"),
         (OK, b"\0\0\0\0\2\x08\1", [("other", "x")], "gRPC status missing"),
         ([(":status", "503")], b"busy", None, "HTTP status 503, expected 200"),
