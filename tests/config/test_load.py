@@ -97,6 +97,16 @@ def test_full() -> None:
     assert deployment.datacenters[SiteId("fra")].at == (50.11, 8.68)
 
 
+def test_a_check_is_waited_for_no_longer_than_its_interval() -> None:
+    """Where no timeout is written."""
+    text = FULL.read_text().replace("type: exec,", "type: exec, interval: 1s,")
+    draft, _ = read(parse(text, "full.yaml", Problems()), Problems())
+    monitors = draft.deployment.monitors
+    assert monitors is not None
+    timeouts = {monitor.kind: (monitor.interval_s, monitor.timeout_s) for monitor in monitors.values()}
+    assert timeouts == {"https": (10, 1.5), "dns": (5, 2), "grpc": (5, 2), "exec": (1, 1), "tcp": (5, 2)}
+
+
 def test_database_paths() -> None:
     databases = load(FULL).deployment.geo.databases
     assert databases == (str(Path.home() / "geo/city.mmdb"), str(GOOD / "geo/asn.mmdb"), "/var/lib/geo/city.mmdb")
