@@ -13,7 +13,7 @@ from gslb.cli.crowd import Crowd, Distances, crowd_of, distances_of
 from gslb.cli.histogram import Histogram, read_histogram
 from gslb.decide.audience import answerable
 from gslb.decide.case import Case, reconfigured, without
-from gslb.decide.rest import origin_of
+from gslb.decide.rest import at_rest, origin_of
 from gslb.decide.simulate import Simulation, simulate
 from gslb.decide.siteloss import SiteLoss, site_loss
 from gslb.decide.spread import Rest
@@ -70,7 +70,9 @@ def compare(basis: Basis, asked: Asked, cache: Path, progress: Progress) -> What
     other = present
     if asked.new is not None and table is not None:
         other = reconfigured(present, after, table.geography(), crowd.cohorts or {})
-    simulation = simulate(present, without(other, asked.sites), crowd.cohorts)
+    if asked.sites:  # they fail once the configuration has come to rest
+        other = without(at_rest(other, origin_of(present), crowd.cohorts), asked.sites)
+    simulation = simulate(present, other, crowd.cohorts)
     return WhatIf(
         asked=asked,
         before=basis.model,

@@ -75,6 +75,13 @@ def settled(case: Case, origin: Origin, cohorts: Cohorts | None = None) -> Settl
     return Settled(plan, loads_under(plan, case.model, origin, cohorts), seconds, calm == CALM)
 
 
+def at_rest(case: Case, origin: Origin, cohorts: Cohorts | None = None) -> Case:
+    """The case as it is once nothing moves any more, with the loads that will then be measured."""
+    rest = settled(case, origin, cohorts)
+    world = replace(_frozen(case.world), now=case.world.now + rest.seconds, loads=_seen(case.world.loads, rest.loads))
+    return replace(case, world=world, plan=rest.plan)
+
+
 def loads_under(plan: Plan, model: Deployment, origin: Origin, cohorts: Cohorts | None = None) -> dict[PoolId, Carried]:
     """What each pool of `model` carries when clients follow `plan`."""
     found = flows(origin.plan, plan, origin.audience, cohorts)
