@@ -8,7 +8,7 @@ Standards: RFC 1035 section 4.1, RFC 6891, RFC 7871, RFC 8906, RFC 9619 (one que
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from socket import AF_INET6, inet_aton, inet_pton
 
 from gslb.nameserver import unusual
@@ -59,12 +59,12 @@ class Request:
     message: bytes
     source: str
     flags: int
+    cells: list[int]  # where the reply is counted, at `ranking`
+    ranking: int = 0
     question: bytes = b""  # as asked: name, type, class
     opt: bytes = b""  # the OPT record as it came
     edns: Edns | None = None
     unsigned: bytes = b""  # a TSIG record for the reply
-    cells: list[int] = field(default_factory=lambda: [0])  # where the reply is counted, at `ranking`
-    ranking: int = 0
 
     @property
     def opcode(self) -> int:
@@ -112,7 +112,7 @@ class General:
         if len(message) < HEADER_OCTETS or message[2] & RESPONSE >> 8:
             counts[Counter.DROPPED] += 1
             return None, None
-        request = Request(message, source, int.from_bytes(message[2:4], "big"))
+        request = Request(message, source, int.from_bytes(message[2:4], "big"), self._given.nowhere)
         whole = True
         try:
             found, scope = self._decide(request)
