@@ -117,6 +117,10 @@ class Findings:
         """The last reading of each page of load."""
         return dict(self._readings)
 
+    def unread(self) -> Mapping[PoolId, str]:
+        """The pages of load that could not be had last, and why."""
+        return dict(self._unread)
+
     def state(self) -> dict[str, Any]:
         """Figures for people and metrics, as JSON values."""
         pulse = self._pulse

@@ -1,11 +1,11 @@
 """The controller of one node: observe, decide, hand out.  IO, and the owner of the clock.
 
     files ── load ──> candidate ── locate (child process) ──> model in force ─┐
-                                                     overrides, the time ─────┴─> decide ──> store, executors
+                          checks, loads, demand, overrides, the time (Station) ┴─> decide ──> store, executors
 
 Rule 1: a configuration is put in force whole, with its zones and its location table, or not at all.
 Rule 2: while a table is being built the model in force goes on: an override acts at once.
-Rule 3: a problem is logged once, and changes nothing.  All pools count as up until something checks them.
+Rule 3: a problem is logged once, and changes nothing.
 Rule 4: it ends with its supervisor: only workers outlive that.
 """
 
@@ -24,14 +24,13 @@ from pathlib import Path
 from gslb.config.load import Loaded, load
 from gslb.config.problem import Refused
 from gslb.control import geography, watch
-from gslb.control.executor import DnsTables
+from gslb.control.clock import Clock
 from gslb.control.facts import Facts
 from gslb.control.link import Declined, Link
-from gslb.control.locator import Locator
-from gslb.control.lock import CONTROLLER, Lock
-from gslb.control.planner import Model, Planner
+from gslb.control.planner import Model
 from gslb.control.secret import NoSecret, secret_of, unshared
 from gslb.control.start import Serving, Start
+from gslb.control.station import Station
 from gslb.control.store import Store
 from gslb.control.wanted import wanted_of
 from gslb.model.deployment import Deployment, Node
@@ -59,10 +58,8 @@ class Controller:
         self._start = start
         self._line = line
         self._facts = Facts()
-        self._planner: Planner | None = None
-        self._store: Store | None = None
-        self._locator: Locator | None = None
-        self._lock: Lock | None = None
+        self._clock = Clock()
+        self._station: Station | None = None  # from the first good configuration on
         self._loaded: tuple[str, watch.Signature] | None = None  # what was considered last, whatever became of it
         self._files: tuple[Path, ...] = (start.config,)
         self._known: watch.Signature = ()  # of the files when they were considered
@@ -77,18 +74,19 @@ class Controller:
         """See the module's `run`."""
         self._stop = asyncio.Event()
         self._wake = asyncio.Event()
-        self._reload_due = self._overrides_due = False
+        self._reload_due = False
         self._link = Link(self._line, self._reload_anyway, self._finish)
-        self._facts.say(pid=os.getpid(), since=_now(), config=str(self._start.config.absolute()))
-        if not await self._consider(first=first) and first:
-            return 1
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(watch.watch(self._watched, self._reload, self._stop, self._known))
-            tasks.create_task(watch.watch(self._override_files, self._overrides_changed, self._stop))
+        self._facts.say(pid=os.getpid(), since=self._clock.now(), config=str(self._start.config.absolute()))
+        async with asyncio.TaskGroup() as self._tasks:
+            if not await self._consider(first=first) and first:
+                self._stop.set()
+                return 1
+            self._tasks.create_task(watch.watch(self._watched, self._reload, self._stop, self._known))
+            self._tasks.create_task(watch.watch(self._override_files, self._overrides_changed, self._stop))
             await self._events()
-        if self._locating is not None:
-            self._locating.cancel()
-            await asyncio.gather(self._locating, return_exceptions=True)
+            if self._locating is not None:
+                self._locating.cancel()
+                await asyncio.gather(self._locating, return_exceptions=True)
         return 0
 
     # --- what happens ---
@@ -99,9 +97,9 @@ class Controller:
             if self._reload_due:
                 self._reload_due = False
                 await self._consider(first=False)
-            self._plan()
+            due_s = self._decide()
             try:
-                await asyncio.wait_for(self._wake.wait(), self._next_moment_s())
+                await asyncio.wait_for(self._wake.wait(), due_s)
             except TimeoutError:
                 continue
 
@@ -115,36 +113,29 @@ class Controller:
         self._reload()
 
     def _overrides_changed(self) -> None:
-        self._overrides_due = True
-        self._wake.set()
+        if self._station is not None:
+            self._station.overrides_written()
 
     def _finish(self) -> None:
         self._stop.set()
         self._wake.set()
 
-    def _plan(self) -> None:
-        if self._planner is None:
-            return
-        if self._overrides_due:
-            self._overrides_due = False
-            self._planner.read_overrides()
-        self._failed = not self._planner.plan(_now())
-
-    def _next_moment_s(self) -> float | None:
-        """How long nothing is due."""
-        if self._planner is None:
+    def _decide(self) -> float | None:
+        """Decide; how long nothing is due after that."""
+        if self._station is None:
             return None
-        expiry = self._planner.next_expiry(_now())
-        waits = [RETRY_S] if self._failed else []
+        waits = [] if self._station.decide() else [RETRY_S]
+        now = self._clock.now()
+        expiry = self._station.planner.next_expiry(now)
         if expiry is not None:
-            waits.append(max(0.0, expiry - _now()))
+            waits.append(max(0.0, expiry - now))
         return min(waits, default=None)
 
     def _watched(self) -> Iterable[Path]:
         return (*self._files, *self._databases)
 
     def _override_files(self) -> Iterable[Path]:
-        return (self._store.overrides_path,) if self._store is not None else ()
+        return (self._station.store.overrides_path,) if self._station is not None else ()
 
     # --- a configuration ---
 
@@ -206,19 +197,12 @@ class Controller:
 
     def _open(self, deployment: Deployment, node: Node) -> bytes:
         """Open the state folder at the first good configuration; the secret.  Raises NoSecret, OSError, UnusableGeneration."""
-        if self._store is None:
+        if self._station is None:
             store = Store(self._start.state, deployment.name, node.name)
-            self._lock = Lock(store.folder, CONTROLLER, wait=True)  # the controller of a killed run ends soon
-            executor = DnsTables(store.folder / "serving", deployment.name)
-            self._facts.open(store.folder)
-            self._planner = Planner(store, executor, self._facts)
-            self._planner.read_overrides()
-            folders = self._start.state / "geography", store.folder / "serving"
-            progress = self._start.audience.progress
-            self._locator = Locator(self._planner, self._facts, folders, progress, self._try_again)
-            self._store = store
+            self._station = Station(self._start, store, self._facts, self._clock, self._wake.set, self._try_again)
+            self._tasks.create_task(self._station.run(self._stop))
         self._facts.say(deployment=deployment.name, node=node.name, site=node.site)
-        return secret_of(deployment, os.environ, self._start.config, self._store.folder)
+        return secret_of(deployment, os.environ, self._start.config, self._station.store.folder)
 
     async def _locate(self, loaded: Loaded, node: Node, secret: bytes) -> None:
         """Have the location table made, in the background where it takes time."""
@@ -235,24 +219,26 @@ class Controller:
     async def _put_in_force(self, loaded: Loaded, node: Node, secret: bytes) -> None:
         """Serve `loaded` with its location table; on a very first start without geography until that is made."""
         deployment = loaded.deployment
-        assert self._planner is not None
-        assert self._locator is not None
-        if geography.has_databases(deployment) and not self._planner.in_force:
-            meanwhile = self._locator.substitute(deployment)
-            if meanwhile is not None and self._adopt(loaded, Model(deployment, node, loaded.zones, *meanwhile, secret)):
+        assert self._station is not None
+        locator = self._station.locator
+        if geography.has_databases(deployment) and not self._station.planner.in_force:
+            meanwhile = locator.substitute(deployment)
+            if meanwhile is not None and await self._adopt(
+                loaded, Model(deployment, node, loaded.zones, *meanwhile, secret)
+            ):
                 log.info("the geo databases are being read; until then `nearest` is the order as written")
-        found = await self._locator.table(deployment)
+        found = await locator.table(deployment)
         if found is None:
             return
         model = Model(deployment, node, loaded.zones, *found, secret)
-        if self._adopt(loaded, model) and not self._announced:
+        if await self._adopt(loaded, model) and not self._announced:
             self._announced = True
             self._start.audience.serving(self._serving(model))
 
-    def _adopt(self, loaded: Loaded, model: Model) -> bool:
+    async def _adopt(self, loaded: Loaded, model: Model) -> bool:
         """Put a model in force and say so; False when that failed."""
-        assert self._planner is not None
-        if not self._planner.adopt(model, _now()):
+        assert self._station is not None
+        if not await self._station.adopt(model, loaded.digest):
             self._facts.problem("change", (f"the configuration is not in force yet; next try in {RETRY_S:.0f} s",))
             self._try_again(RETRY_S)
             return False
@@ -260,7 +246,7 @@ class Controller:
         located = model.located
         log.info("configuration in force", extra={"digest": loaded.digest, "geography": located.digest})
         self._facts.say(
-            loaded={"digest": loaded.digest, "since": _now()},
+            loaded={"digest": loaded.digest, "since": self._clock.now()},
             geography={
                 "digest": located.digest,
                 "classes": model.geography.classes,
@@ -301,7 +287,3 @@ def text_of(name: bytes) -> str:
         labels.append(name[at + 1 : at + 1 + name[at]].decode("ascii", "backslashreplace"))
         at += 1 + name[at]
     return ".".join(labels) + "."
-
-
-def _now() -> float:
-    return time.time()  # noqa: TID251  # the owner of the clock

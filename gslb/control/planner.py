@@ -78,6 +78,11 @@ class Planner:
         return self._previous
 
     @property
+    def identity(self) -> tuple[int, str] | None:
+        """Version and digest of the plan in force."""
+        return None if self._previous is None else (self._previous.version, self._digest(self._previous))
+
+    @property
     def overrides(self) -> tuple[Override, ...]:
         """The overrides as they were last read, also those that expired."""
         return self._overrides

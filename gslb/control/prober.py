@@ -64,6 +64,10 @@ class Prober:
         """The last reading of each page of load, at a time of the monotonic clock."""
         return self._findings.readings()
 
+    def unread(self) -> Mapping[PoolId, str]:
+        """The pages of load that could not be had last, and why."""
+        return self._findings.unread()
+
     def state(self) -> dict[str, Any]:
         """Figures for people and metrics, as JSON values."""
         return {

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from gslb import __version__
-from gslb.control import facts, lock
+from gslb.control import facts, lock, standing
+from gslb.control.observed import Observed
 from gslb.control.store import Store
-from gslb.decide.candidates import pool_target, site_target
-from gslb.model.deployment import Deployment, Pool
-from gslb.model.plan import Plan
+from gslb.model.deployment import Deployment
 from gslb.model.world import Override
 from gslb.nameserver import channel, counters, scoreboard
 from gslb.nameserver.counters import Counter
@@ -27,19 +26,23 @@ Report = dict[str, Any]
 _REACH_S = 1.0  # a living worker is reached at once
 
 
-def report(store: Store, node: str, deployment: Deployment | None, now: float) -> Report:
+def report(store: Store, deployment: Deployment | None, now: float, seen: Observed | None = None) -> Report:
     """The whole report; without a `deployment` (its configuration is refused now) there are no pools in it.
+
+    `seen` is what is observed now; without it, what the node has kept on disk.
 
     Raises PermissionError where the folder may not be read: nothing can be said of the node then.
     """
     told = facts.read(store.folder)
     pages = _pages(store.folder / "run")
     counts, tallies = _sums(pages)
-    overrides = store.load_overrides()
+    overrides = store.load_overrides().overrides or ()
+    plan = store.read_plan().plan
+    known = seen or store.read_observed().seen or Observed(now)
     return {
         "version": __version__,
         "deployment": store.deployment,
-        "node": node,
+        "node": store.folder.name,
         "site": told.get("site"),
         "now": now,
         "supervisor": {"pid": lock.holder(store.folder)},
@@ -51,10 +54,14 @@ def report(store: Store, node: str, deployment: Deployment | None, now: float) -
         "queries": counters.queries(counts),
         "counters": {counter.name.lower(): counts[counter] for counter in Counter}
         | {tally.name.lower(): tallies[tally] for tally in Tally},
-        "overrides": [_override(one, now) for one in overrides.overrides or ()],
+        "overrides": [_override(one, now) for one in overrides],
         "problems": told.get("problems", {}),
         "warnings": told.get("warnings", []),
-        "pools": _pools(deployment, overrides.overrides or (), store.read_plan().plan, now),
+        "observed_s": round(max(0.0, now - known.at), 1) if known.verdicts or known.loads else None,
+        "blind_since": known.blind_since,
+        "pools": standing.pools(deployment, plan, known, overrides, now) if deployment is not None else [],
+        "policies": standing.policies(plan),
+        "checks": store.read_figures(),
     }
 
 
@@ -132,23 +139,3 @@ def _alive(run: Path, name: str) -> bool:
 
 def _override(override: Override, now: float) -> Report:
     return asdict(override) | {"holds": override.holds_at(now)}
-
-
-def _pools(deployment: Deployment | None, overrides: Iterable[Override], plan: Plan | None, now: float) -> list[Report]:
-    if deployment is None:
-        return []
-    ruling = {one.target: one for one in overrides if one.holds_at(now)}
-    answered = {member.pool for choice in plan.choices for member in choice.members} if plan is not None else set()
-    return [_pool(pool, ruling, answered=pool.name in answered) for pool in deployment.pools.values()]
-
-
-def _pool(pool: Pool, ruling: Mapping[str, Override], *, answered: bool) -> Report:
-    override = ruling.get(pool_target(pool.name)) or ruling.get(site_target(pool.datacenter))
-    return {
-        "name": pool.name,
-        "site": pool.datacenter,
-        "true_state": "up",
-        "checked": False,
-        "override": override.state.value if override is not None else None,
-        "answered": answered,
-    }

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from gslb.control.desk import Opens
 from gslb.model.deployment import Deployment, Node
 
 
@@ -34,10 +35,14 @@ class Serving:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The arguments of a run.  `node_of` raises SystemExit with a line for people; `identity` is what it looks at."""
+    """The arguments of a run.
+
+    `node_of` raises SystemExit with a line for people; `identity` is what it looks at.  `api` makes the controller's API.
+    """
 
     config: Path
     state: Path
     node_of: Callable[[Deployment], Node]
     identity: str
     audience: Audience
+    api: Opens

@@ -3,6 +3,7 @@
     ROOT/DEPLOYMENT/NODE/          mode 0700
         plan.json                  the last plan, as `Plan.to_bytes` wrote it
         observed.json              what was observed last (gslb.control.observed)
+        figures.json               statistics of checks and loads, for people
         overrides.json             the overrides; written under a lock on `overrides.lock`
         overrides.json.last-good   a copy of what was last written, for when the file itself cannot be read
         plan.json.bad, overrides.json.bad    one copy of what could not be read
@@ -16,12 +17,14 @@ Rule 4: files belong to the owner of the folder, so that root may override what 
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gslb.control.observed import Observed, dump_observed, parse_observed
 from gslb.control.overrides import dump_overrides, parse_overrides
@@ -30,6 +33,7 @@ from gslb.model.world import Override
 
 PLAN = "plan.json"
 OBSERVED = "observed.json"
+FIGURES = "figures.json"
 OVERRIDES = "overrides.json"
 LAST_GOOD = f"{OVERRIDES}.last-good"
 LOCK = "overrides.lock"
@@ -124,6 +128,18 @@ class Store:
             return ObservedRead(None if data is None else parse_observed(data, self.deployment))
         except (OSError, ValueError) as error:
             return ObservedRead(None, f"{self.folder / OBSERVED}: {_why(error)}")
+
+    def save_figures(self, figures: Mapping[str, object]) -> None:
+        """Keep statistics for `gslb status`; not synced.  Raises StateError."""
+        self._replace(FIGURES, json.dumps(figures, separators=(",", ":")).encode(), sync=False)
+
+    def read_figures(self) -> dict[str, Any]:
+        """The statistics; empty where they cannot be read."""
+        try:
+            found = json.loads(_bounded(self.folder / FIGURES) or b"{}")
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return found if isinstance(found, dict) else {}
 
     def load_overrides(self) -> OverridesRead:
         """The overrides, also those that expired; no file is no overrides."""

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from gslb.control import facts, remembered
+from gslb.control.desk import Api, Desk
 from gslb.control.facts import Facts
 from gslb.control.lock import AlreadyRunning, Lock, holder
 from gslb.control.secret import NoSecret, secret_of, unshared
@@ -127,8 +128,13 @@ class Nobody:
         """Nothing."""
 
 
+def no_api(desk: Desk) -> Api:
+    """Nothing here starts a controller."""
+    raise AssertionError(desk)
+
+
 def start(folder: Path, identity: str = "fra") -> Start:
-    return Start(folder / "gslb.yaml", folder / "state", lambda _: FRA, identity, Nobody())
+    return Start(folder / "gslb.yaml", folder / "state", lambda _: FRA, identity, Nobody(), no_api)
 
 
 class TestRemembered:

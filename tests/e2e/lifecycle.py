@@ -128,7 +128,7 @@ class Server:
     def status(self) -> dict[str, Any]:
         """What `gslb status --json` says, without starting it."""
         deployment = load(self.config).deployment if self.sound else None
-        return report(Store(self.state, "example", "fra"), "fra", deployment, time.time())
+        return report(Store(self.state, "example", "fra"), deployment, time.time())
 
     def workers(self, kind: str = "udp") -> set[int]:
         """The process ids of the living workers."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from gslb import __version__
 from gslb.cli.options import add_config, add_node, add_state, node_of
+from gslb.control.desk import Api, Desk
 from gslb.control.journal import open_journal
 from gslb.control.start import Serving, Start
 from gslb.control.supervise import CannotStart, supervise
@@ -38,12 +39,20 @@ def run(arguments: argparse.Namespace) -> int:
         node_of=partial(node_of, arguments=arguments),
         identity=repr((arguments.node, arguments.site, os.environ.get("GSLB_NODE"))),
         audience=audience,
+        api=_open_api,
     )
     try:
         return supervise(start)
     except CannotStart as error:
         print(f"gslb: {error}", file=sys.stderr)
         return 1
+
+
+def _open_api(desk: Desk) -> Api:
+    """The controller's API; only that process loads it."""
+    from gslb.api.app import open_api  # noqa: PLC0415
+
+    return open_api(desk)
 
 
 class Quiet:

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the report; 1 where the node does not serve."""
     try:
-        store, node, deployment = _which(arguments)
+        store, deployment = _which(arguments)
     except Refused as error:
         print(error, file=sys.stderr)
         return 1
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     console = Console(width=None if sys.stdout.isatty() else _WIDE)
     try:
         while True:
-            found = report(store, node, deployment, time.time())  # noqa: TID251  # a command has no other clock
+            found = report(store, deployment, time.time())  # noqa: TID251  # a command has no other clock
             if arguments.watch and not arguments.json:
                 console.clear()
             if arguments.json:
@@ -90,6 +90,11 @@ def show(found: Report, console: Console) -> None:
     console.print(_workers(found))
     if found["pools"]:
         console.print(_pools(found))
+        for line in _targets(found):
+            console.print(line, highlight=False, markup=False)
+    if found["blind_since"] is not None:
+        since = duration(max(0.0, found["now"] - found["blind_since"]))
+        console.print(f"blind       for {since}: no reference target answers, so this site's checks do not count")
     for one in found["overrides"]:
         console.print(_override(one, found["now"]), highlight=False)
     for what, lines in found["problems"].items():
@@ -105,7 +110,7 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def _which(arguments: argparse.Namespace) -> tuple[Store, str, Deployment | None]:
+def _which(arguments: argparse.Namespace) -> tuple[Store, Deployment | None]:
     """The state folder; by the configuration, or the only one there is while that is refused.  Raises Refused."""
     try:
         deployment = load(arguments.config).deployment
@@ -115,9 +120,9 @@ def _which(arguments: argparse.Namespace) -> tuple[Store, str, Deployment | None
             raise
         print(f"{arguments.config} is refused now; `gslb check` says why", file=sys.stderr)
         folder = Path(known[0]).parent
-        return Store(arguments.state, folder.parent.name, folder.name), folder.name, None
+        return Store(arguments.state, folder.parent.name, folder.name), None
     node = node_of(deployment, arguments).name
-    return Store(arguments.state, deployment.name, node), node, deployment
+    return Store(arguments.state, deployment.name, node), deployment
 
 
 def _forbidden(error: PermissionError) -> int:
@@ -149,11 +154,46 @@ def _workers(found: Report) -> Table:
 
 
 def _pools(found: Report) -> Table:
-    table = Table("pool", "site", "true state", "override", "in answers", box=None, pad_edge=False)
+    table = Table(
+        "pool", "site", "true state", "override", "in answers", "load", "soft/hard", "sheds", box=None, pad_edge=False
+    )
     for one in found["pools"]:
         true_state = one["true_state"] if one["checked"] else f"{one['true_state']} (not checked)"
-        table.add_row(one["name"], one["site"], true_state, one["override"] or "-", "yes" if one["answered"] else "no")
+        answered = "yes" if one["answered"] else "held" if one["out"] and one["out"]["held"] else "no"
+        cells = (true_state, one["override"] or "-", answered, *_load(one["load"]), _sheds(one["shed"]))
+        table.add_row(one["name"], one["site"], *cells)
     return table
+
+
+def _load(load: Mapping[str, Any] | None) -> tuple[str, str]:
+    """The load and its marks."""
+    if load is None:
+        return "-", "-"
+    share = "not known" if load["share"] is None else f"{load['share']:.0%}"
+    if load["stale"]:
+        share += f" ({duration(load['age_s'])} old)"
+    return share, f"{load['soft']:.0%}/{load['hard']:.0%}"
+
+
+def _sheds(shed: Mapping[str, Any] | None) -> str:
+    """How much of a pool's answers goes elsewhere, and where to."""
+    if shed is None:
+        return "-"
+    to = f" to {', '.join(shed['to'])}" if shed["to"] else ""
+    return f"{shed['level']:.1%}{to} ({shed['cause']})"
+
+
+def _targets(found: Report) -> Iterator[str]:
+    """What is not well, target by target."""
+    for pool in found["pools"]:
+        for one in pool["targets"]:
+            name = f"{pool['name']} {one['address']}"
+            if one["health"] == "down":
+                yield f"down        {name}: {one['why']} (checked {duration(one['age_s'])} ago)"
+            elif one["ejected_s"] is not None:
+                yield f"ejected     {name} for {duration(one['ejected_s'])} more: {one['outlier']}"
+            elif one["settles_s"] is not None:
+                yield f"contrary    {name}: {one['why'] or 'checks pass again'}"
 
 
 def _override(one: Mapping[str, Any], now: float) -> str:

@@ -1,0 +1,135 @@
+"""What this node knows of the world: health by checks, load by pages and reports, demand by its own answers.  IO.
+
+Rule 1: nothing observed is lost by a restart: the last of it is kept on disk, and the next run begins with it.
+Rule 2: what cannot be had (a dead checking process, a stale load, no counts) leaves what was known, and its age grows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from gslb.control.clock import Clock
+from gslb.control.demand import DemandMeter, Measured
+from gslb.control.facts import Facts
+from gslb.control.loads import Loads
+from gslb.control.observed import Observed
+from gslb.control.prober import Prober
+from gslb.control.store import StateError, Store
+from gslb.model.deployment import Deployment, Node, PoolId
+from gslb.model.location import Geography
+
+TICK_S = 1.0  # between two looks at loads and counts
+KEEP_S = 2.0  # at most so often the state file is written
+FIGURES_S = 5.0
+
+log = logging.getLogger("gslb.node")
+
+
+class Observer:
+    """The world as one node sees it.  `changed` is called when a decision may come out otherwise."""
+
+    def __init__(self, store: Store, clock: Clock, facts: Facts, changed: Callable[[], None]) -> None:
+        self._store = store
+        self._clock = clock
+        self._facts = facts
+        self._changed = changed
+        self.prober = Prober(changed)
+        self.loads = Loads()
+        self._meter = DemandMeter(store.folder / "run")
+        self._model: tuple[Deployment, Geography] | None = None
+        self._measured = Measured()
+        self._kept_at = self._figured_at = 0.0
+        read = store.read_observed()
+        if read.note is not None:
+            log.warning("what was observed last is not known", extra={"why": read.note})
+        self._last = read.seen
+
+    @property
+    def last(self) -> Observed | None:
+        """What an earlier run observed last."""
+        return self._last
+
+    @property
+    def measured(self) -> Measured:
+        """What the workers answered."""
+        return self._measured
+
+    async def want(self, deployment: Deployment, node: Node, geography: Geography) -> None:
+        """Observe for this deployment from now on; at first, with nothing known, after one round of checks."""
+        first = self._model is None
+        known = self._last.world(self._clock.now(), (), "").verdicts if self._last is not None else {}
+        self._model = deployment, geography
+        self.loads.want(deployment)
+        if first and self._last is not None:
+            self.loads.restore(self._last.world(self._clock.now(), (), "").loads, time.monotonic())
+        self.prober.want(deployment, node.site, known)
+        if first and not known:
+            await self.prober.first_round(
+                max((one.timeout_s for one in (deployment.monitors or {}).values()), default=0)
+            )
+
+    def seen(self, now: float) -> Observed:
+        """What is known at `now`."""
+        return Observed(
+            at=now,
+            verdicts=self.prober.verdicts(),
+            loads=self.loads.world(time.monotonic()),
+            geography=self._model[1].digest if self._model is not None else "",
+            demand=self._measured.demand,
+            heavy=self._measured.heavy,
+            blind_since=self.prober.blind_since,
+        )
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Observe until `stop`."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.prober.run(stop))
+            tasks.create_task(self._tick(stop))
+
+    def keep(self) -> None:
+        """Write what is known to the state folder."""
+        self._kept_at = time.monotonic()
+        try:
+            self._store.save_observed(self.seen(self._clock.now()))
+            if self._kept_at - self._figured_at >= FIGURES_S:
+                self._figured_at = self._kept_at
+                self._store.save_figures(self.figures())
+        except StateError as error:
+            self._facts.problem("observed", (f"what is observed cannot be kept for the next start: {error}",))
+        else:
+            self._facts.problem("observed", ())
+
+    def figures(self) -> dict[str, Any]:
+        """Statistics of checks and loads, as JSON values."""
+        return {**self.prober.state(), "loads": self.loads.state(time.monotonic())}
+
+    def report_load(self, pool: PoolId, value: float, at: float | None) -> None:
+        """Take a load that was pushed; `at` is seconds since the epoch.  Raises BadLoad."""
+        self.loads.pushed(pool, value, time.monotonic(), at)
+        self._changed()
+
+    def _read_pages(self) -> None:
+        for pool, reading in self.prober.readings().items():
+            self.loads.scraped(pool, reading.value, reading.at)
+        for pool, why in self.prober.unread().items():
+            if self.loads.failed(pool, why):
+                log.warning("the load of a pool cannot be read; the last one is kept", extra={"pool": pool, "why": why})
+
+    async def _tick(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            now = time.monotonic()
+            self._read_pages()
+            if self._model is not None:
+                self._measured = self._meter.sample(now, self._model[1], self._model[0])
+            self._changed()
+            if now - self._kept_at >= KEEP_S:
+                self.keep()
+            try:
+                await asyncio.wait_for(stop.wait(), TICK_S)
+            except TimeoutError:
+                continue
+        self.keep()

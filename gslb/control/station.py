@@ -1,0 +1,161 @@
+"""What a node works with once it knows its state folder: planner, observer, chronicle, API.  IO; the API's `Desk`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from gslb.control.changes import Moment
+from gslb.control.chronicle import Chronicle
+from gslb.control.clock import Clock
+from gslb.control.desk import Figures
+from gslb.control.events import Hub
+from gslb.control.executor import DnsTables
+from gslb.control.facts import Facts
+from gslb.control.locator import Locator
+from gslb.control.lock import CONTROLLER, Lock
+from gslb.control.losses import Losses
+from gslb.control.observed import Observed
+from gslb.control.observer import Observer
+from gslb.control.planner import Model, Planner
+from gslb.control.report import Report, report
+from gslb.control.start import Start
+from gslb.control.store import Store
+from gslb.model.deployment import PoolId
+from gslb.model.plan import Plan
+from gslb.model.world import World
+
+_LATEST = 20  # changes that a report tells
+
+
+class Station:
+    """One node's instruments.  For the controller's event loop."""
+
+    def __init__(
+        self,
+        start: Start,
+        store: Store,
+        facts: Facts,
+        clock: Clock,
+        wake: Callable[[], None],
+        again: Callable[[float], None],
+    ) -> None:
+        """`wake` has the controller plan; `again(seconds)` has it consider its files later.
+
+        Raises OSError, UnusableGeneration.
+        """
+        self._lock = Lock(store.folder, CONTROLLER, wait=True)  # the controller of a killed run ends soon
+        self.store = store
+        self.config = start.config
+        self._facts = facts
+        self._clock = clock
+        self._wake = wake
+        self._overrides_due = True
+        self._configuration: str | None = None
+        executor = DnsTables(store.folder / "serving", store.deployment)
+        facts.open(store.folder)
+        self.observer = Observer(store, clock, facts, wake)
+        self.planner = Planner(store, executor, facts, self.observer.seen)
+        folders = start.state / "geography", store.folder / "serving"
+        self.locator = Locator(self.planner, facts, folders, start.audience.progress, again)
+        self.events = Hub(int(clock.now() * 1000))
+        self._chronicle = Chronicle(store.folder, self.events, self._moment(self.observer.last))
+        self._losses = Losses()
+        self._api = start.api(self)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Observe and offer the API until `stop`."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.observer.run(stop))
+                tasks.create_task(self._api.run(stop))
+                tasks.create_task(self._losses.run(self, stop))
+        finally:
+            self._chronicle.close()
+
+    async def adopt(self, model: Model, configuration: str) -> bool:
+        """Observe for a model and put it in force; False when that failed and the old one stays."""
+        await self.observer.want(model.deployment, model.node, model.geography)
+        if not self.planner.adopt(model, self._clock.now()):
+            return False
+        self._configuration = configuration
+        self._api.want(model.deployment)
+        return True
+
+    def decide(self) -> bool:
+        """Put in force what follows from all that is known now; False when that failed."""
+        if self._overrides_due:
+            self._overrides_due = False
+            self.planner.read_overrides()
+        done = self.planner.plan(self._clock.now())
+        if self.model is not None:
+            self._chronicle.take(self._moment(self.observer.seen(self._clock.now())))
+        return done
+
+    # --- gslb.control.desk.Desk ---
+
+    @property
+    def model(self) -> Model | None:
+        """The model in force."""
+        return self.planner.model
+
+    @property
+    def plan(self) -> Plan | None:
+        """The plan in force."""
+        return self.planner.last
+
+    def world(self) -> World:
+        """What is observed now."""
+        now = self._clock.now()
+        return self.planner.world(self.model, now) if self.model is not None else World(now)
+
+    def report(self) -> Report:
+        """What `gslb status --json` prints."""
+        now = self._clock.now()
+        return report(
+            self.store, self.model.deployment if self.model is not None else None, now, self.observer.seen(now)
+        )
+
+    def figures(self) -> Figures:
+        """Numbers for metrics."""
+        return Figures(
+            answers=self.observer.measured.answers,
+            latencies=self._latencies(),
+            losses=self._losses.known,
+        )
+
+    def _latencies(self) -> dict[tuple[PoolId, str], dict[float, float]]:
+        """Median and 99th percentile of each target's checks, in seconds."""
+        return {
+            (PoolId(pool), target["address"]): {0.5: target["p50_s"], 0.99: target["p99_s"]}
+            for target in self.observer.prober.state()["targets"]
+            if target.get("p50_s") is not None
+            for pool in target["pools"]
+        }
+
+    def push_load(self, pool: PoolId, value: float, at: float | None) -> None:
+        """Take a load.  Raises BadLoad."""
+        self.observer.report_load(pool, value, at)
+
+    def overrides_written(self) -> None:
+        """The overrides file was written."""
+        self._overrides_due = True
+        self._wake()
+
+    def api_problem(self, lines: Sequence[str]) -> None:
+        """What is wrong with the API now."""
+        self._facts.problem("api", lines)
+
+    def _moment(self, seen: Observed | None) -> Moment:
+        now = self._clock.now()
+        plan = self.planner.last
+        known = seen if seen is not None else Observed(now)
+        return Moment(
+            now=now,
+            configuration=self._configuration,
+            plan=self.planner.identity,
+            history=plan.history if plan is not None else Moment().history,
+            verdicts=known.verdicts,
+            overrides=self.planner.overrides,
+            blind_since=known.blind_since,
+        )
