@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from gslb.control import facts, remembered
-from gslb.control.desk import Api, Desk
+from gslb.control.desk import Api as HttpApi
+from gslb.control.desk import Desk
 from gslb.control.facts import Facts
 from gslb.control.lock import AlreadyRunning, Lock, holder
 from gslb.control.secret import NoSecret, secret_of, unshared
@@ -128,7 +129,7 @@ class Nobody:
         """Nothing."""
 
 
-def no_api(desk: Desk) -> Api:
+def no_api(desk: Desk) -> HttpApi:
     """Nothing here starts a controller."""
     raise AssertionError(desk)
 
