@@ -58,6 +58,11 @@ class Apportioned:
         """What those ask who are moved."""
         return sum(entry.weight for entry in self.entries)
 
+    @property
+    def of_choice(self) -> bool:
+        """Whether any client is moved whom the home could answer."""
+        return any(not entry.cell.out for entry in self.entries)
+
     def share(self) -> float:
         """The share of the demand that is moved; where nobody asks anything, all if any cell is."""
         return min(1.0, self.weight / self.total) if self.total > 0 else float(bool(self.entries))

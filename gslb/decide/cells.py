@@ -50,10 +50,16 @@ class Ground:
         )
 
     def receivers(self, ranking: Ranking) -> tuple[PoolId, ...]:
-        """Where these clients may be shed to, in order: the other pools of their rule, then the spill targets."""
+        """Where these clients may be shed to, in order: the other pools of their rule, then the spill targets.
+
+        Where no pool of the rule has the type, other pools of the policy are their home, and receive them.
+        """
         home = self.home(ranking)
         rule = self.policy.rules[ranking.rule]
-        tried = dict.fromkeys((*ranked(ranking, self.rtype), *rule.pools, *self.reach.spill))
+        if home in rule.pools:
+            tried = dict.fromkeys((*ranked(ranking, self.rtype), *rule.pools, *self.reach.spill))
+        else:
+            tried = dict.fromkeys(order(rule, ranking, self.rtype, self.reach))
         return tuple(pool for pool in tried if pool in self.receiving and pool != home)
 
     def refuges(self, ranking: Ranking) -> tuple[PoolId, ...]:

@@ -6,7 +6,8 @@ Rule 2: a pool that sheds is given nothing more by others, and only a client's h
 Rule 3: whoever is out of the answers sheds all at once; coming back, it starts from there and takes its clients back by
 `recover`, or all at once where it is no failure that ends.
 Rule 4: what is moved stays as it is until the level changes, a receiver fails or carries too much, or geography changes.
-Rule 5: pools are worked out one after the other, those that are out first, so that no room is given away twice.
+Rule 5: pools are worked out one after the other, so that no room is given away twice: first those that come back at once,
+since they are receivers again, then those that are out.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class _Shedding:
     out: float  # the share of the demand whose home does not answer
     elapsed_s: float
     pace: Pace
+    at_once: bool  # what it shed because it was out, it takes back at once
     parts: Apportioned
     arrived: dict[PoolId, float]  # by receiver, as a share of its capacity
 
@@ -51,15 +53,16 @@ def sheds_of(scene: Scene) -> Mapping[PoolId, Shed]:
     carrying = carrying_of(scene.model, scene.world.loads)
     full = {pool for pool, known in carrying.items() if known.measured and (known.share or 0.0) > known.marks.soft}
     cells = cells_of(scene.grounds, out_of(scene.grounds) | scene.previous.keys() | full)
-    rooms = Rooms(scene.model, carrying, closed={pool for pool, shed in scene.previous.items() if shed.level > 0})
+    rooms = Rooms(scene.model, carrying)
     shedding = {pool: _shedding(scene, pool, cells[pool], rooms) for pool in sorted(cells)}
+    rooms.closed |= {pool for pool, one in shedding.items() if one.parts.of_choice}
     guests = _guests(shedding)
     found = {}
-    for pool in sorted(shedding, key=lambda pool: (shedding[pool].out == 0, pool)):
+    for pool in sorted(shedding, key=lambda pool: (not shedding[pool].at_once, not shedding[pool].out, pool)):
         shed = _next(scene, shedding[pool], guests.get(pool, (0.0, 0.0)))
         if shed is not None:
             found[pool] = shed
-        if shed is not None and shed.level > 0:
+        if shedding[pool].parts.of_choice:
             rooms.closed.add(pool)
         else:
             rooms.closed.discard(pool)
@@ -93,7 +96,8 @@ def _shedding(scene: Scene, pool: PoolId, cells: Sequence[Cell], rooms: Rooms) -
             rooms.sent[receiver] -= share
             parts.added[receiver] = -share
     arrived = {receiver: max(0.0, share - max(0.0, fresh.get(receiver, 0.0))) for receiver, share in sent.items()}
-    return _Shedding(previous, out, elapsed, pace, parts, arrived)
+    at_once = previous is not None and previous.cause is Cause.FAILED and pool not in scene.gradual
+    return _Shedding(previous, out, elapsed, pace, at_once, parts, arrived)
 
 
 def _demand(known: Carrying | None, previous: Shed | None, out: float) -> float:
@@ -146,8 +150,10 @@ def _next(scene: Scene, one: _Shedding, guests: tuple[float, float]) -> Shed | N
         _mend(scene, one, previous)
     parts.cover()
     aim, lifted = _aim(one, guests)
-    if parts.moved() == was:
-        _step(scene, one, aim, lifted=lifted)
+    if one.at_once:
+        _return_at_once(one, aim)
+    elif parts.moved() == was:
+        _step(one, aim, lifted=lifted)
     moved = parts.moved()
     cause = _cause(one, parts.share() if moved != was else one.level, aim)
     if moved != was:
@@ -186,17 +192,20 @@ def _aim(one: _Shedding, guests: tuple[float, float]) -> tuple[float, bool]:
     return wanted(own, staying, known.marks), known.share >= known.marks.hard
 
 
-def _step(scene: Scene, one: _Shedding, aim: float, *, lifted: bool) -> None:
+def _return_at_once(one: _Shedding, aim: float) -> None:
+    """Give back at once what no longer has to be elsewhere, down to what the load asks for."""
+    share, target = one.parts.share(), max(0.0, aim, one.out)
+    if target < share:
+        one.parts.give_back(one.parts.weight * (1.0 - target / share))
+
+
+def _step(one: _Shedding, aim: float, *, lifted: bool) -> None:
     """Move the level towards the aim, as far as it is time, and receivers have room."""
     parts, level = one.parts, one.level
-    ended = one.previous is not None and one.previous.cause is Cause.FAILED
-    if ended and not one.out and parts.pool in scene.gradual:
+    if one.previous is not None and one.previous.cause is Cause.FAILED and not one.out:
         return  # from here the time of its return counts
     target = max(aim, one.out) if one.out else aim
-    if ended and parts.pool not in scene.gradual and target < level:
-        new = max(0.0, target)
-    else:
-        new = next_level(level, target, one.elapsed_s, one.pace, lifted=lifted)
+    new = next_level(level, target, one.elapsed_s, one.pace, lifted=lifted)
     if new > level:
         parts.take((parts.total - parts.weight) * (new - level) / (1.0 - level))
     elif new < level:
