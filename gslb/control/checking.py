@@ -19,6 +19,7 @@ from healthcheck.messages import Frames, Garbled, Report, Work, frame
 
 COMMAND = (sys.executable, "-P", "-m", "healthcheck")
 SILENCE_S = 10.0  # it says something every second
+TICKS = 10  # parts of a silence
 END_S = 1.0  # that it has to end by itself
 PIECE = 256 * 1024
 ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "LD_LIBRARY_PATH")  # no secrets
@@ -71,18 +72,14 @@ class Checking:
 
     async def reports(self, silence_s: float = SILENCE_S) -> AsyncIterator[Report]:
         """What it says, as it comes.  Raises Lost, sooner or later."""
-        loop = asyncio.get_running_loop()
         frames: Frames[Report] = Frames(Report)
         while True:
             try:
-                async with asyncio.timeout(silence_s):
-                    data = await loop.sock_recv(self._line, PIECE)
+                data = await self._receive(silence_s)
                 if not data:
                     raise Lost("it ended")
                 for report in frames.feed(data):
                     yield report
-            except TimeoutError:
-                raise Lost(f"it said nothing for {silence_s:g} s") from None
             except Garbled as error:
                 raise Lost(f"it said what is no report: {error}") from error
             except OSError as error:
@@ -99,6 +96,21 @@ class Checking:
             with suppress(ProcessLookupError):
                 self._process.kill()
             return await self._process.wait()
+
+    async def _receive(self, silence_s: float) -> bytes:
+        """The next octets.  Raises Lost after `silence_s`, of which every TICKS-th is waited for by itself.
+
+        So a controller that stood still itself, and finds the time over, does not take that for silence.
+        """
+        receiving = asyncio.create_task(asyncio.get_running_loop().sock_recv(self._line, PIECE))
+        try:
+            for _ in range(TICKS):
+                done, _pending = await asyncio.wait((receiving,), timeout=silence_s / TICKS)
+                if done:
+                    return receiving.result()
+        finally:
+            receiving.cancel()
+        raise Lost(f"it said nothing for {silence_s:g} s")
 
     async def _write(self) -> None:
         """Send the newest work, one message at a time."""

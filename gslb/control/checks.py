@@ -16,10 +16,11 @@ from gslb.model.deployment import Deployment, LoadSource, Monitor, Pool, PoolId,
 from healthcheck.check import Check
 from healthcheck.messages import Order, Role
 from healthcheck.outlier import PEERS
+from healthcheck.reference import INTERVAL_S
 
 PAGE = "url"  # LoadSource.kind of a page
 LOAD_INTERVAL_S, LOAD_TIMEOUT_S = 5.0, 2.0
-REFERENCE_INTERVAL_S, REFERENCE_TIMEOUT_S = 5.0, 2.0
+REFERENCE_TIMEOUT_S = 2.0
 REACHED = tuple(
     range(200, 500)
 )  # a status by which a reference shows that it was reached, whatever it thinks of the request
@@ -104,7 +105,7 @@ def _page(name: str, source: LoadSource) -> Order:
 
 
 def _reference(name: str, text: str) -> Order:
-    return Order(_reached(name, text), Role.REFERENCE, REFERENCE_INTERVAL_S)
+    return Order(_reached(name, text), Role.REFERENCE, INTERVAL_S)
 
 
 def _reached(name: str, text: str) -> Check:

@@ -31,7 +31,7 @@ class Forced(StrEnum):
 class Verdict:
     """The health of one target of a pool, `age_s` seconds after its last check ended.
 
-    `settles_s`: how long the checks that remain need before the verdict could change (None: the last check agreed with it).
+    `settles_s`: how long the checks that remain need before the verdict could change (None: nothing speaks against it).
     `double`: at least two independent checks of the target, and every one of them, speak against it.
     `outlier`: how it stands out among its peers while its checks pass; empty where it does not.
     """

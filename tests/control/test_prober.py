@@ -207,6 +207,20 @@ def test_a_frozen_process_is_replaced_and_ages_grow_until_then() -> None:
     run(scenario, silence_s=2.5)
 
 
+def test_a_controller_that_stood_still_does_not_take_that_for_silence() -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.want(SERVED)
+        await bench.until(lambda: bench.health() is Health.UP)
+        pid = bench.pid
+        time.sleep(3.0)  # noqa: ASYNC251  # longer than the silence that is allowed
+        asked = bench.server.asked
+        await bench.until(lambda: bench.server.asked > asked + 5)
+        assert bench.pid == pid
+        assert bench.prober.state()["restarts"] == 0
+
+    run(scenario, silence_s=2.5)
+
+
 TALES = {
     "garbage": "import os, sys; os.write(int(sys.argv[1]), b'GET / HTTP/1.1 ' * 1000); input()",
     "no report": "import os, sys; os.write(int(sys.argv[1]), bytes([0, 0, 0, 1, 1])); import time; time.sleep(60)",
