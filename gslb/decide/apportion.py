@@ -9,7 +9,7 @@ Rule 4: a cell whose home is out goes whole: to receivers with room, and what no
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableSequence
+from collections.abc import Iterable, Mapping, MutableSequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -17,6 +17,8 @@ from gslb.decide.cells import Cell, Key
 from gslb.decide.receivers import Rooms, proportions, ratio
 from gslb.model.deployment import PoolId
 from gslb.model.history import WHOLE, Moved
+
+_NOTICEABLE = 0.05  # of a receiver's capacity: the room that is worth moving clients for who are answered already
 
 
 @dataclass(slots=True, eq=False)
@@ -86,7 +88,7 @@ class Apportioned:
                 found.append(entry)
                 continue
             others: list[Entry] = []
-            left = self._place(entry.cell, entry.slots, others)
+            left = self._place(entry.cell, entry.slots, others, entry.cell.receivers)
             if entry.cell.out:
                 self._divide(entry.cell, left, others)
             self._take_from(entry, entry.slots)
@@ -104,7 +106,8 @@ class Apportioned:
             of_slot = self.part(entry.cell.weight / WHOLE, receiver)
             slots = min(entry.slots, round(excess / of_slot)) if entry.receiver == receiver and of_slot > 0 else 0
             if slots > 0:
-                left = self._place(entry.cell, slots, others) if elsewhere or entry.cell.out else slots
+                away = elsewhere or entry.cell.out
+                left = self._place(entry.cell, slots, others, entry.cell.receivers) if away else slots
                 gone = slots - left if entry.cell.out else slots
                 self._take_from(entry, gone)
                 excess -= of_slot * gone
@@ -113,13 +116,27 @@ class Apportioned:
                 found.append(entry)
         self.entries = found[::-1]
 
+    def bring_nearer(self) -> None:
+        """Clients whose home is out go to receivers earlier in their order as soon as these have noticeable room."""
+        found: list[Entry] = []
+        for entry in self.entries:
+            found.append(entry)
+            tried = entry.cell.refuges if entry.cell.out else ()
+            nearer = tried[: tried.index(entry.receiver)] if entry.receiver in tried else tried
+            nearer = tuple(pool for pool in nearer if self.rooms.room(pool) >= _NOTICEABLE)
+            if nearer:
+                others: list[Entry] = []
+                self._take_from(entry, entry.slots - self._place(entry.cell, entry.slots, others, nearer))
+                found += others
+        self.entries = [entry for entry in found if entry.slots]
+
     def cover(self) -> None:
         """Move all slots of the cells whose home is out."""
         taken = self._taken()
         for cell in sorted((cell for cell in self.cells.values() if cell.out), key=lambda cell: cell.harm):
             left = WHOLE - taken.get(cell.key, 0)
             if left > 0:
-                self._divide(cell, self._place(cell, left, self.entries), self.entries)
+                self._divide(cell, self._place(cell, left, self.entries, cell.receivers), self.entries)
 
     def take(self, weight: float) -> None:
         """Move cells that ask `weight` more, as far as receivers have room."""
@@ -133,7 +150,7 @@ class Apportioned:
             if wanted <= 0:
                 return
             slots = min(WHOLE - taken.get(cell.key, 0), wanted)
-            weight -= cell.weight * (slots - self._place(cell, slots, self.entries)) / WHOLE
+            weight -= cell.weight * (slots - self._place(cell, slots, self.entries, cell.receivers)) / WHOLE
 
     def give_back(self, weight: float) -> None:
         """Cells that ask `weight` go home, those taken last first; those whose home is out cannot."""
@@ -159,9 +176,9 @@ class Apportioned:
             taken[entry.cell.key] = taken.get(entry.cell.key, 0) + entry.slots
         return taken
 
-    def _place(self, cell: Cell, slots: int, into: MutableSequence[Entry]) -> int:
-        """Send slots of a cell to its receivers in order, to each what it has room for.  How many are left."""
-        for receiver in cell.receivers:
+    def _place(self, cell: Cell, slots: int, into: MutableSequence[Entry], receivers: Iterable[PoolId]) -> int:
+        """Send slots of a cell to receivers in order, to each what it has room for.  How many are left."""
+        for receiver in receivers:
             room, of_slot = self.rooms.room(receiver), self.part(cell.weight / WHOLE, receiver)
             fitting = int(min(slots, room / of_slot)) if of_slot > 0 else slots
             slots -= self._send(cell, receiver, fitting, into)

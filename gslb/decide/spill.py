@@ -5,7 +5,8 @@ or home when it reaches its hard mark, and a pool sheds its own clients only for
 Rule 2: a pool that sheds is given nothing more by others, and only a client's home sheds it: no cascades.
 Rule 3: whoever is out of the answers sheds all at once; coming back, it starts from there and takes its clients back by
 `recover`, or all at once where it is no failure that ends.
-Rule 4: what is moved stays as it is until the level changes, a receiver fails or carries too much, or geography changes.
+Rule 4: what is moved stays as it is until the level changes, a receiver fails or carries too much, or geography changes; whose
+home is out goes to an earlier pool of the order when that has room again.
 Rule 5: pools are worked out one after the other, so that no room is given away twice: first those that come back at once,
 since they are receivers again, then those that are out.
 """
@@ -40,6 +41,11 @@ class _Shedding:
     arrived: dict[PoolId, float]  # by receiver, as a share of its capacity
 
     @property
+    def turn(self) -> tuple[bool, float]:
+        """Its place among the others: before them what gives room back, then what needs room most."""
+        return not self.at_once, self.out if self.at_once else -self.out
+
+    @property
     def level(self) -> float:
         return self.previous.level if self.previous else 0.0
 
@@ -58,7 +64,7 @@ def sheds_of(scene: Scene) -> Mapping[PoolId, Shed]:
     rooms.closed |= {pool for pool, one in shedding.items() if one.parts.of_choice}
     guests = _guests(shedding)
     found = {}
-    for pool in sorted(shedding, key=lambda pool: (not shedding[pool].at_once, not shedding[pool].out, pool)):
+    for pool in sorted(shedding, key=lambda pool: (*shedding[pool].turn, pool)):
         shed = _next(scene, shedding[pool], guests.get(pool, (0.0, 0.0)))
         if shed is not None:
             found[pool] = shed
@@ -148,7 +154,9 @@ def _next(scene: Scene, one: _Shedding, guests: tuple[float, float]) -> Shed | N
     was = previous.moved if previous else ()
     if previous is not None:
         _mend(scene, one, previous)
-    parts.cover()
+    if one.out:
+        parts.bring_nearer()
+        parts.cover()
     aim, lifted = _aim(one, guests)
     if one.at_once:
         _return_at_once(one, aim)
