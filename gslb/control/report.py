@@ -60,7 +60,7 @@ def report(store: Store, deployment: Deployment | None, now: float, seen: Observ
         "observed_s": round(max(0.0, now - known.at), 1) if known.verdicts or known.loads else None,
         "blind_since": known.blind_since,
         "pools": standing.pools(deployment, plan, known, overrides, now) if deployment is not None else [],
-        "policies": standing.policies(plan),
+        "policies": standing.policies(deployment, plan) if deployment is not None else [],
         "checks": store.read_figures(),
     }
 

@@ -10,7 +10,7 @@ from gslb.control.changes import pool_state
 from gslb.control.observed import Observed
 from gslb.decide.candidates import pool_target, site_target
 from gslb.decide.levels import marks_of
-from gslb.model.deployment import TYPE_A, TYPE_AAAA, Deployment, Pool, PoolId
+from gslb.model.deployment import TYPE_A, TYPE_AAAA, Deployment, PolicyId, Pool, PoolId
 from gslb.model.plan import Plan
 from gslb.model.world import Override, Verdict
 
@@ -39,8 +39,8 @@ def pools(
     return [_pool(pool, view) for pool in deployment.pools.values()]
 
 
-def policies(plan: Plan | None) -> list[Report]:
-    """What holds for each policy's answers now."""
+def policies(deployment: Deployment, plan: Plan | None) -> list[Report]:
+    """What holds for each policy's answers now, by the record types that it can answer."""
     if plan is None:
         return []
     return [
@@ -50,10 +50,17 @@ def policies(plan: Plan | None) -> list[Report]:
             "modes": {
                 _NAMES[rtype]: sorted({plan.choices[index].mode.value for index in by_ranking})
                 for rtype, by_ranking in policy.choices.items()
+                if _can_answer(deployment, name, rtype)
             },
         }
         for name, policy in plan.policies.items()
     ]
+
+
+def _can_answer(deployment: Deployment, name: PolicyId, rtype: int) -> bool:
+    policy = deployment.policies.get(name)
+    pools = (*policy.pools, *policy.spill.to) if policy is not None else ()
+    return any(deployment.pools[pool].answers_of(rtype) for pool in pools)
 
 
 def _answered(plan: Plan | None) -> frozenset[PoolId | None]:

@@ -121,7 +121,8 @@ function show(report) {
   const rows = [...sites.values()].flatMap((pools) => pools.map((pool, index) => poolRow(pool, index === 0)));
   at("pools").replaceChildren(...rows);
   const policies = (report.policies ?? []).map((one) => {
-    const modes = (one.modes ?? []).filter((mode) => mode !== "normal");
+    const modes = Object.entries(one.modes).flatMap(([type, found]) =>
+      found.filter((mode) => mode !== "normal").map((mode) => `${type} ${mode}`));
     return element("li", { text: `${one.name}: TTL ${one.ttl} s${modes.length ? `, ${modes.join(", ")}` : ""}` });
   });
   fill("policies", policies, "none");
