@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from gslb.config.zonefile import owner_text, type_text
-from gslb.decide.explain import Explanation, Tried
+from gslb.decide.explain import Tried
+from gslb.decide.targets import Target
 from gslb.geo.describe import condition
 from gslb.geo.rows import Row
-from gslb.inspect.explanation import Decided, InForce, Report
+from gslb.inspect.explanation import Burden, Decided, InForce, Report
 from gslb.inspect.question import Record, Reply
-from gslb.model.plan import Mode
+from gslb.model.history import Cause
+from gslb.model.plan import Member, Mode
+from gslb.model.world import Verdict
 
 _WIDTH = 9  # of the step's name
+_CAUSES = {
+    Cause.LOAD: "it is fuller than its soft mark, or was and recovers",
+    Cause.FAILED: "it is out of the answers",
+    Cause.RETURN: "it was out of the answers, and comes back gradually",
+}
+_MOVES = {
+    Cause.LOAD: "the first usable pool sheds this client",
+    Cause.FAILED: "the first pool is out, and its clients are divided among those with room",
+    Cause.RETURN: "the first usable pool takes its clients back little by little",
+}
 _MODES = {
     Mode.NORMAL: "the first usable pool answers",
     Mode.KEPT: "nothing else would be left, so the last-site guard keeps what operators took out",
@@ -70,37 +83,110 @@ def _dynamic(decided: Decided) -> Iterator[str]:
     yield from _step("rule", [f"{number}: {matched}{condition(decided.rule)}"])
     yield from _step("pools", [*_pools(decided)] or ["no pool of the policy has this type"])
     yield from _step("choice", [*_choice(decided)])
-    yield from _step("ttl", [f"{decided.ttl} s: the least of record {decided.record_ttl} and policy {decision.ttl}"])
+    yield from _step("ttl", [*_ttl(decided)])
 
 
 def _pools(decided: Decided) -> Iterator[str]:
     for number, tried in enumerate(decided.decision.tried, 1):
         km = decided.kilometres.get(tried.pool)
         far = "" if km is None else f", {km:,.0f} km"
-        yield f"{number}. {tried.pool} at {tried.datacenter}{far} ({tried.place}): {_fate(tried)}"
-        for reason in tried.reasons:
-            yield f"     {reason.member.address} {'kept' if reason.usable else 'removed'} by {reason.step}: {reason.why}"
+        yield f"{number}. {tried.pool} at {tried.datacenter}{far} ({tried.place}): {_fate(tried, decided)}"
+        for line in (*_standing(tried, decided), *_burden(decided.burdens[tried.pool], decided.now), *_reasons(tried)):
+            yield f"     {line}"
 
 
-def _fate(tried: Tried) -> str:
-    if tried.chosen:
+def _fate(tried: Tried, decided: Decided) -> str:
+    if any(member.pool == tried.pool for member in decided.members):
         return "answers"
+    if tried.chosen:
+        return "would answer, and sheds this client"
     return "usable" if tried.left else "removed"
 
 
+def _standing(tried: Tried, decided: Decided) -> Iterator[str]:
+    """Its targets as they were checked, and what automatic decisions made of it."""
+    for target in tried.targets:
+        if target.verdict is not None:
+            yield _target(target, target.verdict, decided.now)
+    if tried.share.healthy < tried.share.total:
+        yield f"{tried.share.healthy} of {tried.share.total} of its weight is healthy"
+    if tried.out is not None:
+        held = ", held until an operator's word" if tried.out.held else ""
+        yield f"out by automatic decision for {_age(tried.out.since, decided.now)}{held}"
+    if tried.kept is not None:
+        yield f"kept in the answers by {tried.kept.by} for {_age(tried.kept.since, decided.now)}"
+
+
+def _target(target: Target, verdict: Verdict, now: float) -> str:
+    line = f"{target.member.address} {verdict.health}, checked {verdict.age_s:.1f} s ago"
+    if verdict.why:
+        line += f": {verdict.why}"
+    if verdict.settles_s is not None:
+        line += f"; its checks disagree, it could change in {verdict.settles_s:.1f} s"
+    if verdict.outlier:
+        line += f"; an outlier: {verdict.outlier}"
+    if target.ejection is not None:
+        line += f"; ejected for {_age(now, target.ejection.until)} more: {target.ejection.why}"
+    return line
+
+
+def _burden(burden: Burden, now: float) -> Iterator[str]:
+    """Its load, and what it sheds."""
+    marks = "" if burden.marks is None else f", soft {burden.marks.soft:.0%}, hard {burden.marks.hard:.0%}"
+    if burden.load is not None:
+        stale = ", stale" if burden.load.stale else ""
+        yield f"load {burden.load.share:.1%} of its capacity, {burden.load.age_s:.0f} s ago{stale}{marks}"
+    if burden.shed is not None:
+        shed = burden.shed
+        yield f"sheds {shed.level:.1%} of its demand ({shed.cause}), last step {_age(shed.stepped_at, now)} ago"
+
+
+def _reasons(tried: Tried) -> Iterator[str]:
+    for reason in tried.reasons:
+        yield f"{reason.member.address} {'kept' if reason.usable else 'removed'} by {reason.step}: {reason.why}"
+
+
 def _choice(decided: Decided) -> Iterator[str]:
-    decision, slot = decided.decision, decided.slot
-    yield f"{decision.mode}: {_MODES[decision.mode]}"
-    if decision.members:
-        yield f"{_members(decision)}: {min(decision.count, len(decision.members))} of {len(decision.members)} in a reply"
+    decision, slot, choice = decided.decision, decided.slot, decided.given.choice
+    yield f"{choice.mode}: {_MODES[choice.mode] if decided.moved is None else _MOVES[decided.moved.cause]}"
+    for going in decided.given.goings:
+        part = (
+            "all of this class"
+            if going.whole
+            else f"slots {going.first} to {going.first + going.slots - 1} of this class"
+        )
+        yield f"{going.pool} sheds {part} to {going.receiver} ({going.cause})"
+    if decided.members:
+        number = len(decided.members)
+        yield f"{_members(decided.members)}: {min(decision.count, number)} of {number} in a reply"
     if slot is not None:
         yield f"all of {slot.network} has slot {slot.slot} of {slot.slots}, so the scope is not shorter"
-    elif len(decision.members) > decision.count and decision.policy.sticky is None:
+    elif decided.given.by_slot and decision.policy.sticky is None:
         yield "not sticky: each query's id picks the slot"
+    yield from _moved(decided)
 
 
-def _members(decision: Explanation) -> str:
-    return ", ".join(f"{member.address} weight {member.weight}" for member in decision.members)
+def _moved(decided: Decided) -> Iterator[str]:
+    """Why this very client is answered by another pool than its first."""
+    if decided.heavy:
+        yield "this resolver alone asks more than a step of what is shed: its slot changes with each TTL"
+    elif decided.moved is not None:
+        yield f"this client goes from {decided.moved.pool} to {decided.moved.receiver}: {_CAUSES[decided.moved.cause]}"
+
+
+def _ttl(decided: Decided) -> Iterator[str]:
+    policy, ttl = decided.decision.policy, decided.decision.ttl
+    yield f"{decided.ttl} s: the least of record {decided.record_ttl} and policy {ttl}"
+    if ttl < policy.ttl_max:
+        yield f"the policy's TTL is shortened from {policy.ttl_max}, since an answer may change soon"
+
+
+def _age(since: float, now: float) -> str:
+    return f"{max(0.0, now - since):.0f} s"
+
+
+def _members(members: Iterable[Member]) -> str:
+    return ", ".join(f"{member.address} weight {member.weight}" for member in members)
 
 
 def _reply(reply: Reply | None) -> list[str]:

@@ -16,6 +16,7 @@ from gslb.control.planner import nsid_of
 from gslb.control.secret import NoSecret
 from gslb.decide.decide import decide
 from gslb.decide.explain import Explanation, explain
+from gslb.decide.levels import Marks, marks_of
 from gslb.decide.ttl import answered_ttl
 from gslb.geo.distance import kilometres
 from gslb.geo.rank import matches_geo
@@ -25,9 +26,12 @@ from gslb.geo.source import DatabaseUnusable
 from gslb.geo.table import LocationTable, normalise
 from gslb.inspect.basis import Basis
 from gslb.inspect.question import Asked, Record, Reply, found, replied
+from gslb.inspect.shedding import Given, Going, given
 from gslb.model.choice import CHOICE_SLOTS, sticky_keys, sticky_slot
 from gslb.model.deployment import Address, Deployment, Network, PoolId, Rule
-from gslb.model.plan import Plan
+from gslb.model.history import Shed
+from gslb.model.plan import Member, Plan
+from gslb.model.world import Load
 from gslb.nameserver.answer import Responder
 from gslb.nameserver.generation import Manifest
 from gslb.nameserver.lookup import Ending
@@ -65,18 +69,45 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True)
-class Decided:
-    """The dynamic part: place, class, decision, slot, and TTL."""
+class Burden:
+    """What a pool carries: its load beside its marks (None where one is not known), and what it sheds."""
 
+    load: Load | None
+    marks: Marks | None
+    shed: Shed | None
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """The dynamic part: place, class, decision, what spill makes of it, slot, and TTL at the time `now`."""
+
+    now: float
     place: Place
     located: Located
     rule: Rule
     matched: str
     decision: Explanation
+    given: Given
+    burdens: Mapping[PoolId, Burden]
+    heavy: bool
     kilometres: Mapping[PoolId, float]
     slot: Slot | None
     record_ttl: int
     ttl: int
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """Who may answer this client."""
+        return self.given.members(self._known_slot)
+
+    @property
+    def moved(self) -> Going | None:
+        """What takes this client away from its home."""
+        return self.given.going(self._known_slot)
+
+    @property
+    def _known_slot(self) -> int | None:
+        return None if self.slot is None or self.heavy else self.slot.slot
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +183,9 @@ def _decided(teller: _Teller, asked: Asked, ending: Ending) -> Decided:
     )
     rule = decision.policy.rules[decision.ranking.rule]
     place = _place(teller, address)
+    spilled = given(teller.plan, policy, asked.rtype, ranking)
     return Decided(
+        now=teller.basis.world.now,
         place=place,
         located=Located(
             location_class=location_class,
@@ -165,8 +198,11 @@ def _decided(teller: _Teller, asked: Asked, ending: Ending) -> Decided:
         rule=rule,
         matched=_matched(rule, ip_address(normalise(address.packed)[0]), place.location),
         decision=decision,
+        given=spilled,
+        burdens={tried.pool: _burden(teller, tried.pool) for tried in decision.tried},
+        heavy=asked.client is None and str(asked.resolver) in teller.plan.heavy and bool(spilled.choice.shed),
         kilometres=_distances(model, decision, place.location),
-        slot=_slot(teller, address, decision),
+        slot=_slot(teller, address, decision, spilled),
         record_ttl=ending.record.ttl,
         ttl=answered_ttl(ending.record.ttl, decision.ttl),
     )
@@ -203,10 +239,19 @@ def _distances(model: Deployment, decision: Explanation, place: Location | None)
     return {pool: kilometres(place.coordinates, at) for pool, at in sites.items() if at is not None}
 
 
-def _slot(teller: _Teller, address: Address, decision: Explanation) -> Slot | None:
+def _burden(teller: _Teller, pool: PoolId) -> Burden:
+    capacity = teller.basis.model.pools[pool].capacity
+    return Burden(
+        load=teller.basis.world.loads.get(pool),
+        marks=None if capacity is None else marks_of(capacity),
+        shed=teller.plan.history.sheds.get(pool),
+    )
+
+
+def _slot(teller: _Teller, address: Address, decision: Explanation, spilled: Given) -> Slot | None:
     """The client's slot where there is something to choose, and choices stick."""
     sticky = decision.policy.sticky
-    if len(decision.members) <= decision.count or sticky is None or teller.secret is None:
+    if not spilled.by_slot or sticky is None or teller.secret is None:
         return None
     deciding = ip_address(normalise(address.packed)[0])
     bits = sticky.v4 if deciding.version == 4 else sticky.v6
@@ -217,7 +262,7 @@ def _slot(teller: _Teller, address: Address, decision: Explanation) -> Slot | No
 
 def _reply(teller: _Teller, asked: Asked, decided: Decided | None) -> Reply | None:
     """What a worker with these tables says; None where that hangs on a secret that is not there."""
-    chosen = decided is not None and len(decided.decision.members) > decided.decision.count
+    chosen = decided is not None and decided.given.by_slot
     secret = teller.secret if chosen else b""  # without a choice any will do
     if secret is None:
         return None

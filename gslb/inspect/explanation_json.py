@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from gslb.config.zonefile import owner_text, type_text
 from gslb.decide.explain import Tried
 from gslb.decide.field import Reason
+from gslb.decide.targets import Target
 from gslb.geo.describe import condition
 from gslb.geo.rows import Row
 from gslb.inspect.explanation import Decided, InForce, Report, Slot
 from gslb.inspect.question import Record, Reply
+from gslb.inspect.shedding import Going
+from gslb.model.history import Shed
 from gslb.model.plan import Member
 
 
@@ -40,6 +45,7 @@ def _record(record: Record) -> dict[str, object]:
 
 def _decided(decided: Decided) -> dict[str, object]:
     located, decision = decided.located, decided.decision
+    moved = decided.moved
     return {
         "databases": [_row(row) for row in decided.place.rows],
         "class": located.location_class,
@@ -52,25 +58,71 @@ def _decided(decided: Decided) -> dict[str, object]:
         "rule": decision.ranking.rule,
         "condition": condition(decided.rule),
         "matched": decided.matched,
-        "pools": [_tried(tried, decided.kilometres.get(tried.pool)) for tried in decision.tried],
-        "mode": decision.mode.value,
-        "members": [_member(member) for member in decision.members],
+        "pools": [_tried(tried, decided) for tried in decision.tried],
+        "mode": decided.given.choice.mode.value,
+        "members": [_member(member) for member in decided.members],
         "answers": decision.count,
         "slot": None if decided.slot is None else _slot(decided.slot),
-        "ttl": {"record": decided.record_ttl, "policy": decision.ttl, "answered": decided.ttl},
+        "shed": [_going(going) for going in decided.given.goings],
+        "moved_by": None if moved is None else _going(moved),
+        "heavy": decided.heavy,
+        "ttl": {
+            "record": decided.record_ttl,
+            "policy": decision.ttl,
+            "policy_max": decision.policy.ttl_max,
+            "answered": decided.ttl,
+        },
     }
 
 
-def _tried(tried: Tried, km: float | None) -> dict[str, object]:
+def _tried(tried: Tried, decided: Decided) -> dict[str, object]:
+    km, burden = decided.kilometres.get(tried.pool), decided.burdens[tried.pool]
     return {
         "pool": tried.pool,
         "datacenter": tried.datacenter,
         "km": None if km is None else round(km, 1),
         "place": tried.place.value,
         "left": [member.address for member in tried.left],
-        "chosen": tried.chosen,
+        "first": tried.chosen,
+        "chosen": any(member.pool == tried.pool for member in decided.members),
         "reasons": [_reason(reason) for reason in tried.reasons],
+        "targets": [_target(target, decided.now) for target in tried.targets],
+        "healthy": {"weight": tried.share.healthy, "of": tried.share.total},
+        "load": None if burden.load is None else asdict(burden.load),
+        "marks": None if burden.marks is None else asdict(burden.marks),
+        "shed": None if burden.shed is None else _shed(burden.shed, decided.now),
+        "out": None if tried.out is None else {"for_s": age(tried.out.since, decided.now), "held": tried.out.held},
+        "kept": None
+        if tried.kept is None
+        else {"for_s": age(tried.kept.since, decided.now), "by": tried.kept.by.value},
     }
+
+
+def _target(target: Target, now: float) -> dict[str, object]:
+    verdict, ejection = target.verdict, target.ejection
+    return {
+        "address": target.member.address,
+        "health": None if verdict is None else verdict.health.value,
+        "age_s": None if verdict is None else round(verdict.age_s, 1),
+        "why": "" if verdict is None else verdict.why,
+        "settles_s": None if verdict is None else verdict.settles_s,
+        "outlier": "" if verdict is None else verdict.outlier,
+        "ejected": None if ejection is None else {"for_s": age(now, ejection.until), "why": ejection.why},
+        "override": None if target.override is None else target.override.state.value,
+    }
+
+
+def _shed(shed: Shed, now: float) -> dict[str, object]:
+    return {"cause": shed.cause.value, "level": shed.level, "stepped_s": age(shed.stepped_at, now)}
+
+
+def _going(going: Going) -> dict[str, object]:
+    return {**asdict(going), "cause": going.cause.value}
+
+
+def age(since: float, now: float) -> float:
+    """Seconds from one moment to the other."""
+    return round(max(0.0, now - since), 1)
 
 
 def _reason(reason: Reason) -> dict[str, object]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,14 @@ import pytest
 from gslb.cli.main import main
 from gslb.config.load import load
 from gslb.control.executor import Content, DnsTables
+from gslb.control.observed import Observed
 from gslb.control.store import Store
 from gslb.decide.decide import decide
 from gslb.geo.load import location_table
 from gslb.inspect.situation import mapped_table
-from gslb.model.world import World
+from gslb.model.deployment import TYPE_A, PolicyId, PoolId
+from gslb.model.history import WHOLE, Cause, History, Moved, Shed
+from gslb.model.world import Health, Load, Verdict, World
 from tests.cli.deployment import CONFIG
 
 Explain = Callable[..., Any]
@@ -66,21 +71,25 @@ def test_the_whole_way_of_one_client(text: Text) -> None:
     ]
     assert lines[6] == "rule      1 of 2: in 10.20.0.0/16; 10.20.0.0/16: as written"
     assert lines[7] == "pools     1. web-iad at iad (as written): removed"
-    assert lines[8].startswith("               198.51.100.10 removed by drained: drain site/iad by ")
-    assert lines[9:11] == [
+    removed = next(
+        number for number, line in enumerate(lines) if "198.51.100.10 removed by drained: drain site/iad by " in line
+    )
+    rest = lines[removed + 1 :]
+    assert rest[:2] == [
         "          2. web-cloud at cloud (spill target): answers",
         "          3. web-fra at fra (other pool of the policy): usable",
     ]
-    assert lines[11:17] == [
-        "choice    normal: the first usable pool answers",
+    assert rest[2:9] == [
+        "choice    normal: the first pool is out, and its clients are divided among those with room",
+        "          web-iad sheds all of this class to web-cloud (failed)",
         "          203.0.113.1 weight 1: 1 of 1 in a reply",
+        "          this client goes from web-iad to web-cloud: it is out of the answers",
         "ttl       30 s: the least of record 60 and policy 30",
         "answer    NOERROR, scope /16",
         "          www.example.com. 30 IN A 203.0.113.1",
-        lines[16],
     ]
-    assert lines[16].startswith("plan      version 1, digest ")
-    assert lines[17] == "          nothing is served with this state folder"
+    assert rest[9].startswith("plan      version 1, digest ")
+    assert rest[10] == "          nothing is served with this state folder"
 
 
 @pytest.mark.usefixtures("secret")
@@ -230,6 +239,72 @@ def test_wrong_usage(words: list[str], said: str, capsys: pytest.CaptureFixture[
     with pytest.raises(SystemExit, match="2"):
         main(["explain", *words])
     assert said in capsys.readouterr().err
+
+
+FULL = (
+    CONFIG.replace("web-fra: {datacenter: fra,", "web-fra: {datacenter: fra, capacity: {conns_per_s: 100},")
+    .replace("web-iad: {datacenter: iad,", "web-iad: {datacenter: iad, capacity: {conns_per_s: 100},")
+    .replace(", 192.0.2.11", "")
+)
+WEB, FRA, IAD = PolicyId("web"), PoolId("web-fra"), PoolId("web-iad")
+
+
+def shed(store: Store, slots: int) -> None:
+    """The node sheds: the plan of the last decision moved `slots` of the class of all other clients, and web-fra is as full
+    as it wants to be.
+    """
+    folder = store.folder.parent.parent.parent
+    (folder / "gslb.yaml").write_text(FULL)
+    loaded, now = load(folder / "gslb.yaml"), time.time()
+    geography = mapped_table(location_table(loaded.deployment, folder / "state" / "geography").path).geography()
+    plan = decide(loaded.deployment, geography, World(now - 5), None)
+    ranking = next(index for index, one in enumerate(geography.rankings[WEB]) if one.pools4[0] == FRA)
+    moved = Moved(WEB, TYPE_A, ranking, IAD, slots)
+    history = History(sheds={FRA: Shed(Cause.LOAD, slots / WHOLE, now - 5, geography.digest, (moved,))})
+    store.create()
+    store.save_plan(replace(plan, history=history))
+    up = {"192.0.2.10": Verdict(Health.UP, 1.0, "refused once", settles_s=7.0)}
+    loads = {FRA: Load(0.85, 2.0), IAD: Load(0.3, 2.0, stale=True)}
+    store.save_observed(Observed(now, {FRA: up}, loads))
+
+
+@pytest.mark.usefixtures("secret")
+def test_a_client_that_was_shed_is_told_from_where_to_where_and_why(text: Text, explain: Explain, store: Store) -> None:
+    shed(store, WHOLE // 2)
+    answered = {}
+    for client in (f"198.51.{number}.0/24" for number in range(40)):
+        told = explain("www.example.com", "--client", client)
+        (going,) = told["decision"]["shed"]
+        assert (going["pool"], going["receiver"], going["cause"], going["first"]) == (FRA, IAD, "load", 0)
+        slot, moved = told["decision"]["slot"]["slot"], told["decision"]["moved_by"]
+        assert (moved is not None) == (slot < going["slots"])
+        assert told["answer"]["scope"] == 24
+        given = told["answer"]["records"][0].split()[-1]
+        assert [member["address"] for member in told["decision"]["members"]] == [given]
+        assert [pool["pool"] for pool in told["decision"]["pools"] if pool["chosen"]] == [FRA if moved is None else IAD]
+        answered[given] = client
+    assert answered.keys() == {"192.0.2.10", "198.51.100.10"}
+    lines = text("explain", "www.example.com", "--client", answered["198.51.100.10"])
+    assert "1. web-fra at fra (as written): would answer, and sheds this client" in lines
+    assert "2. web-iad at iad (as written): answers" in lines
+    assert "this client goes from web-fra to web-iad: it is fuller than its soft mark" in lines
+    assert "load 30.0% of its capacity, " in lines
+    assert " s ago, stale, soft 80%, hard 90%" in lines
+    assert "192.0.2.10 up, checked " in lines
+    assert "refused once; its checks disagree, it could change in 7.0 s" in lines
+    assert "ttl       7 s: the least of record 60 and policy 7" in lines
+    assert "the policy's TTL is shortened from 30, since an answer may change soon" in lines
+    stays = text("explain", "www.example.com", "--client", answered["192.0.2.10"])
+    assert "1. web-fra at fra (as written): answers" in stays
+    assert "this client goes" not in stays
+
+
+def test_a_class_that_went_whole_needs_no_secret(explain: Explain, store: Store) -> None:
+    shed(store, WHOLE)
+    told = explain("www.example.com", "--client", "198.51.7.0/24")
+    assert (told["decision"]["slot"], told["decision"]["moved_by"]["receiver"]) == (None, IAD)
+    assert told["answer"]["records"][0].endswith(" A 198.51.100.10")
+    assert told["notes"] == []
 
 
 def serve(store: Store) -> None:
