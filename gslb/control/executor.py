@@ -7,7 +7,7 @@ Rule 2: content that is in force already is not published again.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -48,6 +48,7 @@ class DnsTables:
         self._publisher = Publisher(folder, deployment)
         self._names: tuple[tuple[Zone, ...], bytes | None, File] | None = None
         self._geography: tuple[Path, tuple[int, int, int], File] | None = None
+        self._plan: tuple[Plan, bytes, File] | None = None
         now = self._publisher.in_force
         # After a power cut a file may be empty: workers refuse it, so what is written in its place needs a new number.
         self._damaged = now is not None and not all(map(self._publisher.holds, now.files))
@@ -64,10 +65,10 @@ class DnsTables:
         now = self._publisher.in_force
         if self._names is not None and self._names[0] is not content.zones:  # read anew: a reload
             self._damaged = self._damaged or (now is not None and not all(map(self._publisher.holds, now.files)))
-            self._geography = None
+            self._geography = self._plan = None
         geography = self._geography_file(content.location)
         names = self._names_file(content.zones, content.nsid)
-        compiled = self._publisher.store("plan", compile_plan(plan, content.secret), str(plan.version))
+        compiled = self._plan_file(plan, content.secret)
         same = now is not None and (now.geography, now.names, now.plan) == (geography, names, compiled)
         if same and not self._damaged:
             return None
@@ -78,6 +79,14 @@ class DnsTables:
     def close(self) -> None:
         """What was published stays in force."""
         self._publisher.close()
+
+    def _plan_file(self, plan: Plan, secret: bytes) -> File:
+        """Of a plan of which only the history differs, nothing is compiled again."""
+        known = self._plan
+        if known is None or known[1] != secret or replace(known[0], history=plan.history) != plan:
+            known = plan, secret, self._publisher.store("plan", compile_plan(plan, secret), str(plan.version))
+        self._plan = plan, secret, known[2]
+        return known[2]
 
     def _names_file(self, zones: tuple[Zone, ...], nsid: bytes | None) -> File:
         if self._names is None or self._names[0] is not zones or self._names[1] != nsid:
