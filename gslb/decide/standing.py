@@ -19,9 +19,10 @@ from gslb.decide.panic import SPREAD_S, Share, State
 from gslb.decide.situation import Condition, Situation
 from gslb.decide.velocity import WINDOW_S, Leaver, Spent, kept_back, parts_of
 from gslb.model.deployment import Policy, PoolId, Return, SiteId
-from gslb.model.history import Keeper
+from gslb.model.history import Cause, Keeper
 
 Pools = frozenset[PoolId]
+_HARDLY_BACK = 0.99  # the level of shedding from which a pool that comes back does so in earnest
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,12 +167,22 @@ def _waiting_since(ground: _Ground, pool: PoolId) -> float:
 
 
 def _spent(ground: _Ground, parts: Mapping[PoolId, float], going: Pools, staying_out: Pools) -> Spent:
-    """What left within the window and is still out; of a pool with ejections, the share that they took."""
+    """What left within the window and is still out, or has hardly begun to come back; of other pools, what ejections took."""
     outs = ground.situation.history.out.get(ground.policy.name, {})
     counted = [
         pool
         for pool in sorted(staying_out)
         if pool in parts and ground.situation.now - outs[pool].since < WINDOW_S and not ground.condition(pool).doubly
     ]
-    ejected = sum(parts[pool] * ground.condition(pool).lately for pool in sorted(parts.keys() - going - staying_out))
-    return Spent(sum(parts[pool] for pool in counted) + ejected, frozenset(map(ground.site, counted)))
+    missing = sum(parts[pool] * _missing(ground, pool) for pool in sorted(parts.keys() - going - staying_out))
+    return Spent(sum(parts[pool] for pool in counted) + missing, frozenset(map(ground.site, counted)))
+
+
+def _missing(ground: _Ground, pool: PoolId) -> float:
+    """The share of a pool that is not out, and yet has left within the window."""
+    history, now = ground.situation.history, ground.situation.now
+    if pool in ground.were_out and _is_gradual(ground, pool):
+        return float(now - history.out[ground.policy.name][pool].since < WINDOW_S)
+    shed = history.sheds.get(pool)
+    back = shed is not None and shed.cause is Cause.RETURN and shed.level > _HARDLY_BACK
+    return 1.0 if shed is not None and back and now - shed.stepped_at < WINDOW_S else ground.condition(pool).lately

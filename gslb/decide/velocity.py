@@ -6,10 +6,11 @@ failure leaves first, and the next when the window has passed.
 
 Rule 1: capacity is that of the pools that the policy's rules name: connections per second or servers where all of them
 have it in one unit, else each pool counts the same.
-Rule 2: what has left counts for WINDOW_S from when it left, for as long as it stays out.
+Rule 2: what has left counts for WINDOW_S from when it left, for as long as it stays out; if it comes back gradually, for
+WINDOW_S from when it began to.
 Rule 3: double evidence is believed: such a pool leaves, and does not count.
 Rule 4: a single dead site leaves while another pool has room, whatever its share.
-Rule 5: whatever its share, a pool that has failed for a whole window leaves when nothing else has left within it: so
+Rule 5: whatever its share, a pool that has failed for a whole window leaves when no other has left within it: so
 nothing dead is kept for ever.
 
 A pool of which a part fails (above `panic`) loses that part only, and is not limited here.
@@ -70,7 +71,7 @@ def kept_back(leavers: Iterable[Leaver], spent: Spent, velocity: float, now: flo
         if leaver.doubly:
             continue
         alone = leaver.site_dead and room and sites <= {leaver.site}
-        waited = part <= _ROUNDING and now - leaver.since >= WINDOW_S
+        waited = not sites and now - leaver.since >= WINDOW_S
         if fits(part + leaver.part, velocity) or alone or waited or not leaver.answered:
             part += leaver.part
             sites |= {leaver.site}
