@@ -51,6 +51,11 @@ class Findings:
         return bool(self._unjudged)
 
     @property
+    def idle(self) -> bool:
+        """Whether there is nothing to check."""
+        return not self._checks.orders
+
+    @property
     def blind_since(self) -> float | None:
         """Since when no reference target of this site answers."""
         return self._pulse.blind_since
@@ -76,6 +81,8 @@ class Findings:
         self._readings = {pool: one for pool, one in self._readings.items() if pool in pools}
         self._unread = {pool: why for pool, why in self._unread.items() if pool in pools}
         self._unjudged = self._checks.owners.keys() - self._found.keys()
+        if not self._checks.references:
+            self._pulse = replace(self._pulse, blind_since=None)
 
     def work(self, now: float) -> Work:
         """What the checking process is to do; targets begin as they are known, where that is not long ago."""
@@ -167,15 +174,19 @@ class Findings:
             self._readings[pool] = Reading(value, at)
 
     def _beat(self, pulse: Pulse, now: float) -> bool:
+        blind_since = pulse.blind_since
+        if self._pulse.blind_since is not None and pulse.references and "" not in pulse.references.values():
+            blind_since = self._pulse.blind_since  # a checking process that was replaced meanwhile knows no better
         outliers: dict[Owner, str] = {}
         for one in pulse.outliers:
             owner = self._owner(one)
             if owner is not None:
                 outliers[owner] = one.why[:TEXT_CHARACTERS]
-        changed = outliers != self._outliers or pulse.blind_since != self._pulse.blind_since
+        changed = outliers != self._outliers or blind_since != self._pulse.blind_since
         if self._pulsed_at is not None and now > self._pulsed_at and pulse.done >= self._pulse.done:
             self._per_s = (pulse.done - self._pulse.done) / (now - self._pulsed_at)
-        self._outliers, self._pulse, self._pulsed_at = outliers, replace(pulse, outliers=()), now
+        self._outliers, self._pulsed_at = outliers, now
+        self._pulse = replace(pulse, outliers=(), blind_since=blind_since)
         return changed
 
     def _owner(self, outlier: Outlier) -> Owner | None:

@@ -3,7 +3,8 @@
     deployment ── findings ──> Work ──socket──> healthcheck (a process) ──socket──> Report ──> findings
 
 Rule 1: the controller never waits for checks: it reads what is known.
-Rule 2: a checking process that is lost is replaced, the more slowly the sooner the last one was lost.
+Rule 2: a checking process that is lost is replaced, the more slowly the sooner the last one was lost; where there is
+nothing to check there is none.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ class Prober:
         self._blind: tuple[float, float] | None = None  # by the monotonic clock, and by the calendar
         self._heard = asyncio.Event()  # from the process that lives
         self._judged = asyncio.Event()
+        self._busy, self._idle = asyncio.Event(), asyncio.Event()  # there is something to check, or not
 
     @property
     def blind_since(self) -> float | None:
@@ -53,7 +55,13 @@ class Prober:
     def want(self, deployment: Deployment, site: SiteId, known: Verdicts) -> None:
         """Check for this deployment from now on; `known` is what is known of targets that were not checked so far."""
         self._findings.want(deployment, site, known, time.monotonic())
+        self._see()
         self._judge()
+        for event, holds in ((self._idle, self._findings.idle), (self._busy, not self._findings.idle)):
+            if holds:
+                event.set()
+            else:
+                event.clear()
         self._order()
 
     def verdicts(self) -> Verdicts:
@@ -82,6 +90,8 @@ class Prober:
 
         `run` must be running.
         """
+        if self._judged.is_set():
+            return
         with suppress(TimeoutError):
             await asyncio.wait_for(self._heard.wait(), START_S)
             await asyncio.wait_for(self._judged.wait(), SOON_S + most_s)
@@ -89,7 +99,10 @@ class Prober:
     async def run(self, stop: asyncio.Event) -> None:
         """Keep a checking process alive until `stop`."""
         restarts = Restarts()
-        while not stop.is_set():
+        while True:
+            await _any_of(stop, self._busy)
+            if stop.is_set():
+                return
             began = time.monotonic()
             try:
                 await self._live(stop)
@@ -102,21 +115,22 @@ class Prober:
                     await asyncio.wait_for(stop.wait(), delay_s)
 
     async def _live(self, stop: asyncio.Event) -> None:
-        """One life of the process.  Raises Lost when it ends before `stop` is set."""
+        """One life of the process.  Raises Lost when it ends before `stop` is set or nothing is to be checked."""
         process = await Checking.start(self._command)
         self._process = process
         self._order()
         hearing = asyncio.create_task(self._hear(process))
-        stopping = asyncio.create_task(stop.wait())
+        ending = asyncio.create_task(_any_of(stop, self._idle))
         try:
-            await asyncio.wait((hearing, stopping), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((hearing, ending), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (hearing, stopping):
+            by_force = not ending.done()
+            for task in (hearing, ending):
                 task.cancel()
             self._process = None
             self._heard.clear()
-            status = await process.end(by_force=not stop.is_set())
-            lost = (await asyncio.gather(hearing, stopping, return_exceptions=True))[0]
+            status = await process.end(by_force=by_force)
+            lost = (await asyncio.gather(hearing, ending, return_exceptions=True))[0]
         if isinstance(lost, Lost):
             raise Lost(f"{lost} (status {status})") from lost
         if isinstance(lost, Exception):
@@ -157,6 +171,16 @@ class Prober:
             self._process.send(self._findings.work(time.monotonic()))
         except Garbled as error:
             log.error("checks cannot be ordered; those before go on", extra={"why": str(error)})
+
+
+async def _any_of(*events: asyncio.Event) -> None:
+    """Return when any of the events is set."""
+    waiting = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()
 
 
 def _write_notes(report: Report) -> None:

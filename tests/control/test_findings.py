@@ -93,6 +93,23 @@ def test_blindness_is_a_change() -> None:
     assert made.take(Report(1, pulse=Pulse()), 101.0)
 
 
+def test_a_process_that_was_replaced_does_not_end_blindness_before_it_knows() -> None:
+    made = findings()
+    made.take(Report(1, pulse=Pulse(blind_since=99.0, references={"reference 10.0.1.1": "refused"})), 100.0)
+    assert not made.take(Report(1, pulse=Pulse(references={"reference 10.0.1.1": None})), 101.0)
+    assert not made.take(Report(1, pulse=Pulse(blind_since=103.0, references={"reference 10.0.1.1": "refused"})), 104.0)
+    assert made.blind_since == 99.0
+    assert made.take(Report(1, pulse=Pulse(references={"reference 10.0.1.1": ""})), 105.0)
+    assert made.blind_since is None
+
+
+def test_a_site_without_references_is_not_blind() -> None:
+    made = findings()
+    made.take(Report(1, pulse=Pulse(blind_since=99.0, references={"reference 10.0.1.1": "refused"})), 100.0)
+    made.want(replace(BOTH, reference=()), FRA, {}, 101.0)
+    assert made.blind_since is None
+
+
 KNOWN = {
     A: {
         ONE: Verdict(Health.DOWN, 7.0, "refused", 5.0, double=True, outlier="slow"),

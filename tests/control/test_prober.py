@@ -24,6 +24,7 @@ from gslb.model.world import Health, Verdict, Verdicts
 from tests.control.make import DEPLOYMENT, FRA
 
 WAIT_S = 20.0
+ROOT = Path(__file__).parents[2]
 WEB, A = MonitorId("web"), PoolId("a")
 SERVED, OTHER = "127.0.0.1", "127.0.0.2"  # nobody listens at the other
 
@@ -111,11 +112,11 @@ def run(
 
 
 def gone(pid: int) -> bool:
+    """Whether a process has ended, even where nobody has collected it."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"
+    except OSError:
         return True
-    return False
 
 
 def test_targets_are_judged_within_the_first_round() -> None:
@@ -261,6 +262,28 @@ def test_a_program_that_is_not_there_is_told(caplog: pytest.LogCaptureFixture) -
     assert any("cannot be started: No such file" in str(vars(one).get("why")) for one in caplog.records)
 
 
+def test_where_nothing_is_checked_there_is_no_process() -> None:
+    async def scenario(bench: Bench) -> None:
+        nothing = replace(bench.deployed(), monitors=None, pools={})
+        bench.prober.want(nothing, FRA, {})
+        began = time.monotonic()
+        await bench.prober.first_round(5.0)
+        assert time.monotonic() - began < 0.1
+        assert bench.pid is None
+        bench.want(SERVED)
+        await bench.until(lambda: bench.health() is Health.UP)
+        pid = bench.pid
+        assert pid is not None
+        bench.prober.want(nothing, FRA, {})
+        await bench.until(lambda: bench.pid is None and gone(pid))
+        assert bench.prober.verdicts() == {}
+        assert bench.prober.state()["restarts"] == 0
+        bench.want(SERVED)
+        await bench.until(lambda: bench.pid is not None and bench.health() is Health.UP)
+
+    run(scenario)
+
+
 def test_a_new_configuration_leaves_what_stands() -> None:
     async def scenario(bench: Bench) -> None:
         bench.want(OTHER)
@@ -304,26 +327,35 @@ def test_a_site_that_reaches_no_reference_judges_nothing_and_says_so(caplog: pyt
     assert "no reference target answers" in caplog.text
 
 
-def test_the_process_ends_when_its_controller_is_killed() -> None:
-    async def scenario(bench: Bench) -> None:
-        program = """
+CONTROLLER = """
 import asyncio
 from gslb.control.prober import Prober
+from tests.control.make import FRA
+from tests.control.test_checks import deployed, pool
+
 async def main():
     prober = Prober(lambda: None)
+    prober.want(deployed(pool("a", "127.0.0.2")), FRA, {})
     running = asyncio.create_task(prober.run(asyncio.Event()))
     while prober.state()["pid"] is None:
         await asyncio.sleep(0.01)
     print(prober.state()["pid"], flush=True)
     await running
+
 asyncio.run(main())
 """
-        controller = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE)
+
+
+def test_the_process_ends_when_its_controller_is_killed() -> None:
+    async def scenario(bench: Bench) -> None:
+        controller = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", CONTROLLER, stdout=asyncio.subprocess.PIPE, cwd=ROOT
+        )
         assert controller.stdout is not None
         pid = int(await asyncio.wait_for(controller.stdout.readline(), WAIT_S))
         assert not gone(pid)
         controller.kill()
         await controller.communicate()
-        await bench.until(lambda: gone(pid) or Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z")
+        await bench.until(lambda: gone(pid))
 
     run(scenario)
