@@ -94,7 +94,7 @@ def _hand_out(times: Times, store: Store, names: bytes, plan: Plan, location: Lo
 
 def _world(model: Deployment, turn: int) -> World:
     """Every second turn one pool is down."""
-    pool = model.pools[PoolId(f"pool-{turn // 2}")]
+    pool = model.pools[PoolId(f"pool-{max(turn, 0) // 2}")]
     verdict = Verdict(Health.DOWN if turn % 2 == 0 else Health.UP)
     verdicts = {pool.name: {str(answer.address): verdict for answer in pool.answers}}
     return World(now=float(turn), verdicts=verdicts)
