@@ -80,23 +80,25 @@ class Twin:
 
     def _edges(self, block: Network) -> list[Address]:
         """The block's first address, and the first addresses inside where something may change."""
-        known: list[Network] = [network for network, _ in self.networks]
-        known += SPECIAL  # behind them, IPv6 goes on
-        known += [
+        first, last = int(block.network_address), int(block.broadcast_address)
+        kind = IPv4Address if block.version == 4 else IPv6Address
+        inside = [kind(edge) for edge in sorted({first, *self._borders(block.version)}) if first <= edge <= last]
+        return [edge for edge in inside if embedded(edge)[0] == edge]
+
+    def _borders(self, version: int) -> set[int]:
+        """Where something may change in a family; behind SPECIAL, IPv6 goes on."""
+        subnets = [
             subnet for policy in self.deployment.policies.values() for rule in policy.rules for subnet in rule.subnets
         ]
-        bits = self.deployment.geo.scope4 if block.version == 4 else self.deployment.geo.scope6
-        size = 1 << (block.max_prefixlen - bits)
-        found: set[int] = {int(block.network_address)}
-        for network in known:
-            if network.version == block.version:
+        bits = self.deployment.geo.scope4 if version == 4 else self.deployment.geo.scope6
+        size = 1 << ((32 if version == 4 else 128) - bits)
+        found: set[int] = set()
+        for network in (*(network for network, _ in self.networks), *SPECIAL, *subnets):
+            if network.version == version:
                 first = int(network.network_address)
                 for edge in (first, first + network.num_addresses):
                     found |= {edge, -(-edge // size) * size}
-        last = int(block.broadcast_address)
-        kind = IPv4Address if block.version == 4 else IPv6Address
-        inside = [kind(edge) for edge in sorted(found) if int(block.network_address) <= edge <= last]
-        return [edge for edge in inside if embedded(edge)[0] == edge]
+        return found
 
     def _place(self, address: Address) -> Location:
         best, length = UNKNOWN, -1
@@ -138,10 +140,9 @@ class Twin:
 
     def _parts(self, version: int, bits: int) -> Iterator[tuple[Address, Location, Outcome, int]]:
         """Ranges of networks in which nothing changes: first address, place, outcome, number of networks that count."""
-        everything = ip_network("0.0.0.0/0" if version == 4 else "::/0")
-        shift = everything.max_prefixlen - bits
+        shift = (32 if version == 4 else 128) - bits
         kind = IPv4Address if version == 4 else IPv6Address
-        keys = sorted({-(-int(edge) >> shift) for edge in (*self._edges(everything), *self._sixtofour(version))})
+        keys = sorted({0, *(-(-edge >> shift) for edge in self._borders(version))})
         keys = [key for key in keys if key < 1 << bits]
         for key, end in zip(keys, [*keys[1:], 1 << bits], strict=True):
             address = kind(key << shift)
@@ -151,9 +152,6 @@ class Twin:
             place = self._place(ip_network((address, scope), strict=False).network_address)
             if place != UNKNOWN or self._named(address):
                 yield address, place, self.outcome(address), end - key
-
-    def _sixtofour(self, version: int) -> list[Address]:
-        return [] if version == 4 else [IPv6Address("2002::"), IPv6Address("2003::")]
 
     def _named(self, address: Address) -> bool:
         rules = [rule for policy in self.deployment.policies.values() for rule in policy.rules]
