@@ -24,7 +24,7 @@ from gslb.decide.erlang import soft_mark
 from gslb.model.choice import CHOICE_SLOTS
 from gslb.model.deployment import Capacity, Policy
 
-BAND = 0.01  # of the demand: what is not worth a step outward; a step back takes twice as much
+BAND = 0.02  # of the demand: what is not worth a step outward, with loads that are measured to a few percent; back, twice that
 LONGEST = 2  # dwells: what a step may catch up with at most
 _LEAST_KEPT = 0.02  # a load is told as a demand by division by what is kept, at least this
 _SLOT = 1 / CHOICE_SLOTS
