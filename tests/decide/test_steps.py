@@ -10,10 +10,21 @@ import pytest
 from gslb.decide.settle import Settled, settle
 from gslb.decide.situation import situation_of
 from gslb.decide.steps import STEPS
-from gslb.model.deployment import TYPE_A, AllDown, Policy, PoolId, Rule
-from gslb.model.history import History
+from gslb.model.deployment import (
+    TYPE_A,
+    AllDown,
+    Backend,
+    Balance,
+    Capacity,
+    Forward,
+    Policy,
+    PoolId,
+    Return,
+    Rule,
+)
+from gslb.model.history import Ejection, History, Out
 from gslb.model.plan import Mode
-from gslb.model.world import Forced, Override, World
+from gslb.model.world import Forced, Health, Load, Override, Verdict, World
 from tests.decide.worlds import FRA, IAD, NOW, WEB, deployment, down, override, pool
 
 POOLS = (pool("web-fra", "192.0.2.1", "192.0.2.11"), pool("web-iad", "192.0.2.2"))
@@ -177,6 +188,73 @@ def test_precedence(
     assert settled.mode is mode
     assert {member.address for members in settled.by_pool.values() for member in members} == left
     assert [(reason.step, reason.member.address) for reason in settled.reasons] == reasons
+
+
+WIDE = (pool("web-fra", "192.0.2.1", "192.0.2.11", "192.0.2.21"), pool("web-iad", "192.0.2.2"))
+FRA_THREE = ["192.0.2.1", "192.0.2.11", "192.0.2.21"]
+TWO_FAIL = {FRA: {address: Verdict(Health.DOWN) for address in FRA_THREE[:2]}}
+
+
+def said(settled: Settled, pool_name: PoolId = FRA) -> list[tuple[str, str, bool]]:
+    return [(one.step, one.member.address, one.usable) for one in settled.reasons if one.member.pool == pool_name]
+
+
+def settled_wide(world: World, history: History | None = None) -> Settled:
+    model = deployment(POLICY, pools=[replace(one, capacity=Capacity(9.0)) for one in WIDE])
+    return settle(POLICY, TYPE_A, situation_of(model, world, history or History()), None)
+
+
+def test_a_pool_in_panic_that_fails_over_says_so() -> None:
+    settled = settled_wide(World(NOW, verdicts=TWO_FAIL))
+    assert said(settled) == [
+        ("voted_down", FRA_THREE[0], False),
+        ("voted_down", FRA_THREE[1], False),
+        ("failed_over", FRA_THREE[2], False),
+    ]
+    assert settled.reasons[-1].why == "1 of 3 of its weight is healthy, below panic 50%: another pool has room"
+
+
+def test_a_pool_in_panic_that_is_spread_says_so() -> None:
+    settled = settled_wide(World(NOW, verdicts=TWO_FAIL, loads={IAD: Load(0.95)}))
+    assert said(settled) == [("spread", address, True) for address in FRA_THREE]
+    assert settled.reasons[0].why.endswith("no other pool has room: all of it is answered")
+
+
+def test_panic_puts_nothing_in_that_operators_took_out() -> None:
+    drain = (override(f"answer/web-fra/{FRA_THREE[0]}", Forced.DRAIN),)
+    verdicts = {FRA: {address: Verdict(Health.DOWN) for address in FRA_THREE[1:2]}}
+    settled = settled_wide(World(NOW, verdicts=verdicts, loads={IAD: Load(0.95)}, overrides=drain))
+    assert said(settled) == [("drained", FRA_THREE[0], False), ("voted_down", FRA_THREE[1], False)]
+
+
+def test_an_ejected_address_says_why() -> None:
+    history = History(ejected={f"web-fra/{FRA_THREE[0]}": Ejection(NOW + 9, 2, "900 ms, its peers 40 ms")})
+    settled = settled_wide(World(NOW), history)
+    assert said(settled) == [("passively_failed", FRA_THREE[0], False)]
+    assert settled.reasons[0].why == "ejected (time 2) as an outlier: 900 ms, its peers 40 ms"
+
+
+def test_the_checks_outrank_an_ejection() -> None:
+    history = History(ejected={f"web-fra/{FRA_THREE[0]}": Ejection(NOW + 9, 2, "slow")})
+    verdicts = {FRA: {FRA_THREE[0]: Verdict(Health.DOWN)}}
+    assert said(settled_wide(World(NOW, verdicts=verdicts), history)) == [("voted_down", FRA_THREE[0], False)]
+
+
+def test_a_held_pool_says_what_it_waits_for() -> None:
+    model = deployment(POLICY, pools=[replace(one, return_=Return.MANUAL) for one in POOLS])
+    history = History(out={WEB: {FRA: Out(NOW - 99, held=True)}})
+    settled = settle(POLICY, TYPE_A, situation_of(model, World(NOW), history), None)
+    assert said(settled) == [("held", FRA1, False), ("held", FRA2, False)]
+    assert "until an operator's `up`" in settled.reasons[0].why
+
+
+def test_backends_that_are_too_few_say_how_many() -> None:
+    backends = (Backend(ip_address("10.1.0.1")), Backend(ip_address("10.1.0.2")))
+    balance = Balance((), Forward.L2, backends, min_healthy=2)
+    model = deployment(POLICY, pools=[replace(POOLS[0], balance=balance), POOLS[1]])
+    world = World(NOW, verdicts={FRA: {"10.1.0.1": Verdict(Health.DOWN)}})
+    settled = settle(POLICY, TYPE_A, situation_of(model, world, History()), None)
+    assert {reason.why for reason in settled.reasons} == {"1 of 2 backends serve, expected at least 2"}
 
 
 def test_reasons_say_who_and_why() -> None:
