@@ -165,6 +165,10 @@ def _lookups(path: Path) -> dict[str, float]:
     with path.open("rb") as file:
         table = LocationTable.from_buffer(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
     found = {"open_ms": (time.perf_counter() - started) * 1e3}
+    started = time.perf_counter()
+    geography = table.geography()
+    found["geography_ms"] = (time.perf_counter() - started) * 1e3
+    found["rankings"] = float(sum(map(len, geography.rankings.values())))
     for family, packed in addresses.items():
         found[f"{family}_us"] = min(_timed(table.lookup, packed) for _ in range(3)) / LOOKUPS * 1e6
     rollup = Path("/proc/self/smaps_rollup").read_text().splitlines()
@@ -194,6 +198,7 @@ def _print(results: dict[str, dict[str, object]], lookups: dict[str, float]) -> 
             f"{one['classes']:8} {one['table_mb']:9.1f}"
         )
     shown = {name: f"{value:.2f}" for name, value in lookups.items()}
+    print(f"the controller: {lookups['rankings']:.0f} rankings with catchments in {shown['geography_ms']} ms")
     print(
         f"a worker: open {shown['open_ms']} ms, lookup IPv4 {shown['IPv4_us']} us, IPv6 {shown['IPv6_us']} us, "
         f"resident {shown['resident_mb']} MB, of which its own {shown['private_mb']} MB"
