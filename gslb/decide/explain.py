@@ -1,6 +1,7 @@
 """Why one client is given what it is given: the steps of `decide`, with their reasons kept.  Pure.
 
-Rule: nothing is decided here.  `explain` calls what `decide` calls, for one policy, ranking and record type.
+Rule 1: nothing is decided here.  `explain` calls what `decide` calls, for one policy, ranking and record type.
+Rule 2: what pools shed stands in the plan (`Choice.shed`, `History.sheds`); here is who answers before anything is shed.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class Tried:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The decision for one policy, ranking and record type."""
+    """The decision for one policy, ranking and record type; `members` are for clients whose pool does not shed them."""
 
     policy: Policy
     rtype: int
