@@ -3,7 +3,8 @@
 Rule 1: the moments of a check follow from its name: spread over the interval at the start, each step then up to JITTER
 longer or shorter, so that checks of many targets neither start nor drift into bursts.
 Rule 2: a check is handed out once and comes back by `done`: it never runs twice at a time.
-Rule 3: a moment that has passed by then is skipped and counted, not made up for.
+Rule 3: of the moments that have passed by then at most one is made up for, where that is not late by more than half an
+interval; the others are skipped and counted.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ class Schedule:
         entry.running = False
         entry.due += self._step(entry)
         if entry.due <= now:
-            missed = int((now - entry.due) / entry.interval_s) + 1
+            missed = round((now - entry.due) / entry.interval_s)  # one that is late by less than half is made at once
             entry.due += missed * entry.interval_s
             self.skipped += missed
         heapq.heappush(self._heap, (entry.due, name))
