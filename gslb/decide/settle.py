@@ -5,7 +5,7 @@ Rule: clients differ only in the order in which they try the pools that are left
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain
 
@@ -17,6 +17,7 @@ from gslb.decide.situation import Situation
 from gslb.decide.standing import Standing, standing_of
 from gslb.decide.steps import run
 from gslb.model.deployment import Policy, PolicyId, PoolId
+from gslb.model.history import Keeper
 from gslb.model.plan import Choice, Member, Mode, Plan
 
 _GOOD = (Mode.NORMAL, Mode.KEPT, Mode.LAST_GOOD)  # members were healthy, or what operators left
@@ -46,7 +47,7 @@ def settle(policy: Policy, rtype: int, situation: Situation, previous: Plan | No
     field, reasons = run(Field(policy, rtype, standing, everyone))
     mode, members = field.mode, tuple(c.member for c in field.usable)
     if not members:
-        mode, members = all_down(field, _good(before))
+        mode, members = all_down(field, _good(before, _slowed(previous, policy.name)))
     if mode is Mode.LAST_RESORT:
         return Settled(mode, {}, members, reach, standing, reasons)
     return Settled(mode, _by_pool(everyone, frozenset(members)), (), reach, standing, reasons)
@@ -68,13 +69,20 @@ def _pools(before: Iterable[Choice]) -> frozenset[PoolId]:
     return frozenset(member.pool for choice in before for member in _members(choice) if member.pool is not None)
 
 
-def _good(before: Iterable[Choice]) -> frozenset[Member]:
-    """The members that were answered while they were good.
+def _slowed(previous: Plan | None, policy: PolicyId) -> Container[PoolId]:
+    """The pools that the previous plan answered only because too much would have left at once."""
+    kept = previous.history.kept.get(policy, {}) if previous is not None else {}
+    return {pool for pool, one in kept.items() if one.by is Keeper.VELOCITY}
+
+
+def _good(before: Iterable[Choice], slowed: Container[PoolId]) -> frozenset[Member]:
+    """The members that were answered while they were good, and not for want of velocity.
 
     Since a pool is usable for every client or for none, trying these members' pools in a client's order finds the one that
     this client was given.
     """
-    return frozenset(member for choice in before if choice.mode in _GOOD for member in _members(choice))
+    members = (member for choice in before if choice.mode in _GOOD for member in _members(choice))
+    return frozenset(member for member in members if member.pool not in slowed)
 
 
 def _by_pool(everyone: Iterable[Candidate], left: frozenset[Member]) -> Mapping[PoolId, tuple[Member, ...]]:

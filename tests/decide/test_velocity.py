@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gslb.decide.decide import decide
 from gslb.decide.velocity import WINDOW_S, Leaver, Spent, kept_back, parts_of
-from gslb.model.deployment import TYPE_A, Capacity, Deployment, Policy, Pool, PoolId, Return, Rule, SiteId
+from gslb.model.deployment import TYPE_A, AllDown, Capacity, Deployment, Policy, Pool, PoolId, Return, Rule, SiteId
 from gslb.model.history import Keeper
 from gslb.model.plan import Plan, from_bytes
 from gslb.model.world import Forced, Health, Load, Verdict, World
@@ -136,6 +136,13 @@ def test_the_other_pools_of_a_full_service_do_not_save_a_site_from_the_limit() -
     full = replace(dead, loads={name: Load(0.85) for name in NAMES})
     assert answered(decide(tight, PLACES, dead, STEADY)) == {*NAMES[1:]}
     assert answered(decide(tight, PLACES, full, STEADY)) == {*NAMES}
+
+
+def test_what_was_only_kept_is_not_the_last_good() -> None:
+    model = deployment(replace(EACH, on_all_down=AllDown.LAST_GOOD), pools=POOLS)
+    three = decide(model, PLACES, failing(NOW, *NAMES[:3]), decide(model, PLACES, World(NOW), None))
+    assert answered(three) == {*NAMES[2:]}
+    assert answered(decide(model, PLACES, failing(NOW + 9, *NAMES), three)) == {*NAMES[3:]}
 
 
 @st.composite
