@@ -188,7 +188,7 @@ class Standing:
         if self.state in (State.DOWN, State.RISING):
             self._step(Event.FAILED)
             return
-        self._failures = min(self._failures + 1, self._fall)
+        self._failures += 1
         self._step(Event.FAILED)
         if self.state is State.NEW or self._failures >= self._fall:
             self._failed_at = began if self._failed_at is None else self._failed_at

@@ -87,6 +87,7 @@ def test_new_work_keeps_what_is_the_same_in_it() -> None:
     site = Site(order("a"), order("b"), order("c"))
     for name in "abc":
         site.check(name, BAD)
+    site.told()
     changes = site.judge.want(Work(2, (order("a", known=Health.UP), order("b", interval_s=1.0, known=Health.UP))))
     assert changes.ended == ("b", "c")
     assert [one.check.id for one in changes.started] == ["b"]

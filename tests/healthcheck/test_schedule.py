@@ -123,6 +123,18 @@ def test_what_was_removed_is_not_due_and_may_come_again() -> None:
     assert schedule.due(102.0, 10) == ["web/192.0.2.1"]
 
 
+def test_a_place_of_before_its_removal_does_not_make_a_check_due() -> None:
+    schedule = filled(1)
+    (name,) = filled(1).due(INTERVAL_S, 1)
+    schedule.remove(name)
+    schedule.add(name, 100.0, 0.0, soon=False)
+    due = schedule.wake_at()
+    assert due is not None
+    assert due > INTERVAL_S
+    assert not schedule.due(due - 0.001, 10)
+    assert schedule.due(due, 10) == [name]
+
+
 def test_a_check_that_was_removed_while_it_ran_does_not_come_back() -> None:
     schedule = filled(1)
     name = schedule.due(INTERVAL_S, 1)[0]

@@ -83,6 +83,7 @@ def test_the_recent_median(seconds: list[float]) -> None:
     statistics = Statistics()
     for one in seconds:
         statistics.add(one, ok=True)
+        assert statistics.median_s() is not None
     low = sorted(seconds)[math.ceil(len(seconds) / 2) - 1]
     assert statistics.median_s() == pytest.approx(low, rel=1 / 15)
     assert low <= median(seconds)
