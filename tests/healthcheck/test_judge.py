@@ -154,6 +154,15 @@ def test_a_fall_is_told_when_a_reference_has_answered_since() -> None:
     assert site.told()["a"].health is Health.DOWN
 
 
+def test_a_target_that_is_down_already_has_no_reference_asked() -> None:
+    site = Site(order("a", known=Health.DOWN), order("b", known=Health.UP), REFERENCE)
+    site.ask()
+    site.judge.took("a", BAD, site.now + 1, site.now + 1)
+    assert site.judge.sight.wake_at() > site.now + 1
+    site.judge.took("b", BAD, site.now + 1, site.now + 1)
+    assert site.judge.sight.wake_at() <= site.now + 1
+
+
 def test_a_first_round_that_fails_waits_for_the_references_too() -> None:
     site = Site(order("a"), REFERENCE)
     site.uplink = False

@@ -135,6 +135,14 @@ def test_a_place_of_before_its_removal_does_not_make_a_check_due() -> None:
     assert schedule.due(due, 10) == [name]
 
 
+def test_many_new_configurations_leave_nothing_behind() -> None:
+    schedule = filled(3)
+    for _ in range(1000):
+        schedule.remove("web/192.0.2.1")
+        schedule.add("web/192.0.2.1", INTERVAL_S, 0.0, soon=True)
+    assert len(schedule._heap) < 100
+
+
 def test_a_check_that_was_removed_while_it_ran_does_not_come_back() -> None:
     schedule = filled(1)
     name = schedule.due(INTERVAL_S, 1)[0]
