@@ -13,7 +13,7 @@ from gslb.cli.crowd import Crowd, Distances, crowd_of, distances_of
 from gslb.cli.histogram import Histogram, read_histogram
 from gslb.decide.audience import answerable
 from gslb.decide.case import Case, reconfigured, without
-from gslb.decide.rest import at_rest, origin_of
+from gslb.decide.rest import Settled, at_rest, origin_of
 from gslb.decide.simulate import Simulation, simulate
 from gslb.decide.siteloss import SiteLoss, site_loss
 from gslb.decide.spread import Rest
@@ -22,7 +22,16 @@ from gslb.geo.progress import Progress
 from gslb.inspect.basis import Basis
 from gslb.inspect.situation import mapped_table
 from gslb.model.deployment import Deployment, PolicyId, SiteId
+from gslb.model.plan import Mode
 from gslb.model.world import Demand
+
+_MEANING = {
+    Mode.KEPT: "nothing else left, so pools that should go are kept",
+    Mode.SERVE_ALL: "no usable pool, so all of them are answered",
+    Mode.LAST_GOOD: "no usable pool, so the last good addresses are answered",
+    Mode.LAST_RESORT: "no usable pool, so the addresses of last resort are answered",
+    Mode.SERVFAIL: "no usable pool, so SERVFAIL is answered",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +139,10 @@ def _remarks(simulation: Simulation, after: Deployment, lost: tuple[SiteId, ...]
     for settled, when in ((simulation.before, "before"), (simulation.after, "after")):
         if not settled.calm:
             notes.append(f"{when}: still moving after {settled.seconds:,.0f} s of simulated time")
+        for outcome in simulation.policies:
+            notes += [
+                f"{when}: policy {outcome.policy} has {_MEANING[mode]}" for mode in _modes(settled, outcome.policy)
+            ]
     for outcome in simulation.policies:
         kept = [name for name, change in outcome.answers.items() if change.after > 0 and _site(after, name) in lost]
         if kept:
@@ -140,6 +153,13 @@ def _remarks(simulation: Simulation, after: Deployment, lost: tuple[SiteId, ...]
     notes += [f"policy {name} is only in the present configuration" for name in simulation.only_before]
     notes += [f"policy {name} is only in the new configuration" for name in simulation.only_after]
     return notes
+
+
+def _modes(settled: Settled, policy: PolicyId) -> list[Mode]:
+    """The ways in which a policy is answered for want of usable pools."""
+    choices = settled.plan.policies[policy].choices
+    met = {settled.plan.choices[index].mode for indexes in choices.values() for index in indexes}
+    return [mode for mode in _MEANING if mode in met]
 
 
 def _site(model: Deployment, name: str) -> SiteId | None:

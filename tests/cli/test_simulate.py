@@ -247,6 +247,7 @@ def test_without_a_database_every_order_weighs_the_same(options: list[str], caps
     web = of(found, "policy", "web")
     assert web["networks"] is None
     assert web["answers"]["web-iad"]["after"] == pytest.approx(0.5)  # nobody else has an AAAA
+    assert "after: policy web has no usable pool, so all of them are answered" in found["notes"]
     assert "policy web: web-fra is lost and still answered: see `gslb explain`" in found["notes"]
     assert "is not known: no capacity, or no load measured" in found["verdict"]
 
