@@ -141,7 +141,7 @@ def test_a_clock_that_goes_back_or_on_ejects_nobody_for_longer() -> None:
     assert decide(MODEL, PLACES, seen(NOW + 3600), plan).history.ejected == {}
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(services(), st.data())
 def test_ejections_alone_never_leave_a_pool_without_enough(model: Deployment, data: st.DataObject) -> None:
     places = data.draw(geographies(model))

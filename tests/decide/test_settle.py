@@ -34,7 +34,7 @@ def answered_by(plan: Plan | None, policy: PolicyId, rtype: int) -> list[tuple[P
     ]
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(services(), st.data())
 def test_equals_the_slow_twin_at_every_moment(model: Deployment, data: st.DataObject) -> None:
     places = data.draw(geographies(model))

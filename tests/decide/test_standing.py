@@ -238,7 +238,7 @@ def stories(draw: st.DrawFn) -> Story:
     return model, plans, worlds
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(services(), st.data())
 def test_a_restart_at_any_moment_changes_nothing(model: Deployment, data: st.DataObject) -> None:
     places = data.draw(geographies(model))
@@ -251,7 +251,7 @@ def test_a_restart_at_any_moment_changes_nothing(model: Deployment, data: st.Dat
         assert decide(model, places, world, running) is running or running.history.sheds
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(stories())
 def test_never_empty_whatever_happened_before(story: Story) -> None:
     model, plans, worlds = story
@@ -265,7 +265,7 @@ def test_never_empty_whatever_happened_before(story: Story) -> None:
                 assert bool(plan.choices[index].members) or not has_one
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(stories())
 def test_what_operators_took_out_is_in_no_answer_but_by_the_guard(story: Story) -> None:
     model, plans, worlds = story
@@ -279,7 +279,7 @@ def test_what_operators_took_out_is_in_no_answer_but_by_the_guard(story: Story) 
                 assert ruling is None or ruling.state is Forced.UP
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(stories())
 def test_the_history_is_bounded_and_knows_no_future(story: Story) -> None:
     model, plans, worlds = story

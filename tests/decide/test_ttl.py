@@ -124,7 +124,7 @@ def test_a_record_may_ask_for_less() -> None:
     assert (answered_ttl(30, 60), answered_ttl(60, 10)) == (30, 10)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(services(), st.data())
 def test_always_within_its_bounds(model: Deployment, data: st.DataObject) -> None:
     places = data.draw(geographies(model))

@@ -7,6 +7,7 @@ address (tests.decide.oracle).  Ejections are taken as they stand in the history
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from gslb.model.deployment import AllDown, Answer, Deployment, Policy, Pool, PoolId, Return
 from gslb.model.history import Cause, History, Keeper
@@ -99,6 +100,13 @@ class Twin:
         return sum(weight for weight, serves in left if serves), sum(weight for weight, _ in left)
 
     def state(self, pool: Pool) -> str:
+        return self.states[pool.name]
+
+    @cached_property
+    def states(self) -> dict[PoolId, str]:
+        return {pool.name: self.state_now(pool) for pool in self.pools}
+
+    def state_now(self, pool: Pool) -> str:
         words = [self.operator(pool, answer) for answer in live(pool, self.rtype)]
         if "up" in words:
             return "fine"
@@ -131,6 +139,7 @@ class Twin:
 
     # The pools of the policy.
 
+    @cached_property
     def held(self) -> set[PoolId]:
         found = set()
         for pool in self.pools:
@@ -141,8 +150,9 @@ class Twin:
                 found.add(pool.name)
         return found
 
+    @cached_property
     def over(self) -> set[PoolId]:
-        others = [p for p in self.pools if self.state(p) == "fine" and p.name not in self.held()]
+        others = [p for p in self.pools if self.state(p) == "fine" and p.name not in self.held]
         found = set()
         for pool in self.pools:
             if self.state(pool) != "panic":
@@ -154,29 +164,31 @@ class Twin:
                 found.add(pool.name)
         return found
 
+    @cached_property
     def going(self) -> set[PoolId]:
-        return {pool.name for pool in self.pools if self.state(pool) == "down"} | self.over()
+        return {pool.name for pool in self.pools if self.state(pool) == "down"} | self.over
 
     def weight(self, pool: Pool) -> float:
         known = all(p.capacity is not None and p.capacity.conns_per_s for p in self.ruled)
         return float(pool.capacity.conns_per_s or 0) if known and pool.capacity else 1.0
 
+    @cached_property
     def kept(self) -> set[PoolId]:
         """What velocity keeps: let the leavers go one by one, the oldest first, as long as it allows."""
         states = {self.state(pool) for pool in self.pools}
         if not states & {"fine", "panic"}:
             return set()
         total = sum(self.weight(pool) for pool in self.ruled)
-        still_out = (self.going() & set(self.was_out)) | self.held()
+        still_out = (self.going & set(self.was_out)) | self.held
         gone, sites = 0.0, set()
         for pool in self.ruled:
             lately = pool.name in self.was_out and self.now - self.was_out[pool.name] < 60
             if pool.name in still_out and lately and not self.doubly(pool):
                 gone += self.weight(pool)
                 sites.add(pool.datacenter)
-            elif pool.name not in still_out | self.going():
+            elif pool.name not in still_out | self.going:
                 gone += self.weight(pool) * (1.0 if self.hardly_back(pool) else self.lately_ejected(pool))
-        leavers = [pool for pool in self.ruled if pool.name in self.going() and pool.name not in self.was_out]
+        leavers = [pool for pool in self.ruled if pool.name in self.going and pool.name not in self.was_out]
         room = any(
             self.state(p) == "fine" and p.name not in still_out and self.load_below(p, "soft") for p in self.pools
         )
@@ -185,7 +197,7 @@ class Twin:
             if self.doubly(pool):
                 continue
             site_left = [p for p in self.pools if p.datacenter == pool.datacenter]
-            site_dead = all(p.name in self.going() | still_out for p in site_left)
+            site_dead = all(p.name in self.going | still_out for p in site_left)
             fits = gone + self.weight(pool) <= self.policy.velocity * total + 1e-6
             alone = site_dead and room and not sites - {pool.datacenter}
             waited = not sites and self.now - self.failing_since(pool) >= 60
@@ -226,7 +238,7 @@ class Twin:
         """The mode, and the addresses that may be answered, by pool."""
         if not self.pools:
             return Mode.NODATA, {}
-        kept, held, over = self.kept(), self.held(), self.over()
+        kept, held, over = self.kept, self.held, self.over
         spread = {p.name for p in self.pools if self.state(p) == "panic"} - over
         normal: Left = {}
         for pool in self.pools:
