@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from gslb.decide.case import Case, Routes, flows, paths_of, without
 from gslb.decide.decide import decide
-from gslb.decide.levels import marks_of
+from gslb.decide.levels import Marks, marks_of
 from gslb.decide.marks import Over, over
 from gslb.decide.predict import Path
-from gslb.decide.rest import Origin, loads_under, origin_of
+from gslb.decide.rest import Origin, origin_of
 from gslb.decide.spread import Rest
 from gslb.model.deployment import Deployment, PoolId, SiteId
 from gslb.model.location import Geography
@@ -54,23 +54,14 @@ def site_losses(model: Deployment, geography: Geography, world: World, plan: Pla
 def site_loss(case: Case, origin: Origin, site: SiteId) -> SiteLoss:
     """The figures of one site; `origin` is that of the case."""
     plan = decide(case.model, case.geography, without(case, [site]).world, case.plan)
-    loads = loads_under(plan, case.model, origin)
-    known = {
-        name: one.share
-        for name, one in loads.items()
-        if one.share and case.model.pools[name].datacenter != site
-    }
-    marks = {name: marks_of(pool.capacity) for name, pool in case.model.pools.items() if pool.capacity is not None}
-    beyond = {name: over(marks[name], share) for name, share in known.items()}
+    paths = list(paths_of(origin.plan, plan, flows(origin.plan, plan, origin.audience)))
+    loads = origin.costs.carried(case.model, paths)
+    elsewhere = {name: loads[name].share for name, pool in case.model.pools.items() if pool.datacenter != site}
+    known = {name: share for name, share in elsewhere.items() if share}
+    beyond = {name: over(marks, share) for name, share in known.items() if (marks := _marks(case.model, name))}
     worst = max(known, key=lambda name: (known[name], name), default=None)
-    asked = moved = unanswered = 0.0
-    answering: set[PoolId] = set()
-    for path in paths_of(origin.plan, plan, flows(origin.plan, plan, origin.audience)):
-        asked += path.asked
-        moved += path.asked * (path.left != path.reached)
-        unanswered += path.asked * (path.reached is Rest.UNANSWERED)
-        if path.asked and not isinstance(path.reached, Rest):
-            answering.add(path.reached)
+    answering = {path.reached for path in paths if path.asked}
+    asked = sum(path.asked for path in paths) or 1.0
     return SiteLoss(
         site=site,
         over_soft=tuple(name for name, mark in beyond.items() if mark is Over.SOFT),
@@ -78,10 +69,15 @@ def site_loss(case: Case, origin: Origin, site: SiteId) -> SiteLoss:
         worst=worst,
         share=None if worst is None else known[worst],
         unknown=tuple(name for name, one in loads.items() if name in answering and one.share is None),
-        moved=moved / asked if asked else 0.0,
+        moved=sum(path.asked for path in paths if path.left != path.reached) / asked,
         added_km=_added_km(case.geography, origin, plan),
-        unanswered=unanswered / asked if asked else 0.0,
+        unanswered=sum(path.asked for path in paths if path.reached is Rest.UNANSWERED) / asked,
     )
+
+
+def _marks(model: Deployment, name: PoolId) -> Marks | None:
+    capacity = model.pools[name].capacity
+    return None if capacity is None else marks_of(capacity)
 
 
 def _added_km(geography: Geography, origin: Origin, plan: Plan) -> float | None:
@@ -98,13 +94,15 @@ def _added_km(geography: Geography, origin: Origin, plan: Plan) -> float | None:
 def _moving(geography: Geography, origin: Origin, plan: Plan) -> Iterator[tuple[Mapping[PoolId, float], Path]]:
     """The paths of those who move, ranking by ranking, each with its distances."""
     routes = Routes(origin.plan, plan)
+    moving: dict[tuple[int, int], tuple[Path, ...]] = {}
     for name, by_type in origin.audience.items():
         catchments = geography.catchments.get(name)
         if catchments is None:
             continue
         for rtype, asked in by_type.items():
             pairs = zip(origin.plan.policies[name].choices[rtype], plan.policies[name].choices[rtype], strict=True)
-            for catchment, rate, pair in zip(catchments, asked, pairs, strict=True):
-                for path in routes.between(*pair):
-                    if path.left != path.reached:
-                        yield catchment.km, Path(path.left, path.reached, rate * path.asked)
+            for ranking, pair in enumerate(pairs):
+                if pair not in moving:
+                    moving[pair] = tuple(path for path in routes.between(*pair) if path.left != path.reached)
+                for path in moving[pair]:
+                    yield catchments[ranking].km, Path(path.left, path.reached, asked[ranking] * path.asked)
