@@ -44,6 +44,7 @@ class Judge:
     def __init__(self) -> None:
         self._serial = 0
         self._done = 0
+        self._rounds: dict[str, tuple[int, int]] = {}
         self.orders: dict[str, Order] = {}
         self.sight = Sight(())
         self._targets: dict[str, _Target] = {}
@@ -83,6 +84,8 @@ class Judge:
         if not same_sight:
             self.sight = Sight(order.check.id for order in wanted.values() if order.role is Role.REFERENCE)
         self._regroup(work.groups)
+        monitors = {name.partition("/")[0] for name in self._targets}
+        self._rounds = {name: counts for name, counts in self._rounds.items() if name in monitors}
         self._serial = work.serial
         self._urgent.update(name for name, one in self._targets.items() if one.ended is not None)
         return Changes(started, ended)
@@ -118,6 +121,7 @@ class Judge:
         pulse = Pulse(
             checks=len(self.orders),
             done=self._done,
+            rounds=dict(self._rounds),
             late=late,
             skipped=skipped,
             in_flight=in_flight,
@@ -137,6 +141,9 @@ class Judge:
     def _took_target(self, name: str, samples: Sequence[Sample], began: float, ended: float) -> None:
         target = self._targets[name]
         result = round_of(samples)
+        monitor = name.partition("/")[0]
+        passed, failed = self._rounds.get(monitor, (0, 0))
+        self._rounds[monitor] = (passed + 1, failed) if result.ok else (passed, failed + 1)
         target.whole.add(max((sample.latency_s for sample in samples), default=0.0), ok=result.ok)
         if len(samples) > 1:
             _add_paths(target.paths, samples)

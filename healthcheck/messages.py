@@ -113,7 +113,8 @@ class Outlier:
 
 @dataclass(frozen=True, slots=True)
 class Pulse:
-    """How the checking process is.  `done`: rounds that have ended since its start; `late`: checks that are due and wait;
+    """How the checking process is.  `done`: rounds that have ended since its start, `rounds` by monitor those of targets that
+    passed and that failed; `late`: checks that are due and wait;
     `skipped`: moments that passed so.
 
     `references`: why the last check of each failed, empty where it did not; None before the first.
@@ -127,6 +128,7 @@ class Pulse:
     blind_since: float | None = None
     references: Mapping[str, str | None] = field(default_factory=dict)
     outliers: tuple[Outlier, ...] = ()
+    rounds: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,6 +136,7 @@ class Findings:
             "checks_per_s": round(self._per_s, 1),
             "late": pulse.late,
             "skipped": pulse.skipped,
+            "rounds": {monitor: list(counts) for monitor, counts in pulse.rounds.items()},
             "in_flight": pulse.in_flight,
             "references": {
                 text: _reached(pulse.references.get(name)) for name, text in self._checks.references.items()

@@ -17,7 +17,7 @@ from gslb.model.plan import Plan
 from gslb.model.world import World
 
 ROUND_S = 30.0  # for all sites
-LEAST_S = 1.0  # between two sites: each holds the controller up for some 50 ms at the size of the budget
+LEAST_S = 1.0  # between two sites: each holds the controller up for some 60 ms at the size of the budget
 
 
 class Present(Protocol):
@@ -43,21 +43,27 @@ class Losses:
 
     async def run(self, present: Present, stop: asyncio.Event) -> None:
         """Keep the figures until `stop`."""
-        turn = 0
         while not stop.is_set():
-            sites = tuple(present.model.deployment.datacenters) if present.model is not None else ()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), max(LEAST_S, ROUND_S / (len(sites) or 1)))
-            if sites:
-                self.tell(present, sites[turn % len(sites)])
-                turn += 1
+            model, plan = present.model, present.plan
+            if model is not None and plan is not None:
+                case = Case(model.deployment, model.geography, present.world(), plan)
+                await self._tell(case, stop)
+            else:
+                await _pause(stop, LEAST_S)
 
-    def tell(self, present: Present, site: SiteId) -> None:
-        """Work out one site's figures."""
-        model, plan = present.model, present.plan
-        if model is None or plan is None or site not in model.deployment.datacenters:
-            return
-        case = Case(model.deployment, model.geography, present.world(), plan)
-        loss = site_loss(case, origin_of(case), site)
-        told = {name: one for name, one in self.known.items() if name in model.deployment.datacenters}
-        self.known = {**told, site: Loss(len(loss.over_hard), loss.share)}
+    async def _tell(self, case: Case, stop: asyncio.Event) -> None:
+        """One round; all its figures are of the moment when it began."""
+        sites = case.model.datacenters
+        origin = origin_of(case)
+        self.known = {site: loss for site, loss in self.known.items() if site in sites}
+        for site in sites:
+            await _pause(stop, max(LEAST_S, ROUND_S / len(sites)))
+            if stop.is_set():
+                return
+            loss = site_loss(case, origin, site)
+            self.known = {**self.known, site: Loss(len(loss.over_hard), loss.share)}
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from gslb.control.changes import Moment
 from gslb.control.chronicle import Chronicle
@@ -21,7 +22,7 @@ from gslb.control.planner import Model, Planner
 from gslb.control.report import Report, report
 from gslb.control.start import Start
 from gslb.control.store import Store
-from gslb.model.deployment import PoolId
+from gslb.model.deployment import MonitorId, PoolId
 from gslb.model.plan import Plan
 from gslb.model.world import World
 
@@ -118,20 +119,14 @@ class Station:
 
     def figures(self) -> Figures:
         """Numbers for metrics."""
+        state = self.observer.prober.state()
+        rounds = ((MonitorId(name), counts) for name, counts in state["rounds"].items())
         return Figures(
             answers=self.observer.measured.answers,
-            latencies=self._latencies(),
+            checks={(name, bool(passed)): counts[not passed] for name, counts in rounds for passed in (1, 0)},
+            latencies=_latencies(state["targets"]),
             losses=self._losses.known,
         )
-
-    def _latencies(self) -> dict[tuple[PoolId, str], dict[float, float]]:
-        """Median and 99th percentile of each target's checks, in seconds."""
-        return {
-            (PoolId(pool), target["address"]): {0.5: target["p50_s"], 0.99: target["p99_s"]}
-            for target in self.observer.prober.state()["targets"]
-            if target.get("p50_s") is not None
-            for pool in target["pools"]
-        }
 
     def push_load(self, pool: PoolId, value: float, at: float | None) -> None:
         """Take a load.  Raises BadLoad."""
@@ -159,3 +154,13 @@ class Station:
             overrides=self.planner.overrides,
             blind_since=known.blind_since,
         )
+
+
+def _latencies(targets: Iterable[Mapping[str, Any]]) -> dict[tuple[PoolId, str], dict[float, float]]:
+    """Median and 99th percentile of each target's checks, in seconds."""
+    return {
+        (PoolId(pool), target["address"]): {0.5: target["p50_s"], 0.99: target["p99_s"]}
+        for target in targets
+        if target.get("p50_s") is not None
+        for pool in target["pools"]
+    }

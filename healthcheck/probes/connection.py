@@ -141,7 +141,9 @@ async def converse(
     except (OSError, ValueError) as error:  # ValueError: a host that is none
         raise Failed(reason(error)) from error
     finally:
-        if line.finished.done() and not line.finished.cancelled():
+        if not line.finished.done():
+            line.finished.cancel()  # a connection that comes up after this tells nobody
+        elif not line.finished.cancelled():
             line.finished.exception()  # heard here, where the connection was not even made: nobody else will ask
 
 

@@ -171,7 +171,10 @@ def test_the_state_for_people() -> None:
     made.take(
         Report(1, details=(detail,), pulse=Pulse(3, 100, 1, 2, 3, references={"reference 10.0.1.1": "refused"})), 100.0
     )
-    made.take(Report(1, pulse=Pulse(3, 150, 1, 2, 3, references={"reference 10.0.1.1": "refused"})), 102.0)
+    made.take(
+        Report(1, pulse=Pulse(3, 150, 1, 2, 3, references={"reference 10.0.1.1": "refused"}, rounds={"web": (9, 1)})),
+        102.0,
+    )
     state = made.state()
     assert (state["checks"], state["checks_per_s"], state["late"], state["skipped"], state["in_flight"]) == (
         3,
@@ -180,6 +183,7 @@ def test_the_state_for_people() -> None:
         2,
         3,
     )
+    assert state["rounds"] == {"web": [9, 1]}
     assert state["references"] == {"10.0.1.1": {"answers": False, "why": "refused"}}
     one, two = state["targets"]
     assert one["pools"] == [A, B]

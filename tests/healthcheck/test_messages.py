@@ -45,7 +45,7 @@ REPORT = Report(
     (Found("a", Health.UP, 12.5, "slow", 3.0, double=True),),
     (Detail("a", (Figures("", 0.1, 0.1, None, 0.5),), "expires"),),
     (Reading("load", 13.0, 812.0), Reading("other", 13.0, None, "refused")),
-    Pulse(3, 100, 1, 2, 3, 11.0, {"r": "", "s": None}, (Outlier(0, "a", "slow"),)),
+    Pulse(3, 100, 1, 2, 3, 11.0, {"r": "", "s": None}, (Outlier(0, "a", "slow"),), {"web": (9, 1)}),
     (Note(20, "healthcheck", "hello"),),
 )
 
