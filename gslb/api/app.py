@@ -1,6 +1,7 @@
 """The API of a node: a server where the configuration wants it, and what happens when that changes.  IO.
 
-Rule: DNS does not depend on it.  A port that cannot be had is a problem that is told, and is tried again.
+Rule 1: DNS does not depend on it.  A port that cannot be had is a problem that is told, and is tried again.
+Rule 2: a start does not wait for it: what it needs of libraries is loaded beside the first answers.
 """
 
 from __future__ import annotations
@@ -8,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from typing import TYPE_CHECKING
 
-from gslb.api.auth import Doorman, token_of
-from gslb.api.connection import Patience
-from gslb.api.server import Server
+from gslb.api.token import token_of
 from gslb.control.desk import Api, Desk
 from gslb.model.deployment import Deployment, Socket
+
+if TYPE_CHECKING:
+    from gslb.api.server import Server
 
 RETRY_S = 10.0
 
@@ -72,19 +75,18 @@ class HttpApi:
             return False
         api = self._wanted.api
         token, lacking = token_of(api, os.environ, self._desk.config)
-        doorman = Doorman(api.listen, token)
         problems = [] if lacking is None else [lacking]
         if self._open is not None and self._open.listen != api.listen:
             await self._close()
         if self._open is None:
             try:
-                self._open = await Server.on(api.listen, self._desk, doorman, Patience())
+                self._open = await (await _server()).on(api.listen, self._desk, token)
             except OSError as error:
                 why = os.strerror(error.errno) if error.errno else str(error)
                 where = f"[{api.listen.address}]" if api.listen.address.version == 6 else str(api.listen.address)
                 problems.append(f"{where}:{api.listen.port}: {why}; next try in {self._retry_s:g} s")
         else:
-            self._open.gate.doorman = doorman
+            self._open.admit_by(token)
         self._desk.api_problem(problems)
         return self._open is None
 
@@ -92,6 +94,17 @@ class HttpApi:
         opened, self._open = self._open, None
         if opened is not None:
             await opened.close()
+
+
+async def _server() -> type[Server]:
+    """The class, loaded in a thread: its libraries take most of a second."""
+
+    def loaded() -> type[Server]:
+        from gslb.api.server import Server  # noqa: PLC0415
+
+        return Server
+
+    return await asyncio.to_thread(loaded)
 
 
 def open_api(desk: Desk) -> Api:

@@ -8,16 +8,13 @@ Standards: RFC 6750 section 2.1 (bearer token), RFC 9110 section 15.5.20 (421).
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from ipaddress import IPv6Address, ip_address
-from pathlib import Path
 
 from gslb.api.problem import Problem
-from gslb.model.deployment import Address, Api, Socket
+from gslb.model.deployment import Address, Socket
 
-_TOKEN_MAX = 4_096  # octets
 _SCHEME = "bearer "
 _HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _HOW = "set api.token_env or api.token_file in the configuration"
@@ -78,29 +75,6 @@ def peer_address(text: str | None) -> Address:
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         return address.ipv4_mapped
     return address
-
-
-def token_of(api: Api, environment: Mapping[str, str], config: Path) -> tuple[bytes | None, str | None]:
-    """The token, None where there is none, and what is wrong with the one that is named.
-
-    A relative `token_file` starts at the folder of `config`.
-    """
-    if api.token_file is not None:
-        path = config.parent / Path(api.token_file).expanduser()
-        try:
-            with path.open("rb") as file:
-                token = file.read(_TOKEN_MAX + 1).strip()
-        except OSError as error:
-            return None, f"token {path}: {error.strerror}; changes by the API are refused"
-        if not token or len(token) > _TOKEN_MAX:
-            return None, f"token {path}: expected 1 to {_TOKEN_MAX} octets; changes by the API are refused"
-        return token, None
-    if api.token_env is None:
-        return None, None
-    token = environment.get(api.token_env, "").strip().encode("utf-8", "surrogateescape")
-    if not token:
-        return None, f"token: the environment has no {api.token_env}; changes by the API are refused"
-    return token, None
 
 
 def _host(header: str | None) -> str:

@@ -54,15 +54,16 @@ class Server:
         self, listen: Socket, gate: Gate, routes: Routes, runner: web.AppRunner, listener: asyncio.Server
     ) -> None:
         self.listen = listen
-        self.gate = gate
+        self._gate = gate
         self._routes = routes
         self._runner = runner
         self._listener = listener
 
     @classmethod
-    async def on(cls, listen: Socket, desk: Desk, doorman: Doorman, patience: Patience) -> Server:
+    async def on(cls, listen: Socket, desk: Desk, token: bytes | None, patience: Patience | None = None) -> Server:
         """Listen.  Raises OSError."""
-        gate, routes = Gate(doorman), Routes(desk)
+        gate, routes = Gate(Doorman(listen, token)), Routes(desk)
+        waits = patience if patience is not None else Patience()
         app = web.Application(middlewares=[gate.middleware()], client_max_size=BODY_MAX)
         for method, path, handler in routes.table:
             if method == "GET":
@@ -76,7 +77,7 @@ class Server:
         opened: set[Connection] = set()
         try:
             listener = await asyncio.get_running_loop().create_server(
-                lambda: Connection(manager, opened, patience),
+                lambda: Connection(manager, opened, waits),
                 str(listen.address),
                 listen.port,
                 backlog=_BACKLOG,
@@ -91,6 +92,10 @@ class Server:
     def bound(self) -> Socket:
         """Where it listens."""
         return Socket(self.listen.address, self._listener.sockets[0].getsockname()[1])
+
+    def admit_by(self, token: bytes | None) -> None:
+        """Take another token from now on."""
+        self._gate.doorman = Doorman(self.listen, token)
 
     async def close(self) -> None:
         """Listen no more, and end what is open."""

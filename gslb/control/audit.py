@@ -11,17 +11,19 @@ import logging
 import os
 import queue
 import sys
+import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from io import TextIOWrapper
-from logging.handlers import QueueListener, RotatingFileHandler
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import Any
 
 NAME = "audit.jsonl"
 _BYTES = 10 << 20  # of one file
 _FILES = 5  # that are kept beside the current one
 _WAITING = 10_000  # lines
+_END_S = 2.0
 
 log = logging.getLogger("gslb.audit")
 
@@ -30,11 +32,11 @@ class AuditLog:
     """The log in one folder."""
 
     def __init__(self, folder: Path, file_bytes: int = _BYTES, waiting: int = _WAITING) -> None:
-        self._queue: queue.Queue[Any] = queue.Queue(waiting)
+        self._queue: queue.Queue[str | None] = queue.Queue(waiting)  # None is the end
         self._file = _File(folder / NAME, file_bytes)
-        self._listener = QueueListener(self._queue, self._file)
         self._lost = 0
-        self._listener.start()
+        self._thread = threading.Thread(target=self._drain, name="audit", daemon=True)
+        self._thread.start()
 
     @property
     def waiting(self) -> int:
@@ -45,22 +47,27 @@ class AuditLog:
         """Add a line: `at` in seconds since the epoch, and JSON values."""
         line = json.dumps({"time": moment_text(at), **body}, ensure_ascii=True)
         try:
-            self._queue.put_nowait(logging.makeLogRecord({"msg": line}))
+            self._queue.put_nowait(line)
         except queue.Full:
             if not self._lost:
                 log.error("the audit log cannot keep up; changes are missing from it", extra={"file": self._file.path})
             self._lost += 1
             return
-        if self._lost:
+        if self._lost and self._queue.qsize() <= self._queue.maxsize // 2:
             log.warning("the audit log keeps up again", extra={"lost": self._lost})
             self._lost = 0
 
     def close(self) -> None:
-        """Write what waits, and close the file."""
-        if self._queue.full():  # of a disk that hangs; the end of the process does not wait for it
-            return
-        self._listener.stop()
-        self._file.close()
+        """Write what waits, and close the file; a disk that hangs is not waited for."""
+        with suppress(queue.Full):
+            self._queue.put_nowait(None)
+        self._thread.join(_END_S)
+        if not self._thread.is_alive():
+            self._file.close()
+
+    def _drain(self) -> None:
+        while (line := self._queue.get()) is not None:
+            self._file.handle(logging.makeLogRecord({"msg": line}))
 
 
 class _File(RotatingFileHandler):
@@ -71,6 +78,10 @@ class _File(RotatingFileHandler):
         self.path = path
         self._failing = False
         self._why = ""
+
+    def createLock(self) -> None:  # type: ignore[explicit-override]  # noqa: N802
+        """None: one thread writes, and the end of the process must not wait for it (`logging.shutdown`)."""
+        self.lock = None
 
     def _open(self) -> TextIOWrapper:  # type: ignore[explicit-override]  # typing.override comes with 3.12
         return TextIOWrapper(io.BufferedWriter(io.FileIO(self.path, "a", opener=_private)), "ascii")

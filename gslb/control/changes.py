@@ -1,4 +1,7 @@
-"""What changed between two moments of a node, one by one and with its cause: for the audit log and for events.  Pure."""
+"""What changed between two moments of a node, one by one and with its cause: for the audit log and for events.  Pure.
+
+A target that is checked for the first time and is up, or that was up and is checked no more, is none: the configuration changed.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,14 @@ from enum import StrEnum
 from typing import TypeVar
 
 from gslb.control.endings import Ending, who_ended
-from gslb.model.deployment import PolicyId, PoolId
+from gslb.model.deployment import TYPE_A, TYPE_AAAA, PolicyId, PoolId
 from gslb.model.history import Ejection, History, Kept, Out, Shed
 from gslb.model.world import Health, Override, Verdict, Verdicts
 
 _Key = TypeVar("_Key")
 _One = TypeVar("_One")
 
+_TYPES = {TYPE_A: "A", TYPE_AAAA: "AAAA"}
 GSLB = "gslb"  # who made a change that no operator made
 
 
@@ -132,7 +136,7 @@ def _verdicts(before: Moment, after: Moment) -> Iterator[Change]:
         was, now = before.verdicts.get(pool, {}), after.verdicts.get(pool, {})
         for address in _keys(was, now):
             old, new = was.get(address), now.get(address)
-            if _health(old) != _health(new):
+            if _health(old) != _health(new) and Health.DOWN in (_health(old), _health(new)):
                 why = new.why if new is not None else "it is not checked any more"
                 yield Change(What.TARGET, f"{pool}/{address}", GSLB, why, _health(old), _health(new))
         states = _state(was), _state(now)
@@ -171,16 +175,16 @@ def _outs(before: Moment, after: Moment) -> Iterator[Change]:
     was, now = _flat(before.history.out), _flat(after.history.out)
     for key in _keys(was, now):
         old, new = was.get(key), now.get(key)
-        if _held(old) != _held(new):
-            yield Change(What.OUT, f"{key[0]}/{key[1]}", GSLB, _out_why(old, new), _held(old), _held(new))
+        if _out(old) != _out(new):
+            yield Change(What.OUT, f"{key[0]}/{key[1]}", GSLB, _out_why(old, new), _out(old), _out(new))
 
 
 def _flat(found: Mapping[PolicyId, Mapping[PoolId, _One]]) -> dict[tuple[str, str], _One]:
     return {(policy, pool): one for policy, pools in found.items() for pool, one in pools.items()}
 
 
-def _held(one: Out | None) -> str | None:
-    return None if one is None else "held" if one.held else "out"
+def _out(one: Out | None) -> object:
+    return None if one is None else {"held": one.held, "types": [_TYPES.get(rtype, rtype) for rtype in one.types]}
 
 
 def _out_why(old: Out | None, new: Out | None) -> str:
@@ -188,7 +192,9 @@ def _out_why(old: Out | None, new: Out | None) -> str:
         return "it may be answered again"
     if new.held:
         return "it stays out until an operator's word"
-    return "no usable address is left in it" if old is None else "it is no longer held"
+    if old is not None and old.held:
+        return "it is no longer held"
+    return "none of its addresses is usable" if old is None else "other record types than before"
 
 
 def _kept(before: Moment, after: Moment) -> Iterator[Change]:

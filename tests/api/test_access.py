@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from gslb.api.auth import Asking, Doorman, peer_address, token_of
+from gslb.api.auth import Asking, Doorman, peer_address
 from gslb.api.gate import BURST
 from gslb.api.problem import Problem
+from gslb.api.token import token_of
 from gslb.model.deployment import Api, Socket
 from tests.api.desk import LISTEN
 from tests.api.served import TOKEN, Served, wait_for, with_api

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from ipaddress import ip_address
 
 from gslb.model.deployment import Api, Deployment, Socket
@@ -79,6 +81,11 @@ def test_ipv6(desk: FakeDesk) -> None:
         with socket.create_connection(("::1", api.port), timeout=5) as one:
             one.sendall(b"GET /healthz HTTP/1.1\r\nHost: [::1]\r\n\r\n")
             assert one.recv(12) == b"HTTP/1.1 200"
+
+
+def test_a_start_does_not_wait_for_libraries() -> None:
+    code = "import sys, gslb.api.app; print(sorted({'aiohttp', 'prometheus_client'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"[]\n"
 
 
 def refused(host: str, port: int) -> bool:

@@ -9,7 +9,6 @@ import time
 
 import pytest
 
-from gslb.api.auth import Doorman
 from gslb.api.connection import CONNECTIONS, FIELDS_MAX, Patience
 from gslb.api.server import Server
 from tests.api.desk import LISTEN, FakeDesk
@@ -67,7 +66,7 @@ def flood(one: socket.socket, end: float) -> None:
 
 
 async def open_with(desk: FakeDesk, patience: Patience) -> Server:
-    return await Server.on(LISTEN, desk, Doorman(LISTEN, b"token"), patience)
+    return await Server.on(LISTEN, desk, b"token", patience)
 
 
 def test_deadlines_end_those_who_are_slow(desk: FakeDesk) -> None:

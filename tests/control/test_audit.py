@@ -6,6 +6,8 @@ import json
 import logging
 import os
 import stat
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -124,6 +126,16 @@ def test_what_a_slow_disk_cannot_take_is_lost_and_told(tmp_path: Path, caplog: p
         log.close()
         assert json.loads(reader.readlines()[-1])["n"] == 50
     assert caplog.records[-1].__dict__["lost"] >= 44
+
+
+def test_the_end_does_not_wait_for_a_disk_that_hangs(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / NAME)
+    code = (
+        "import sys; from pathlib import Path; from gslb.control.audit import AuditLog;"
+        "log = AuditLog(Path(sys.argv[1])); log.write(0.0, {}); log.close(); print('over')"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, timeout=30, check=True)
+    assert ended.stdout == b"over\n"
 
 
 def test_moments_are_text_in_utc() -> None:

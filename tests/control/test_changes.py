@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gslb.control.changes import Change, Moment, What, changes
 from gslb.control.endings import Ending
-from gslb.model.deployment import PolicyId, PoolId
+from gslb.model.deployment import TYPE_A, PolicyId, PoolId
 from gslb.model.history import Cause, Ejection, History, Keeper, Kept, Moved, Out, Shed
 from gslb.model.world import Forced, Health, Override, Verdict
 
@@ -72,9 +72,13 @@ CASES = {
             Change(What.POOL, "web-fra", "gslb", "2 of 2 targets are down", "up", "down"),
         ],
     ),
-    "a target that is checked no more": (
-        after(verdicts=verdicts(Health.UP)),
-        [Change(What.TARGET, "web-fra/192.0.2.11", "gslb", "it is not checked any more", "up", None)],
+    "a target that was up and is checked no more": (after(verdicts=verdicts(Health.UP)), []),
+    "a target that is down when it is first seen": (
+        after(verdicts=verdicts(Health.UP, Health.UP, Health.DOWN, why="refused")),
+        [
+            Change(What.TARGET, "web-fra/192.0.2.12", "gslb", "refused", None, "down"),
+            Change(What.POOL, "web-fra", "gslb", "1 of 3 targets are down", "up", "degraded"),
+        ],
     ),
     "shed": (
         after(history=History(sheds={FRA: shed(0.25)})),
@@ -90,11 +94,29 @@ CASES = {
     ),
     "out": (
         after(history=History(out={WEB: {FRA: Out(NOW)}})),
-        [Change(What.OUT, "web/web-fra", "gslb", "no usable address is left in it", None, "out")],
+        [
+            Change(
+                What.OUT,
+                "web/web-fra",
+                "gslb",
+                "none of its addresses is usable",
+                None,
+                {"held": False, "types": ["A", "AAAA"]},
+            )
+        ],
     ),
     "held": (
-        after(history=History(out={WEB: {FRA: Out(NOW, held=True)}})),
-        [Change(What.OUT, "web/web-fra", "gslb", "it stays out until an operator's word", None, "held")],
+        after(history=History(out={WEB: {FRA: Out(NOW, held=True, types=(TYPE_A,))}})),
+        [
+            Change(
+                What.OUT,
+                "web/web-fra",
+                "gslb",
+                "it stays out until an operator's word",
+                None,
+                {"held": True, "types": ["A"]},
+            )
+        ],
     ),
     "kept": (
         after(history=History(kept={WEB: {FRA: Kept(NOW, Keeper.VELOCITY)}})),
