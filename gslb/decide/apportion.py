@@ -18,6 +18,7 @@ from gslb.decide.receivers import Rooms, proportions, ratio
 from gslb.model.deployment import PoolId
 from gslb.model.history import WHOLE, Moved
 
+_ROUNDING = 1e-6  # of a slot
 _NOTICEABLE = 0.05  # of a receiver's capacity: the room that is worth moving clients for who are answered already
 
 
@@ -67,7 +68,7 @@ class Apportioned:
 
     def share(self) -> float:
         """The share of the demand that is moved; where nobody asks anything, all if any cell is."""
-        return min(1.0, self.weight / self.total) if self.total > 0 else float(bool(self.entries))
+        return min(1.0, round(self.weight / self.total, 9)) if self.total > 0 else float(bool(self.entries))
 
     def moved(self) -> tuple[Moved, ...]:
         """The entries as they are kept."""
@@ -180,7 +181,7 @@ class Apportioned:
         """Send slots of a cell to receivers in order, to each what it has room for.  How many are left."""
         for receiver in receivers:
             room, of_slot = self.rooms.room(receiver), self.part(cell.weight / WHOLE, receiver)
-            fitting = int(min(slots, room / of_slot)) if of_slot > 0 else slots
+            fitting = int(min(slots, room / of_slot + _ROUNDING)) if of_slot > 0 else slots
             slots -= self._send(cell, receiver, fitting, into)
         return slots
 

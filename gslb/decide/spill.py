@@ -83,9 +83,8 @@ def _shedding(scene: Scene, pool: PoolId, cells: Sequence[Cell], rooms: Rooms) -
     total = sum(cell.weight for cell in cells)
     gone = sum(cell.weight for cell in cells if cell.out)
     out = gone / total if total > 0 else float(any(cell.out for cell in cells))
-    parts = Apportioned(
-        pool, {cell.key: cell for cell in cells}, _demand(rooms.carrying.get(pool), previous, out), rooms
-    )
+    demand = _demand(rooms.carrying.get(pool), previous, seen=elapsed >= pace.dwell_s and not out)
+    parts = Apportioned(pool, {cell.key: cell for cell in cells}, demand, rooms)
     if previous is not None and previous.geography == scene.geography:
         keyed = ((parts.cells.get((one.policy, one.rtype, one.ranking)), one) for one in previous.moved)
         parts.entries = [Entry(cell, one.receiver, one.slots) for cell, one in keyed if cell is not None]
@@ -106,10 +105,13 @@ def _shedding(scene: Scene, pool: PoolId, cells: Sequence[Cell], rooms: Rooms) -
     return _Shedding(previous, out, elapsed, pace, at_once, parts, arrived)
 
 
-def _demand(known: Carrying | None, previous: Shed | None, out: float) -> float:
-    """What all of a pool's clients bring, as a share of its capacity.  What was measured while it answered outlives that."""
+def _demand(known: Carrying | None, previous: Shed | None, *, seen: bool) -> float:
+    """What all of a pool's clients bring, as a share of its capacity.
+
+    What was told last holds while the load does not tell it (not `seen`): the pool is out, or its last step has not arrived.
+    """
     level = previous.level if previous else 0.0
-    if known is not None and known.share is not None and known.measured and not out and level <= _TELLING:
+    if known is not None and known.share is not None and known.measured and seen and level <= _TELLING:
         return known.share / (1.0 - level)
     if previous is not None and previous.demand > 0:
         return previous.demand
