@@ -26,6 +26,7 @@ run:
 	@setup/packages.sh run
 	@setup/environment.sh run
 	@setup/geography.sh
+	@mkdir -p build && [ -s build/token ] || (umask 077 && $(BIN)/python -c 'import secrets; print(secrets.token_urlsafe())' > build/token)
 	@exec $(BIN)/gslb run --config gslb.yaml --node fra --state build/state
 
 test: | ready-to-test
