@@ -1,7 +1,8 @@
 """Milliseconds from a changed verdict to tables that a worker could answer from, at the size of the budget.
 
 `python -m bench.decide [--json FILE]`: 1 000 dynamic records, 50 policies, 200 pools, 20 datacenters, 5 000 location classes;
-each policy ranks 20 pools in about 200 ways.  One pool goes down and comes back; the median of several changes is told.
+each policy ranks 20 pools in about 200 ways.  One pool goes down and comes back, first while no other sheds, then while
+SHEDDING others are full; the median of several changes is told.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from pathlib import Path
@@ -24,6 +26,7 @@ from gslb.geo.table import LocationTable
 from gslb.model.deployment import (
     Answer,
     Api,
+    Capacity,
     Datacenter,
     Deployment,
     Dns,
@@ -35,13 +38,15 @@ from gslb.model.deployment import (
     SiteId,
     Socket,
 )
+from gslb.model.location import Geography
 from gslb.model.plan import Plan
-from gslb.model.world import Health, Verdict, World
+from gslb.model.world import Health, Load, Verdict, World
 from gslb.model.zone import DynamicRecord, RRset, Zone
 from gslb.nameserver.table import Tables, compile_names, compile_plan
 
 SITES, POOLS, POLICIES, RECORDS, NETWORKS = 20, 200, 50, 1000, 5000
 POOLS_OF_POLICY, ORDERS = 20, 200
+SHEDDING = 10
 ROUNDS = 9
 APEX = b"\x07example\x03com\x00"
 SECRET = b"a bench has no secrets"
@@ -75,15 +80,26 @@ def measure(model: Deployment, location: LocationTable) -> dict[str, float]:
     times: Times = {}
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder), model.name, "bench")
-        plan = decide(model, geography, World(now=0.0), None)
-        for turn in range(ROUNDS):
+        plan = decide(model, geography, _world(model, 0, {}), None)
+        for turn in range(1, ROUNDS + 1):
             for name, seen in (("nothing", turn - 1), ("one verdict", turn)):
-                once_more = partial(decide, model, geography, _world(model, seen), plan)
+                once_more = partial(decide, model, geography, _world(model, seen, {}), plan)
                 plan = _timed(times, f"decide, {name} changed", once_more)
             _hand_out(times, store, names, plan, location)
+        parts = [median(values) for name, values in times.items() if name != "decide, nothing changed"]
+        _shed(times, model, geography, plan)
     found = {name: median(values) for name, values in times.items()}
-    parts = [value for name, value in found.items() if name != "decide, nothing changed"]
     return {**found, "all parts of a change": sum(parts)}
+
+
+def _shed(times: Times, model: Deployment, geography: Geography, plan: Plan) -> None:
+    """SHEDDING pools are full and take a step, then rest."""
+    full = {PoolId(f"pool-{place}"): Load(1.2) for place in range(POOLS - SHEDDING, POOLS)}
+    for turn in range(ROUNDS + 1, 2 * ROUNDS + 1):
+        for name, later in (("step", 0.0), ("rest", 1.0)):
+            world = _world(model, turn, full)
+            once_more = partial(decide, model, geography, replace(world, now=world.now + later), plan)
+            plan = _timed(times, f"decide, {SHEDDING} pools shed and {name}", once_more)
 
 
 def _hand_out(times: Times, store: Store, names: bytes, plan: Plan, location: LocationTable) -> None:
@@ -92,12 +108,13 @@ def _hand_out(times: Times, store: Store, names: bytes, plan: Plan, location: Lo
     _timed(times, "load names and plan in a worker", lambda: Tables.load(names, compiled, location))
 
 
-def _world(model: Deployment, turn: int) -> World:
-    """Every second turn one pool is down."""
-    pool = model.pools[PoolId(f"pool-{max(turn, 0) // 2}")]
-    verdict = Verdict(Health.DOWN if turn % 2 == 0 else Health.UP)
+def _world(model: Deployment, turn: int, loads: Mapping[PoolId, Load]) -> World:
+    """Every second turn one pool is down; turns are ten minutes apart."""
+    pool = model.pools[PoolId(f"pool-{turn // 2}")]
+    verdict = Verdict(Health.UP if turn % 2 == 0 else Health.DOWN)
     verdicts = {pool.name: {str(answer.address): verdict for answer in pool.answers}}
-    return World(now=float(turn), verdicts=verdicts)
+    idle = {name: Load(0.3) for name in model.pools}
+    return World(now=600.0 * turn, verdicts=verdicts, loads={**idle, **loads})
 
 
 def deployment() -> Deployment:
@@ -107,7 +124,8 @@ def deployment() -> Deployment:
     for place in range(POOLS):
         addresses = IPv4Address(0xC6120000 + place), IPv6Address((0x20010DB8 << 96) + place)
         name = PoolId(f"pool-{place}")
-        pools[name] = Pool(name, sites[place % SITES], tuple(Answer(address) for address in addresses))
+        answers = tuple(Answer(address) for address in addresses)
+        pools[name] = Pool(name, sites[place % SITES], answers, capacity=Capacity(conns_per_s=4000.0))
     networks = [IPv4Network((0x0A000000 + (place << 8), 24)) for place in range(NETWORKS)]
     return Deployment(
         name="bench",
