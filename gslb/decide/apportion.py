@@ -105,7 +105,7 @@ class Apportioned:
         for entry in reversed(self.entries):
             others: list[Entry] = []
             of_slot = self.part(entry.cell.weight / WHOLE, receiver)
-            slots = min(entry.slots, round(excess / of_slot)) if entry.receiver == receiver and of_slot > 0 else 0
+            slots = round(min(entry.slots, excess / of_slot)) if entry.receiver == receiver and of_slot > 0 else 0
             if slots > 0:
                 away = elsewhere or entry.cell.out
                 left = self._place(entry.cell, slots, others, entry.cell.receivers) if away else slots
@@ -147,10 +147,9 @@ class Apportioned:
         for cell in (*begun, *sorted(fresh, key=lambda cell: cell.harm)):
             if cell.weight <= 0:
                 continue
-            wanted = round(weight / cell.weight * WHOLE)
-            if wanted <= 0:
+            slots = round(min(WHOLE - taken.get(cell.key, 0), weight / cell.weight * WHOLE))
+            if slots <= 0:
                 return
-            slots = min(WHOLE - taken.get(cell.key, 0), wanted)
             weight -= cell.weight * (slots - self._place(cell, slots, self.entries, cell.receivers)) / WHOLE
 
     def give_back(self, weight: float) -> None:
@@ -163,7 +162,7 @@ class Apportioned:
                 continue
             slots = entry.slots
             if entry.cell.weight > 0:
-                slots = min(slots, round(weight / entry.cell.weight * WHOLE))
+                slots = round(min(slots, weight / entry.cell.weight * WHOLE))
             self._take_from(entry, max(0, slots))
             weight -= entry.cell.weight * slots / WHOLE
             if entry.slots:
