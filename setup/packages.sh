@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 cache=${GSLB_CACHE:-$HOME/.cache/gslb}
 
-test_packages=(bind9 bind9-dnsutils bind9-utils dnsperf ethtool iproute2 knot knot-dnsutils knot-module-geoip nftables nsd
+test_packages=(bind9 bind9-dnsutils bind9-utils dnsperf ethtool iproute2 knot knot-dnsutils knot-module-geoip nftables nginx-light nsd
                pdns-recursor shellcheck unbound)
 bench_packages=(gdnsd iproute2 knot knot-dnsutils knot-module-geoip nsd pdns-backend-geoip pdns-server pdns-tools)
 

@@ -67,6 +67,19 @@ def test_lines_do_not_wrap_where_nobody_looks(
     assert f"problem     zones: {problem}" in capsys.readouterr().out.splitlines()
 
 
+def test_what_checks_and_loads_warn_of(options: list[str], store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    store.create()
+    target = {"check": "web/192.0.2.1", "address": "192.0.2.1", "pools": ["web-fra", "api-fra"]}
+    well = {**target, "address": "192.0.2.2", "warning": ""}
+    loads = {"web-fra": {"error": "no load: 'NaN'"}, "api-fra": {"error": ""}}
+    store.save_figures({"targets": [{**target, "warning": "the certificate expires in 5 days"}, well], "loads": loads})
+    main(["status", *options])
+    out = capsys.readouterr().out.splitlines()
+    assert "warning     web-fra, api-fra 192.0.2.1: the certificate expires in 5 days" in out
+    assert "load        web-fra: no load: 'NaN'; the last one is kept" in out
+    assert not [line for line in out if "192.0.2.2:" in line or "api-fra:" in line]
+
+
 def test_looking_moves_no_file(options: list[str], store: Store) -> None:
     store.create()
     (store.folder / "plan.json").write_text("{")

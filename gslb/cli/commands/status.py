@@ -90,7 +90,7 @@ def show(found: Report, console: Console) -> None:
     console.print(_workers(found))
     if found["pools"]:
         console.print(_pools(found))
-        for line in _targets(found):
+        for line in (*_targets(found), *_warnings(found["checks"])):
             console.print(line, highlight=False, markup=False)
     if found["blind_since"] is not None:
         since = duration(max(0.0, found["now"] - found["blind_since"]))
@@ -194,6 +194,16 @@ def _targets(found: Report) -> Iterator[str]:
                 yield f"ejected     {name} for {duration(one['ejected_s'])} more: {one['outlier']}"
             elif one["settles_s"] is not None:
                 yield f"contrary    {name}: {one['why'] or 'checks pass again'}"
+
+
+def _warnings(checks: Mapping[str, Any]) -> Iterator[str]:
+    """What checks and loads warn of, as the node kept it last."""
+    for one in checks.get("targets", ()):
+        if one["warning"]:
+            yield f"warning     {', '.join(one['pools'])} {one['address']}: {one['warning']}"
+    for pool, figures in checks.get("loads", {}).items():
+        if figures["error"]:
+            yield f"load        {pool}: {figures['error']}; the last one is kept"
 
 
 def _override(one: Mapping[str, Any], now: float) -> str:
