@@ -21,6 +21,7 @@ from healthcheck.messages import Order, Report, Role, Work
 from healthcheck.schedule import Schedule
 
 MOST_IN_FLIGHT = 256
+GRACE_S = 0.05  # that a probe whose time is over has to end
 
 log = logging.getLogger("healthcheck")
 
@@ -33,6 +34,7 @@ class _Running:
     began: float
     task: asyncio.Task[None] | None = None
     deadline: asyncio.TimerHandle | None = None
+    late: tuple[Sample, ...] = ()  # what it found when its time was over
     ended: bool = False
 
 
@@ -48,7 +50,7 @@ class Runner:
         self._schedule = Schedule()
         self._running: set[_Running] = set()  # that hold a place
         self._tasks: dict[str, asyncio.Task[None]] = {}  # that have not ended, by the id of their check
-        self._unwanted: set[asyncio.Task[None]] = set()  # cancelled, and not ended yet
+        self._unwanted: set[asyncio.Task[None]] = set()  # of no matter any more, and not ended yet
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -131,7 +133,7 @@ class Runner:
             return
         running.deadline = self._loop.call_at(now + check.timeout_s, self._expire, running)
         running.task = self._tasks[check.id] = self._loop.create_task(self._ask(running))
-        running.task.add_done_callback(lambda task: self._gone(check.id, task))
+        running.task.add_done_callback(lambda task: self._gone(running, task))
 
     async def _ask(self, running: _Running) -> None:
         check = running.order.check
@@ -142,12 +144,16 @@ class Runner:
         except Exception as error:
             log.exception("the check %s (%s) ended by a defect of ours", check.id, check.kind)
             samples = (Sample(ok=False, latency_s=0.0, why=f"the check could not be made ({type(error).__name__})"),)
-        self._finish(running, samples)
+        if not running.late and not running.ended:
+            task = self._tasks.pop(check.id)
+            self._unwanted.add(task)  # it has nothing more to do: the next check of the target may begin at once
+            self._finish(running, samples)
 
     def _expire(self, running: _Running) -> None:
         timeout_s = running.order.check.timeout_s
         why = f"no answer within {units.seconds_text(timeout_s)}"
-        self._finish(running, (Sample(ok=False, latency_s=timeout_s, why=why),))
+        running.late = (Sample(ok=False, latency_s=timeout_s, why=why),)
+        running.deadline = self._loop.call_later(GRACE_S, self._finish, running, running.late)
         if running.task is not None:
             running.task.cancel()
 
@@ -176,10 +182,13 @@ class Runner:
         if running.deadline is not None:
             running.deadline.cancel()
 
-    def _gone(self, name: str, task: asyncio.Task[None]) -> None:
+    def _gone(self, running: _Running, task: asyncio.Task[None]) -> None:
+        name = running.order.check.id
         self._unwanted.discard(task)
         if self._tasks.get(name) is task:
             del self._tasks[name]
+        if running.late:
+            self._finish(running, running.late)
 
     def _tell(self) -> None:
         if self._judge.urgent:

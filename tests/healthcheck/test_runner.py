@@ -123,6 +123,25 @@ def test_a_check_that_hangs_fails_by_its_timeout() -> None:
     run(Fake(forever), scenario)
 
 
+@pytest.mark.parametrize("lasts_s", [60.0, 0.05])
+def test_a_check_that_takes_its_whole_interval_is_followed_by_one_of_its_own(lasts_s: float) -> None:
+    async def slow(_: Check) -> tuple[Sample, ...]:
+        await asyncio.sleep(lasts_s)
+        return BAD
+
+    probe = Fake(slow)
+    whys: set[str] = set()
+
+    async def scenario(engine: Engine) -> None:
+        engine.want(quick("a"))
+        while len(probe.asked) < 10:
+            await engine.until(lambda: bool(engine.take(engine.runner.pulse()).found))
+            whys.add(engine.found["a"].why)
+
+    run(probe, scenario)
+    assert whys <= {"no answer within 50ms", "status 500"}
+
+
 def test_a_probe_that_will_not_be_ended_does_not_run_twice_and_holds_nothing_up(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
