@@ -112,12 +112,12 @@ def _room(pool: Pool, load: Load | None) -> tuple[bool, bool]:
 
 
 def _doubly(targets: Iterable[Target]) -> bool:
-    """Whether several independent checks agree: on each target that fails, or all of several targets fail."""
-    of = tuple(targets)
-    failing = [one.verdict for one in of if one.failing and one.verdict is not None]
-    if not failing:
-        return False
-    return all(verdict.double for verdict in failing) or (len(of) > 1 and len(failing) == len(of))
+    """Whether several independent checks agree on each target that fails.
+
+    That all targets of a pool fail is no second witness: one monitor checks them all, and may be what is wrong.
+    """
+    failing = [one.verdict for one in targets if one.failing and one.verdict is not None]
+    return bool(failing) and all(verdict.double for verdict in failing)
 
 
 def _still_holding(model: Deployment, ruled: Ruled, before: History, now: float) -> History:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from ipaddress import ip_address
 from itertools import pairwise
 
 import pytest
@@ -11,10 +13,25 @@ from hypothesis import strategies as st
 
 from gslb.decide.decide import decide
 from gslb.decide.velocity import WINDOW_S, Leaver, Spent, kept_back, parts_of
-from gslb.model.deployment import TYPE_A, AllDown, Capacity, Deployment, Policy, Pool, PoolId, Return, Rule, SiteId
+from gslb.model.deployment import (
+    TYPE_A,
+    AllDown,
+    Backend,
+    Balance,
+    Capacity,
+    Deployment,
+    Forward,
+    Policy,
+    Pool,
+    PoolId,
+    Return,
+    Rule,
+    SiteId,
+)
 from gslb.model.history import Keeper
 from gslb.model.plan import Plan, from_bytes
 from gslb.model.world import Forced, Health, Load, Verdict, World
+from tests.decide.sequences import targets_of
 from tests.decide.worlds import NOW, WEB, deployment, geography, override, pool
 
 NAMES = tuple(PoolId(f"web-s{place}") for place in range(5))
@@ -112,6 +129,46 @@ def test_what_comes_back_gradually_makes_no_room_yet() -> None:
 
 def test_double_evidence_is_believed() -> None:
     assert answered(decide(MODEL, PLACES, failing(NOW, *NAMES[:4], double=True), STEADY)) == {NAMES[4]}
+
+
+def dual(name: PoolId, place: int) -> Pool:
+    return replace(pool(name, f"192.0.2.{place}", f"2001:db8::{place:x}"), return_=Return.AT_ONCE)
+
+
+def with_two_backends(name: PoolId, place: int) -> Pool:
+    backends = tuple(Backend(ip_address(f"10.0.{place}.{n}")) for n in (1, 2))
+    return replace(_pool(name, place), balance=Balance((), Forward.L2, backends))
+
+
+@pytest.mark.parametrize("made", [dual, with_two_backends])
+@pytest.mark.parametrize("doubly", [False, True], ids=["one path each", "several paths each"])
+def test_several_targets_of_a_pool_are_one_witness(made: Callable[[PoolId, int], Pool], doubly: bool) -> None:  # noqa: FBT001
+    """One monitor on one node checks them all: a bad check finds every address of every pool down at once."""
+    pools = {name: made(name, place) for place, name in enumerate(NAMES)}
+    model = deployment(EACH, pools=list(pools.values()))
+    places = geography(model, web=[[name, *NAMES] for name in NAMES])
+    bad = Verdict(Health.DOWN, double=doubly)
+    verdicts = {name: dict.fromkeys(targets_of(pools[name]), bad) for name in NAMES[:4]}
+    before = decide(model, places, World(NOW), None)
+    plan = decide(model, places, World(NOW, verdicts=verdicts), before)
+    assert answered(plan) == ({NAMES[4]} if doubly else {*NAMES[2:]})
+    # A single dead site leaves at once all the same, whatever its share.
+    tight = replace(model, policies={WEB: replace(EACH, velocity=0.01)})
+    alone = World(NOW, verdicts={NAMES[0]: verdicts[NAMES[0]]})
+    assert answered(decide(tight, places, alone, before)) == {*NAMES[1:]}
+
+
+def test_evidence_on_one_target_does_not_speak_for_another() -> None:
+    """One address at fault by every path, the other by the only path it has."""
+    pools = [dual(name, place) for place, name in enumerate(NAMES)]
+    model = deployment(EACH, pools=pools)
+    places = geography(model, web=[[name, *NAMES] for name in NAMES])
+    verdicts = {
+        one.name: {str(a.address): Verdict(Health.DOWN, double=a.address.version == 4) for a in one.answers}
+        for one in pools[:4]
+    }
+    plan = decide(model, places, World(NOW, verdicts=verdicts), decide(model, places, World(NOW), None))
+    assert answered(plan) == {*NAMES[2:]}
 
 
 def test_nothing_is_kept_back_when_nothing_is_left() -> None:

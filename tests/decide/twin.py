@@ -133,9 +133,7 @@ class Twin:
         starving = not backends and self.starved(pool)
         failing = [t for t in targets if self.down(pool, t) or starving]
         verdicts = [self.world.verdicts[pool.name][t] for t in failing if t in self.world.verdicts.get(pool.name, {})]
-        if not verdicts:
-            return False
-        return all(v.double for v in verdicts) or (len(targets) > 1 and len(verdicts) == len(targets))
+        return bool(verdicts) and all(v.double for v in verdicts)
 
     # The pools of the policy.
 
