@@ -3,7 +3,7 @@
 Rule 1: a new model is taken when its first plan is in force, and else the old one stays.
 Rule 2: a plan is stored before it is published, so a restart never gives its version again.
 Rule 3: a plan's version is 1 + the highest of stored and executed; content that is in force keeps its version.
-Rule 4: history alone is stored and not published.
+Rule 4: history alone is stored, without waiting for the disk, and not published.
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ class Planner:
         if read.note is not None:
             log.warning("stored plan not taken", extra={"why": read.note})
         self._previous = read.plan
+        self._stored = read.note is None  # and in force, as far as this run knows
 
     @property
     def model(self) -> Model | None:
@@ -118,13 +119,12 @@ class Planner:
         model = self._model
         plan = self._numbered(decide(model.deployment, model.geography, self.world(model, now), self._previous))
         try:
-            if plan is not self._previous:
-                self._store.save_plan(plan)
+            self._save(plan)
             published = self._executor.apply(plan, model.content)
         except (OSError, ValueError, StateError) as error:
             self._facts.problem("plan", (f"the plan could not be put in force: {error}",))
             return False
-        self._previous = plan
+        self._previous, self._stored = plan, True
         self._facts.problem("plan", ())
         if published is not None:
             fields = {"version": plan.version, "digest": plan.digest, "generation": published.generation}
@@ -146,6 +146,14 @@ class Planner:
             return located, geography_of(located)
         except (OSError, ValueError):
             return None
+
+    def _save(self, plan: Plan) -> None:
+        """Store the plan, unless it is the one that is stored.  Raises StateError."""
+        if plan is self._previous and self._stored:
+            return
+        refined = self._stored and self._previous is not None and plan.version == self._previous.version
+        self._stored = False
+        self._store.save_plan(plan, refined=refined)
 
     def _digest(self, plan: Plan) -> str:
         """The plan's digest; of content that only changed its history it is known."""

@@ -2,6 +2,7 @@
 
     ROOT/DEPLOYMENT/NODE/          mode 0700
         plan.json                  the last plan, as `Plan.to_bytes` wrote it
+        plan.json.last-good        a copy of the last plan with new content, for when the file itself cannot be read
         observed.json              what was observed last (gslb.control.observed)
         figures.json               statistics of checks and loads, for people
         overrides.json             the overrides; written under a lock on `overrides.lock`
@@ -9,7 +10,7 @@
         plan.json.bad, overrides.json.bad    one copy of what could not be read
 
 Rule 1: a file is replaced whole (written beside, synced, renamed, folder synced): a reader sees the old or the new.
-Rule 2: what cannot be read is a note for a person and never an exception; for an overrides file its last good copy is taken.
+Rule 2: what cannot be read is a note for a person and never an exception; of plan and overrides the last good copy is taken.
 Rule 3: nothing unreadable is overwritten: it is set aside first, and the writer says so.
 Rule 4: files belong to the owner of the folder, so that root may override what a service of another user serves.
 """
@@ -35,7 +36,7 @@ PLAN = "plan.json"
 OBSERVED = "observed.json"
 FIGURES = "figures.json"
 OVERRIDES = "overrides.json"
-LAST_GOOD = f"{OVERRIDES}.last-good"
+LAST_GOOD = ".last-good"  # the end of a copy's name
 LOCK = "overrides.lock"
 MAX_FILE = 64 << 20  # bytes; a larger file is not one of ours
 LOCK_WAIT_S = 10.0  # writing takes milliseconds: after this the holder hangs
@@ -47,7 +48,7 @@ class StateError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PlanRead:
-    """The stored plan, or None; `note` says why a file that is there was not taken."""
+    """The stored plan; `note` says why the file was not taken: then its last good copy, None where there is none."""
 
     plan: Plan | None
     note: str | None = None
@@ -97,25 +98,40 @@ class Store:
         except OSError as error:
             raise _refusal(self.folder, error) from error
 
-    def save_plan(self, plan: Plan) -> None:
-        """Keep `plan` as the last one.  Raises StateError, and then the earlier one is still there."""
-        self._replace(PLAN, plan.to_bytes())
+    def save_plan(self, plan: Plan, *, refined: bool = False) -> None:
+        """Keep `plan` as the last one.  Raises StateError, and then the earlier one is still there.
+
+        One that is only `refined` has the content of the one before: it is not synced, since it may be written each second
+        and a lost one costs little, and the last good copy stays as it is.
+        """
+        data = plan.to_bytes()
+        self._replace(PLAN, data, sync=not refined)
+        if not refined:
+            with suppress(StateError):  # the plan itself is written
+                self._replace(PLAN + LAST_GOOD, data, sync=False)
 
     def read_plan(self) -> PlanRead:
         """The last plan; one that cannot be read, or of another deployment, is not taken and stays where it is."""
         try:
-            return PlanRead(self._parsed_plan())
+            return PlanRead(self._parsed_plan(PLAN))
         except (OSError, ValueError) as error:
-            return PlanRead(None, f"{self.folder / PLAN}: {_why(error)}")
+            kept, instead = self._last_good_plan()
+            return PlanRead(kept, f"{self.folder / PLAN}: {_why(error)}; {instead}")
 
     def load_plan(self) -> PlanRead:
-        """As `read_plan`, for the one who will write the next: a file whose content cannot be used is set aside."""
+        """As `read_plan`, for the one who will write the next: a file whose content cannot be used is set aside.
+
+        While a last good copy stands in for it, it also stays where it is: without it there would be no plan.
+        """
         try:
-            return PlanRead(self._parsed_plan())
+            return PlanRead(self._parsed_plan(PLAN))
         except OSError as error:
-            return PlanRead(None, f"{self.folder / PLAN}: {_why(error)}")
+            kept, instead = self._last_good_plan()
+            return PlanRead(kept, f"{self.folder / PLAN}: {_why(error)}; {instead}")
         except ValueError as error:
-            return PlanRead(None, f"{self.folder / PLAN}: {error}; {self._set_aside(PLAN)}")
+            kept, instead = self._last_good_plan()
+            aside = self._set_aside(PLAN, stay=kept is not None)
+            return PlanRead(kept, f"{self.folder / PLAN}: {error}; {instead}; {aside}")
 
     def save_observed(self, seen: Observed) -> None:
         """Keep what was observed; not synced, since it is written often and observed anew.  Raises StateError."""
@@ -166,7 +182,7 @@ class Store:
             notes = [] if unreadable is None else [f"{unreadable}; {self._set_aside(OVERRIDES, stay=True)}"]
             self._replace(OVERRIDES, data)
             try:
-                self._replace(LAST_GOOD, data)
+                self._replace(OVERRIDES + LAST_GOOD, data)
             except StateError as error:  # the overrides themselves are written
                 notes.append(f"no copy of {OVERRIDES} is kept: {error}")
             return Edited(overrides, "; ".join(notes) or None)
@@ -184,16 +200,26 @@ class Store:
     def _last_good(self) -> tuple[tuple[Override, ...] | None, str]:
         """The overrides of the last good copy, None where there is none, and what is used in place of the file."""
         try:
-            data = _bounded(self.folder / LAST_GOOD)
+            data = _bounded(self.folder / (OVERRIDES + LAST_GOOD))
             if data is None:
                 return None, "there is no last good copy, so the whole file is ignored"
             kept = parse_overrides(data, self.deployment)
         except (OSError, ValueError) as error:
             return None, f"its last good copy cannot be read either ({_why(error)}), so the whole file is ignored"
-        return kept, f"the last good copy is used instead ({LAST_GOOD}, overrides: {len(kept)})"
+        return kept, f"the last good copy is used instead ({OVERRIDES}{LAST_GOOD}, overrides: {len(kept)})"
 
-    def _parsed_plan(self) -> Plan | None:
-        data = _bounded(self.folder / PLAN)
+    def _last_good_plan(self) -> tuple[Plan | None, str]:
+        """The plan of the last good copy, None where there is none, and what is used in place of the file."""
+        try:
+            kept = self._parsed_plan(PLAN + LAST_GOOD)
+        except (OSError, ValueError) as error:
+            return None, f"its last good copy cannot be read either ({_why(error)})"
+        if kept is None:
+            return None, "there is no last good copy"
+        return kept, f"the last good copy is used instead ({PLAN}{LAST_GOOD}, version {kept.version})"
+
+    def _parsed_plan(self, name: str) -> Plan | None:
+        data = _bounded(self.folder / name)
         if data is None:
             return None
         plan = from_bytes(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,10 +11,11 @@ import pytest
 from gslb import __version__
 from gslb.control.executor import Content, DnsTables, Executor
 from gslb.control.facts import Facts
+from gslb.control.observed import Observed
 from gslb.control.planner import Planner, nsid_of
 from gslb.control.store import Store
 from gslb.model.plan import Plan
-from gslb.model.world import Forced, Override
+from gslb.model.world import Forced, Health, Override, Verdict, Verdicts
 from gslb.nameserver.generation import Current, File, Manifest, read_manifest
 from tests.control.make import DEPLOYMENT, FRA_ADDRESS, IAD_ADDRESS, NODE, ZONE, model
 
@@ -159,6 +161,42 @@ def test_unreadable_overrides_leave_those_that_hold(store: Store, tmp_path: Path
     planner.read_overrides()
     planner.adopt(model(tmp_path), NOW)
     assert answered(store) == {IAD_ADDRESS}
+
+
+def test_a_damaged_plan_file_is_written_anew_at_the_first_decision(store: Store, tmp_path: Path) -> None:
+    executor = FakeExecutor()
+    Planner(store, executor, Facts()).adopt(model(tmp_path), NOW)
+    path = store.folder / "plan.json"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:99])
+    again = Planner(store, executor, Facts())
+    assert again.last is not None
+    again.adopt(model(tmp_path), NOW + 1)
+    assert path.read_bytes() == whole
+    assert len(executor.applied) == 1
+
+
+def test_history_alone_is_stored_and_makes_no_new_last_good_copy(store: Store, tmp_path: Path) -> None:
+    """IAD is nobody's first, so that it is out changes no answer."""
+    found = {address: Verdict(Health.UP) for address in (FRA_ADDRESS, IAD_ADDRESS)}
+    planner = Planner(store, FakeExecutor(), Facts(), lambda now: Observed(now, seen_of(found)))
+    planner.adopt(model(tmp_path), NOW)
+    copy = store.folder / "plan.json.last-good"
+    before = copy.read_bytes()
+    found[IAD_ADDRESS] = Verdict(Health.DOWN)
+    assert planner.plan(NOW + 1)
+    stored = store.load_plan().plan
+    assert stored is not None
+    assert (stored.version, list(stored.history.out)) == (1, list(DEPLOYMENT.policies))
+    assert copy.read_bytes() == before
+    found[FRA_ADDRESS] = Verdict(Health.DOWN)
+    assert planner.plan(NOW + 2)
+    assert copy.read_bytes() == (store.folder / "plan.json").read_bytes() != before
+
+
+def seen_of(found: Mapping[str, Verdict]) -> Verdicts:
+    by_pool = zip(DEPLOYMENT.pools, (FRA_ADDRESS, IAD_ADDRESS), strict=True)
+    return {name: {address: found[address]} for name, address in by_pool}
 
 
 def test_a_model_that_cannot_be_put_in_force_leaves_the_one_before(store: Store, tmp_path: Path) -> None:
