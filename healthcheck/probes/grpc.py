@@ -87,10 +87,10 @@ class HealthTalk:
         """Frames; gives what HTTP/2 wants acknowledged."""
         self._first = (self._first + data[:40])[:40]
         self._octets += len(data)
-        if self._octets > MOST_OCTETS:
-            raise Failed(f"more than {MOST_OCTETS // 1024} kB came, and no whole answer")
         if self._first[_TYPE : _TYPE + 1] not in (b"", _SETTINGS):  # h2 would wait for 4.7 MB of frame "HTTP"
             raise Failed(f"not HTTP/2: {shown_octets(self._first)}")
+        if self._octets > MOST_OCTETS:
+            raise Failed(f"more than {MOST_OCTETS // 1024} kB came, and no whole answer")
         try:
             events = self._line.receive_data(data)
         except (h2.exceptions.H2Error, UnicodeDecodeError) as error:

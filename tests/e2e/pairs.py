@@ -48,7 +48,7 @@ class Node:
     def at_home(self, name: str) -> bool:
         """Whether the pair's checked pool answers; else its spare must."""
         (address,) = self.server.addresses(f"{name}.example.com")
-        assert address in (self.pairs[name].address, SPARE)
+        assert address in (self.pairs[name].address, SPARE), address
         return address != SPARE
 
     def answers(self) -> dict[str, list[str]]:
@@ -64,17 +64,14 @@ class Node:
         return self._waited(name, home=True, what=f"{what}: {name} is back", within_s=within_s)
 
     def pool(self, name: str) -> dict[str, Any]:
-        """The pair's checked pool in `/v1/status`; `gslb status` says the same, up to 2 s later."""
+        """The pair's checked pool in `/v1/status`, which is up to 0.5 s old."""
         pools = self.api.get("/v1/status").json["pools"]
         found: dict[str, Any] = next(one for one in pools if one["name"] == f"{name}-home")
         return found
 
     def down(self, name: str, why: str) -> None:
-        """The pair's target is down, and the reason holds `why`."""
-        pool = self.pool(name)
-        target = pool["targets"][0]
-        assert target["health"] == "down", (pool, self.audit())
-        assert why in target["why"]
+        """Wait until the pair's target is shown as down, with a reason that holds `why`."""
+        wait_until(lambda: why in self._why(name), f"{name} is down: {why}")
 
     def audit(self) -> list[dict[str, Any]]:
         """The lines of the audit log."""
@@ -96,6 +93,10 @@ class Node:
 
         wait_until(kept, f"the statistics of {name}")
         return found[0]
+
+    def _why(self, name: str) -> str:
+        target = self.pool(name)["targets"][0]
+        return str(target["why"]) if target["health"] == "down" else ""
 
     def _waited(self, name: str, *, home: bool, what: str, within_s: float) -> float:
         began = time.monotonic()

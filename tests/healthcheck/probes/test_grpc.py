@@ -116,8 +116,11 @@ def web(reader_says: bytes) -> Handler:
         (web(response(400)), "not HTTP/2: HTTP/1.1 400 Said"),
         (web(bytes(range(256))), r"not HTTP/2: \x00\x01\x02"),
         (closing, "co|closed without an answer"),
-        (flooding(b"", b"\0\0\x04\x08\0\0\0\0\0\0\0\0\1" * 1000), "more than 64 kB came, and no whole answer"),
-        (flooding(b"", b"\xff" * 65536), r"more than 64 kB|not HTTP/2: \xff"),
+        (
+            flooding(b"\0\0\0\x04\0\0\0\0\0", b"\0\0\x04\x08\0\0\0\0\0\0\0\0\1" * 1000),
+            "more than 64 kB came, and no whole answer",
+        ),
+        (flooding(b"", b"\xff" * 65536), r"not HTTP/2: \xff"),
     ],
     ids=["http", "octets", "close", "windows", "ff"],
 )
