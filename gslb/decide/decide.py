@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from gslb.decide.choices import Interned, choices_of, moved_of
+from gslb.decide.inheritance import inherited
 from gslb.decide.returning import kept_of, outs_of
 from gslb.decide.scene import scene_of
 from gslb.decide.settle import Settled, settle
@@ -34,7 +35,7 @@ def decide(model: Deployment, geography: Geography, world: World, previous: Plan
     deployment is no predecessor.
     """
     previous = predecessor(model, previous)
-    situation = situation_of(model, world, previous.history if previous else History())
+    situation = situation_of(model, world, inherited(model, previous))
     settled = {
         name: {rtype: settle(policy, rtype, situation, previous) for rtype in DYNAMIC_TYPES}
         for name, policy in sorted(model.policies.items())

@@ -12,6 +12,7 @@ from enum import StrEnum
 from gslb.decide.choices import first_pool
 from gslb.decide.decide import predecessor
 from gslb.decide.field import Reason
+from gslb.decide.inheritance import inherited
 from gslb.decide.order import order, ranked
 from gslb.decide.panic import Share
 from gslb.decide.returning import kept_of, outs_of
@@ -20,7 +21,7 @@ from gslb.decide.situation import situation_of
 from gslb.decide.targets import Target
 from gslb.decide.ttl import ttl_of
 from gslb.model.deployment import DYNAMIC_TYPES, Deployment, Policy, PolicyId, PoolId, SiteId
-from gslb.model.history import History, Kept, Out
+from gslb.model.history import Kept, Out
 from gslb.model.location import Geography, Ranking
 from gslb.model.plan import Member, Mode, Plan
 from gslb.model.world import World
@@ -78,7 +79,7 @@ def explain(
     policy = model.policies[name]
     ranking = geography.rankings[name][index]
     previous = predecessor(model, previous)
-    situation = situation_of(model, world, previous.history if previous else History())
+    situation = situation_of(model, world, inherited(model, previous))
     by_type = {each: settle(policy, each, situation, previous) for each in DYNAMIC_TYPES}
     standings = {each: one.standing for each, one in by_type.items()}
     out, kept = outs_of(name, standings, situation), kept_of(name, standings, situation)

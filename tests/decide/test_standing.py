@@ -24,7 +24,6 @@ from gslb.model.deployment import (
     Deployment,
     Forward,
     Policy,
-    PolicyId,
     Pool,
     PoolId,
     Return,
@@ -303,8 +302,6 @@ def test_a_configuration_that_drops_a_pool_drops_its_history() -> None:
     smaller = deployment(replace(POLICY, rules=(Rule((IAD, SIN)),)), pools=POOLS[1:])
     after = decide(smaller, geography(smaller, web=[[IAD, SIN]]), World(NOW + 1), plan)
     assert after.history.out == {}
-    other = deployment(replace(POLICY, name=PolicyId("shop")), pools=POOLS)
-    assert decide(other, geography(other, shop=[[FRA]]), World(NOW + 1), plan).history.out == {}
 
 
 def test_a_pool_that_is_drained_while_it_is_out_keeps_its_place_in_history() -> None:
