@@ -1,7 +1,8 @@
 """Latency and failures of one target or path: moving averages and quantiles, in bounded memory.  Pure.
 
 Quantiles come from a sketch of log-linear buckets, PER_OCTAVE of them for each doubling, so a value is off by at most
-1/32 of itself; counts are halved when there are many, so old samples fade.
+1/32 of itself.  A sketch counts in two windows, of which the older is forgotten when the newer is full: halving one
+window's counts instead would drop every bucket that was met once, which is most of them where latencies lie far apart.
 Source: HdrHistogram's layout of buckets.
 """
 
@@ -13,27 +14,30 @@ PER_OCTAVE = 16
 LEAST_S, MOST_S = 1e-6, 4096.0
 LATENCY_WEIGHT = 1 / 8  # of one sample in the moving average
 ERROR_WEIGHT = 1 / 16
-LONG, RECENT = 512, 32  # samples after which a sketch halves its counts
+LONG, RECENT = 512, 32  # samples that a sketch is of, at most
 
 
 class Sketch:
-    """Counts by bucket; at most `limit` samples are remembered, the older the less."""
+    """Counts by bucket of the last `limit` samples or so: never fewer than half of them, once there were that many."""
 
-    __slots__ = ("_counts", "_limit", "total")
+    __slots__ = ("_before", "_counts", "_half", "_taken", "total")
 
     def __init__(self, limit: int) -> None:
+        self._half = limit // 2
+        self._before: dict[int, int] = {}  # of the window before this one, which is full
         self._counts: dict[int, int] = {}
-        self._limit = limit
+        self._taken = 0
         self.total = 0
 
     def add(self, seconds: float) -> None:
         """Count one sample."""
+        if self._taken == self._half:
+            self._before, self._counts = self._counts, {}
+            self.total, self._taken = self._half, 0
         bucket = bucket_of(seconds)
         self._counts[bucket] = self._counts.get(bucket, 0) + 1
+        self._taken += 1
         self.total += 1
-        if self.total >= self._limit:
-            self._counts = {bucket: count >> 1 for bucket, count in self._counts.items() if count > 1}
-            self.total = sum(self._counts.values())
 
     def quantile(self, share: float) -> float | None:
         """The value in seconds below which `share` of the samples lie; None without samples."""
@@ -42,8 +46,8 @@ class Sketch:
         wanted = share * self.total
         passed = 0
         bucket = 0
-        for bucket in sorted(self._counts):
-            passed += self._counts[bucket]
+        for bucket in sorted({*self._before, *self._counts}):
+            passed += self._before.get(bucket, 0) + self._counts.get(bucket, 0)
             if passed >= wanted:
                 break
         return value_of(bucket)

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from healthcheck.outlier import ERROR_FLOOR, LATENCY_FLOOR_S, LATENCY_RATIO, SAMPLES, Peer, outliers
+from healthcheck.statistics import Statistics
 
 
 def peers(*latencies_ms: float, errors: tuple[float, ...] = (), passed: int = 30) -> dict[str, Peer]:
@@ -58,3 +59,17 @@ def test_at_most_half_of_a_pool_stands_out_by_each_measure(values: list[tuple[fl
     slow = [name for name, why in found.items() if why.startswith("answers")]
     assert len(slow) <= len(values) / 2
     assert len(found) - len(slow) <= len(values) / 2
+
+
+def test_a_zombie_whose_latencies_lie_far_apart_stands_out_without_a_break() -> None:
+    """From 0.2 to 8 s, hardly two of them alike; it must not drop out of the comparison now and then."""
+    group = {str(number): Statistics() for number in range(6)}
+    before: dict[str, str] = {}
+    stood_out = []
+    for sample in range(300):
+        for name, one in group.items():
+            one.add(0.2 * 40 ** (sample * 0.618034 % 1) if name == "0" else 0.010, ok=True)
+        known = {name: Peer(one.median_s(), one.passed, one.errors, one.results) for name, one in group.items()}
+        before = outliers(known, before)
+        stood_out.append("0" in before)
+    assert stood_out == [False] * (SAMPLES - 1) + [True] * (300 - SAMPLES + 1)

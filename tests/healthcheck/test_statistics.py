@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from healthcheck.statistics import LEAST_S, LONG, MOST_S, PER_OCTAVE, RECENT, Sketch, Statistics, bucket_of, value_of
+from healthcheck.statistics import LEAST_S, LONG, MOST_S, RECENT, Sketch, Statistics, bucket_of, value_of
 
 LATENCIES = st.floats(1e-5, 100.0)
 
@@ -46,8 +46,20 @@ def test_memory_is_bounded(seconds: list[float]) -> None:
     sketch = Sketch(LONG)
     for one in seconds:
         sketch.add(one)
-    assert sketch.total == sum(sketch._counts.values()) < LONG
-    assert len(sketch._counts) <= PER_OCTAVE * 33
+    assert sketch.total == sum(sketch._before.values()) + sum(sketch._counts.values()) <= LONG
+    assert len(sketch._before) + len(sketch._counts) <= LONG
+
+
+@given(st.lists(LATENCIES, min_size=RECENT, max_size=300))
+def test_a_sketch_is_of_the_last_samples_and_never_of_few(seconds: list[float]) -> None:
+    """Also where no two of them are alike."""
+    sketch = Sketch(RECENT)
+    for place, one in enumerate(seconds, start=1):
+        sketch.add(one)
+        assert sketch.total >= min(place, RECENT // 2)
+        last = sorted(seconds[place - sketch.total : place])
+        exact = last[math.ceil(len(last) / 2) - 1]
+        assert sketch.quantile(0.5) == pytest.approx(exact, rel=1 / 15)
 
 
 def test_the_recent_median_follows_within_so_many_samples() -> None:
