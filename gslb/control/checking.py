@@ -42,7 +42,10 @@ class Checking:
     @classmethod
     async def start(cls, command: Sequence[str] = COMMAND) -> Checking:
         """Start one.  Raises Lost."""
-        ours, theirs = socket.socketpair()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            raise Lost(f"it cannot be started: {error.strerror}") from error
         ours.settimeout(0)
         try:
             process = await asyncio.create_subprocess_exec(
@@ -53,9 +56,11 @@ class Checking:
                 start_new_session=True,  # it ends with its socket, not by the keys of a terminal
                 env=_environment(),
             )
-        except OSError as error:
+        except BaseException as error:
             ours.close()
-            raise Lost(f"it cannot be started: {error.strerror}") from error
+            if isinstance(error, OSError):
+                raise Lost(f"it cannot be started: {error.strerror}") from error
+            raise
         finally:
             theirs.close()
         return cls(process, ours)

@@ -18,7 +18,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from gslb.config.load import Loaded, load
@@ -32,6 +32,7 @@ from gslb.control.secret import NoSecret, secret_of, unshared
 from gslb.control.start import Serving, Start
 from gslb.control.station import Station
 from gslb.control.store import Store
+from gslb.control.tasks import keep_running
 from gslb.control.wanted import wanted_of
 from gslb.model.deployment import Deployment, Node
 from gslb.nameserver.generation import UnusableGeneration
@@ -81,8 +82,8 @@ class Controller:
             if not await self._consider(first=first) and first:
                 self._stop.set()
                 return 1
-            self._tasks.create_task(watch.watch(self._watched, self._reload, self._stop, self._known))
-            self._tasks.create_task(watch.watch(self._override_files, self._overrides_changed, self._stop))
+            self._watch("configuration files", self._watched, self._reload, self._known)
+            self._watch("overrides file", self._override_files, self._overrides_changed)
             await self._events()
             if self._locating is not None:
                 self._locating.cancel()
@@ -130,6 +131,12 @@ class Controller:
         if expiry is not None:
             waits.append(max(0.0, expiry - now))
         return min(waits, default=None)
+
+    def _watch(
+        self, part: str, paths: Callable[[], Iterable[Path]], changed: Callable[[], None], since: watch.Signature = ()
+    ) -> None:
+        watching = keep_running(lambda: watch.watch(paths, changed, self._stop, since), part, self._stop)
+        self._tasks.create_task(watching)
 
     def _watched(self) -> Iterable[Path]:
         return (*self._files, *self._databases)

@@ -19,6 +19,7 @@ from gslb.control.loads import Loads
 from gslb.control.observed import Observed
 from gslb.control.prober import Prober
 from gslb.control.store import StateError, Store
+from gslb.control.tasks import keep_running
 from gslb.model.deployment import Deployment, Node, PoolId
 from gslb.model.location import Geography
 
@@ -87,8 +88,8 @@ class Observer:
     async def run(self, stop: asyncio.Event) -> None:
         """Observe until `stop`."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.prober.run(stop))
-            tasks.create_task(self._tick(stop))
+            tasks.create_task(keep_running(lambda: self.prober.run(stop), "checks", stop))
+            tasks.create_task(keep_running(lambda: self._tick(stop), "loads and demand", stop))
 
     def keep(self) -> None:
         """Write what is known to the state folder."""
@@ -107,9 +108,9 @@ class Observer:
         """Statistics of checks and loads, as JSON values."""
         return {**self.prober.state(), "loads": self.loads.state(time.monotonic())}
 
-    def report_load(self, pool: PoolId, value: float, at: float | None) -> None:
-        """Take a load that was pushed; `at` is seconds since the epoch.  Raises BadLoad."""
-        self.loads.pushed(pool, value, time.monotonic(), at)
+    def report_load(self, pool: PoolId, value: float, at: float | None, wall: float) -> None:
+        """Take a load that was pushed; `at` is when, and `wall` the time now, in seconds since the epoch.  Raises BadLoad."""
+        self.loads.pushed(pool, value, time.monotonic(), at, wall)
         self._changed()
 
     def _read_pages(self) -> None:

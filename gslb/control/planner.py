@@ -20,6 +20,7 @@ from gslb.control.facts import Facts
 from gslb.control.geography import Located
 from gslb.control.observed import Observed
 from gslb.control.store import StateError, Store
+from gslb.control.tasks import Defects
 from gslb.decide.decide import decide
 from gslb.geo.table import LocationTable
 from gslb.model.deployment import Deployment, Node
@@ -62,6 +63,7 @@ class Planner:
         self._model: Model | None = None
         self._digested: tuple[Plan, str] | None = None
         self._overrides: tuple[Override, ...] = ()
+        self._defects = Defects()
         read = store.load_plan()
         if read.note is not None:
             log.warning("stored plan not taken", extra={"why": read.note})
@@ -117,13 +119,15 @@ class Planner:
         if self._model is None:
             return True
         model = self._model
-        plan = self._numbered(decide(model.deployment, model.geography, self.world(model, now), self._previous))
+        try:
+            plan = self._numbered(decide(model.deployment, model.geography, self.world(model, now), self._previous))
+        except Exception as error:  # noqa: BLE001  # a defect of ours: what is in force is still good
+            return self._stay("the plan could not be decided", error)
         try:
             self._save(plan)
             published = self._executor.apply(plan, model.content)
-        except (OSError, ValueError, StateError) as error:
-            self._facts.problem("plan", (f"the plan could not be put in force: {error}",))
-            return False
+        except Exception as error:  # noqa: BLE001  # as above
+            return self._stay("the plan could not be put in force", error, OSError, ValueError, StateError)
         self._previous, self._stored = plan, True
         self._facts.problem("plan", ())
         if published is not None:
@@ -146,6 +150,15 @@ class Planner:
             return located, geography_of(located)
         except (OSError, ValueError):
             return None
+
+    def _stay(self, what: str, error: Exception, *expected: type[Exception]) -> bool:
+        """Say that what was in force stays, and why; an error that was not expected is told with its traceback.  False."""
+        text = str(error)
+        if not isinstance(error, expected):
+            self._defects.tell("decisions", error)
+            text = f"a defect: {type(error).__name__}: {error}"
+        self._facts.problem("plan", (f"{what}: {text}",))
+        return False
 
     def _save(self, plan: Plan) -> None:
         """Store the plan, unless it is the one that is stored.  Raises StateError."""

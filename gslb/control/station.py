@@ -22,6 +22,7 @@ from gslb.control.planner import Model, Planner
 from gslb.control.report import Report, report
 from gslb.control.start import Start
 from gslb.control.store import Store
+from gslb.control.tasks import Defects, keep_running
 from gslb.model.deployment import MonitorId, PoolId
 from gslb.model.plan import Plan
 from gslb.model.world import World
@@ -62,6 +63,7 @@ class Station:
         self.events = Hub(int(clock.now() * 1000))
         self._chronicle = Chronicle(store.folder, self.events, self._moment(self.observer.last))
         self._losses = Losses()
+        self._defects = Defects()
         self._api = start.api(self)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -69,8 +71,8 @@ class Station:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self.observer.run(stop))
-                tasks.create_task(self._api.run(stop))
-                tasks.create_task(self._losses.run(self, stop))
+                tasks.create_task(keep_running(lambda: self._api.run(stop), "api", stop))
+                tasks.create_task(keep_running(lambda: self._losses.run(self, stop), "site losses", stop))
         finally:
             self._chronicle.close()
 
@@ -90,7 +92,10 @@ class Station:
             self.planner.read_overrides()
         done = self.planner.plan(self._clock.now())
         if self.model is not None:
-            self._chronicle.take(self._moment(self.observer.seen(self._clock.now())))
+            try:
+                self._chronicle.take(self._moment(self.observer.seen(self._clock.now())))
+            except Exception as error:  # noqa: BLE001  # answers do not depend on what is told of them
+                self._defects.tell("audit log and events", error)
         return done
 
     # --- gslb.control.desk.Desk ---

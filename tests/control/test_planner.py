@@ -11,6 +11,7 @@ import pytest
 from gslb import __version__
 from gslb.control.executor import Content, DnsTables, Executor
 from gslb.control.facts import Facts
+from gslb.control.facts import read as read_facts
 from gslb.control.observed import Observed
 from gslb.control.planner import Planner, nsid_of
 from gslb.control.store import Store
@@ -197,6 +198,32 @@ def test_history_alone_is_stored_and_makes_no_new_last_good_copy(store: Store, t
 def seen_of(found: Mapping[str, Verdict]) -> Verdicts:
     by_pool = zip(DEPLOYMENT.pools, (FRA_ADDRESS, IAD_ADDRESS), strict=True)
     return {name: {address: found[address]} for name, address in by_pool}
+
+
+def test_a_defect_leaves_what_is_in_force_and_is_told_once(
+    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = False
+
+    def seen(now: float) -> Observed:
+        if broken:
+            raise ZeroDivisionError("by a defect")
+        return Observed(now)
+
+    facts = Facts()
+    facts.open(store.folder)
+    planner = Planner(store, FakeExecutor(), facts, seen)
+    assert planner.adopt(model(tmp_path), NOW)
+    plan, broken = planner.last, True
+    assert not planner.plan(NOW + 1)
+    assert not planner.plan(NOW + 2)
+    assert planner.last is plan
+    problem = "the plan could not be decided: a defect: ZeroDivisionError: by a defect"
+    assert read_facts(store.folder)["problems"] == {"plan": [problem]}
+    assert sum(record.exc_info is not None for record in caplog.records) == 1
+    broken = False
+    assert planner.plan(NOW + 3)
+    assert read_facts(store.folder)["problems"] == {}
 
 
 def test_a_model_that_cannot_be_put_in_force_leaves_the_one_before(store: Store, tmp_path: Path) -> None:

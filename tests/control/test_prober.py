@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import signal
 import sys
 import time
@@ -325,6 +326,26 @@ def test_a_site_that_reaches_no_reference_judges_nothing_and_says_so(caplog: pyt
     with caplog.at_level(logging.WARNING):
         run(scenario)
     assert "no reference target answers" in caplog.text
+
+
+def test_a_process_that_cannot_be_started_for_want_of_descriptors_is_tried_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The limit is this process's own; what it holds open already goes on."""
+
+    async def scenario(bench: Bench) -> None:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            bench.want(SERVED)
+            await bench.until(lambda: bench.prober.state()["restarts"] >= 2)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        await bench.until(lambda: bench.health(SERVED) is Health.UP)
+
+    with caplog.at_level(logging.WARNING):
+        run(scenario)
+    assert "it cannot be started: Too many open files" in str([vars(record) for record in caplog.records])
 
 
 CONTROLLER = """
