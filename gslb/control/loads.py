@@ -21,6 +21,8 @@ from gslb.model.world import Load
 
 DAMPING_S = 10.0
 CLIPPED = 10.0  # times the capacity: fuller is not told apart, and is forgotten within a minute
+AHEAD_S = 5.0  # of the node's clock: how wrong a reporter's may be
+_MILLISECONDS = 100  # times the present: no clock is wrong by centuries
 PAGE = "url"  # LoadSource.kind of a page
 STALE_AFTER_S: Mapping[str, float] = {PAGE: 15.0, Source.PUSH: 60.0, Source.BALANCER: 15.0}  # three periods
 
@@ -104,11 +106,13 @@ class Loads:
         known.error = why
         return True
 
-    def pushed(self, pool: PoolId, value: object, now: float, at: object = None) -> None:
-        """A report that came at `now`; `at` is its time by the reporter's own clock, in seconds.
+    def pushed(self, pool: PoolId, value: object, now: float, at: object = None, wall: float = math.inf) -> None:
+        """A report that came at `now`; `at` is its time by the reporter's own clock, in seconds since the epoch, and `wall`
+        the node's own such time.
 
-        Raises BadLoad: no such pool, not a pool that takes reports, no load, or an older report than the last.  Once the last
-        report is stale any time will do, so that a clock which once was ahead does not shut its owner out.
+        Raises BadLoad: no such pool, not a pool that takes reports, no load, a report from more than AHEAD_S in the future
+        (it would shut out those that follow), or an older report than the last.  Once the last report is stale any older
+        time will do, so that a clock which once was ahead does not shut its owner out.
         """
         known = self._reporting(pool)
         try:
@@ -119,6 +123,9 @@ class Loads:
         if at is not None:
             if isinstance(at, bool) or not isinstance(at, int | float) or not math.isfinite(at):
                 raise BadLoad(f"load of {pool}: time {at!r} is none - expected seconds")
+            if at > wall + AHEAD_S:
+                known.error = _ahead(at, wall)
+                raise BadLoad(f"load of {pool}: {known.error}")
             if known.reported_at is not None and at < known.reported_at and not known.stale(now):
                 known.error = f"a report goes back in time by {known.reported_at - at:g} s"
                 raise BadLoad(f"load of {pool}: {known.error} - the newer one is kept")
@@ -165,6 +172,13 @@ class Loads:
             source = "no source" if known is None else known.source
             raise BadLoad(f"pool {pool} takes no reports: its load is from {source} - expected load: {{from: push}}")
         return known
+
+
+def _ahead(at: float, wall: float) -> str:
+    likely = "is it in milliseconds?" if at > _MILLISECONDS * wall else "is the reporter's clock right?"
+    return (
+        f"time {at:.15g} is {at - wall:.10g} s ahead of this node's clock - expected seconds since the epoch; {likely}"
+    )
 
 
 def capacity_of(capacity: Capacity | None) -> float | None:

@@ -135,7 +135,7 @@ class Station:
 
     def push_load(self, pool: PoolId, value: float, at: float | None) -> None:
         """Take a load.  Raises BadLoad."""
-        self.observer.report_load(pool, value, at)
+        self.observer.report_load(pool, value, at, self._clock.now())
 
     def overrides_written(self) -> None:
         """The overrides file was written."""

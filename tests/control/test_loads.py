@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from contextlib import suppress
 from dataclasses import replace
 from ipaddress import ip_address
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gslb.control.loads import CLIPPED, DAMPING_S, BadLoad, Loads, capacity_of
+from gslb.control.loads import AHEAD_S, CLIPPED, DAMPING_S, BadLoad, Loads, capacity_of
 from gslb.model.deployment import (
     Answer,
     Api,
@@ -150,6 +151,39 @@ def test_a_source_that_goes_back_in_time_is_refused(loads: Loads) -> None:
     assert share(loads, PUSH, 5) == 0.25
     loads.pushed(PUSH, 10, now=6, at=1000.0)
     assert loads.world(6)[PUSH].age_s == 0, "a report that is sent again is no older one"
+
+
+WALL = 1_800_000_000.0
+
+
+@pytest.mark.parametrize(
+    ("at", "said"),
+    [
+        (
+            WALL * 1000,
+            "1800000000000 is 1.7982e+12 s ahead of this node's clock - expected seconds since the epoch; is it in milliseconds?",
+        ),
+        (WALL * 1e6, "; is it in milliseconds?"),
+        (
+            WALL + AHEAD_S + 1,
+            "1800000006 is 6 s ahead of this node's clock - expected seconds since the epoch; is the reporter's clock right?",
+        ),
+        (1e308, "; is it in milliseconds?"),
+    ],
+)
+def test_a_report_from_the_future_shuts_nobody_out(loads: Loads, at: float, said: str) -> None:
+    loads.pushed(PUSH, 10, now=0, at=WALL - 1, wall=WALL)
+    with pytest.raises(BadLoad, match=rf"^load of push: time .*{re.escape(said)}$"):
+        loads.pushed(PUSH, 40, now=1, at=at, wall=WALL)
+    assert "ahead of this node's clock" in str(loads.state(1)[PUSH]["error"])
+    assert share(loads, PUSH, 1) == 0.25
+    loads.pushed(PUSH, 10, now=2, at=WALL + 2, wall=WALL + 2)
+    assert loads.world(2)[PUSH].age_s == 0
+
+
+def test_a_clock_a_little_ahead_is_heard(loads: Loads) -> None:
+    loads.pushed(PUSH, 10, now=0, at=WALL + AHEAD_S, wall=WALL)
+    assert share(loads, PUSH, 0) == 0.25
 
 
 def test_a_reporter_whose_clock_was_ahead_is_heard_again(loads: Loads) -> None:
