@@ -198,7 +198,7 @@ def _aim(one: _Shedding, guests: tuple[float, float]) -> tuple[float, bool]:
     if known.stale:
         return one.level if one.previous and one.previous.cause is Cause.LOAD else -1.0, False
     staying, leaving = guests
-    own = own_demand(known.share, staying + leaving, one.level)
+    own = one.parts.demand if one.level > _TELLING else own_demand(known.share, staying + leaving, one.level)
     return wanted(own, staying, known.marks), known.share >= known.marks.hard
 
 

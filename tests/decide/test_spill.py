@@ -211,6 +211,16 @@ def test_a_return_at_once_and_an_override_that_ends_are_not_gradual() -> None:
     assert given_to(decide(MODEL, PLACES, World(NOW + 1), drained), 0) == {FRA: WHOLE}
 
 
+@pytest.mark.parametrize("stale", [False, True])
+def test_what_is_left_of_a_load_during_a_drain_is_no_reason_to_shed_after_it(stale: bool) -> None:  # noqa: FBT001
+    calm = asking(loaded(fra=0.3, iad=0.3, sin=0.3, cloud=0.0))
+    drain = override("pool/web-fra", Forced.DRAIN)
+    drained = decide(MODEL, PLACES, replace(calm, overrides=(drain,)), decide(MODEL, PLACES, calm, None))
+    assert level_of(drained, FRA) == 1.0
+    ended = replace(calm, now=NOW + 12, loads={**calm.loads, FRA: Load(0.29, stale=stale)})
+    assert level_of(decide(MODEL, PLACES, ended, drained), FRA) == 0.0
+
+
 def test_a_returning_pools_receivers_that_are_too_full_send_home_at_once() -> None:
     world = asking(loaded(fra=0.6, iad=0.1, sin=0.1, cloud=0.0))
     failed = decide(MODEL, PLACES, replace(world, verdicts=down(FRA, of=POOLS)), decide(MODEL, PLACES, world, None))
