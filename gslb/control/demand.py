@@ -4,7 +4,9 @@ IO only where the pages are read; the time is an argument, monotonic.
 
 Rule 1: rates are averages that fade with WINDOW_S, free of the bias of their start.
 Rule 2: what is told stays as it was while it is nearly true, so that noise changes no decision.
-Rule 3: a page that is missing, of another location table, or that starts anew makes no jump in any rate, and `answers` never go
+Rule 3: demand is told of all policies, or of none while there are too few answers: beside one that is measured, one that is
+not would have to be guessed, and nobody can tell an idle policy from a busy one.
+Rule 4: a page that is missing, of another location table, or that starts anew makes no jump in any rate, and `answers` never go
 back.
 """
 
@@ -25,7 +27,7 @@ from gslb.nameserver.demand import Page
 
 WINDOW_S = 60.0
 APART_S = 0.5  # samples that follow sooner tell the last once more
-ENOUGH = 100.0  # answers within the window, for a policy's demand to be told; it is no longer below half of that
+ENOUGH = 100.0  # answers within the window, for demand to be told; it is no longer below half of that
 BELOW, ABOVE = 0.9, 1.1  # what is told stays while what is found is between these shares of it
 SILENT = 0.01  # answers a second: less is none
 HEAVY_MAX = 256  # sources, those that ask most first
@@ -108,14 +110,12 @@ class DemandMeter:
 
     def _demand(self, geography: Geography) -> Demand:
         told = self._cells.told()
-        found = {}
-        for policy, rankings in geography.rankings.items():
-            none = (0.0,) * len(rankings)
-            by_type = {rtype: told.get((policy, rtype), none) for rtype in DYNAMIC_TYPES}
-            answers = sum(self._cells.within((policy, rtype)) for rtype in DYNAMIC_TYPES)
-            if answers >= (ENOUGH / 2 if policy in self._measured.demand else ENOUGH):
-                found[policy] = by_type
-        return found
+        if self._cells.within() < (ENOUGH / 2 if self._measured.demand else ENOUGH):
+            return {}
+        return {
+            policy: {rtype: told.get((policy, rtype), (0.0,) * len(rankings)) for rtype in DYNAMIC_TYPES}
+            for policy, rankings in geography.rankings.items()
+        }
 
 
 class _Rates(Generic[Key]):
@@ -140,9 +140,9 @@ class _Rates(Generic[Key]):
             else:
                 self._sums[key] = [value * keep + count * gain for value, count in zip(sums, new, strict=True)]
 
-    def within(self, key: Key) -> float:
-        """How many events of `key` are in the window."""
-        return sum(self._sums.get(key, ())) * WINDOW_S
+    def within(self) -> float:
+        """How many events are in the window."""
+        return sum(map(sum, self._sums.values())) * WINDOW_S
 
     def told(self) -> Mapping[Key, tuple[float, ...]]:
         """Events per second, of keys that have any."""

@@ -1,9 +1,11 @@
 """How much each ranking's clients ask: measured, or by the sizes of their networks.  Pure.
 
-Rule 1: a policy whose demand was measured is weighed by it; another by the shares of its catchments; one without catchments
-as if all its rankings were alike.
-Rule 2: a policy that was not measured asks, all together, as much as the least of those that were; if none was, all
-policies ask alike.  Of what it asks, every record type that it can answer has an equal part.
+Rule 1: once anything was measured, all policies are weighed by that: one of which nothing was measured asks nothing.  A guess
+beside a measure would make cells great that nobody is behind, and a level would move them without any effect on the load.
+Rule 2: what was measured by other rankings holds in sum, divided by the shares of catchments; without catchments as if all
+rankings were alike.
+Rule 3: where nothing was measured, all policies ask alike, divided in the same way, and as much of each record type that they
+can answer.
 """
 
 from __future__ import annotations
@@ -19,14 +21,20 @@ Audience = Mapping[PolicyId, Mapping[int, Sequence[float]]]  # of a policy and r
 
 def audience_of(model: Deployment, geography: Geography, world: World) -> Audience:
     """What the rankings of each policy ask for; answers per second where any was measured."""
-    measured = {
-        name: by_type
+    told = {
+        name: {rtype: found[rtype] for rtype in answerable(model, policy) if rtype in found}
         for name, policy in model.policies.items()
-        if (by_type := _measured(model, policy, geography, world))
+        for found in (world.demand.get(name, {}),)
     }
-    least = min((sum(map(sum, by_type.values())) for by_type in measured.values()), default=1.0)
+    if any(sum(map(sum, by_type.values())) > 0 for by_type in told.values()):
+        return {
+            name: {rtype: _of_rankings(rates, name, geography) for rtype, rates in by_type.items()}
+            for name, by_type in told.items()
+        }
     return {
-        name: measured.get(name) or _by_size(model, policy, geography, least) for name, policy in model.policies.items()
+        name: {rtype: _by_size(1 / len(types), name, geography) for rtype in types}
+        for name, policy in model.policies.items()
+        for types in (answerable(model, policy),)
     }
 
 
@@ -53,19 +61,11 @@ def answerable(model: Deployment, policy: Policy) -> tuple[int, ...]:
     )
 
 
-def _measured(model: Deployment, policy: Policy, geography: Geography, world: World) -> Mapping[int, Sequence[float]]:
-    """The measured demand, if it is one of these rankings."""
-    found = world.demand.get(policy.name, {})
-    by_type = {rtype: found[rtype] for rtype in answerable(model, policy) if rtype in found}
-    rankings = len(geography.rankings[policy.name])
-    if not all(len(rates) == rankings for rates in by_type.values()) or not any(map(sum, by_type.values())):
-        return {}
-    return by_type
+def _of_rankings(rates: Sequence[float], policy: PolicyId, geography: Geography) -> Sequence[float]:
+    return rates if len(rates) == len(geography.rankings[policy]) else _by_size(sum(rates), policy, geography)
 
 
-def _by_size(model: Deployment, policy: Policy, geography: Geography, total: float) -> Mapping[int, Sequence[float]]:
-    types = answerable(model, policy)
-    catchments = geography.catchments.get(policy.name)
-    rankings = len(geography.rankings[policy.name])
+def _by_size(total: float, policy: PolicyId, geography: Geography) -> Sequence[float]:
+    catchments, rankings = geography.catchments.get(policy), len(geography.rankings[policy])
     shares = [catchment.share for catchment in catchments] if catchments else [1 / rankings] * rankings
-    return {rtype: [share * total / len(types) for share in shares] for rtype in types}
+    return [share * total for share in shares]

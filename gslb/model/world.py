@@ -83,8 +83,9 @@ class World:
     """Everything observed.
 
     `verdicts[pool][address]`: targets are the pool's answers, and behind a balancer its backends; one without a verdict is
-    taken as up.  `demand[policy][rtype][ranking]`: answers given, per second; a policy that is missing is weighed by the
-    sizes of its clients' networks.  `heavy` are resolvers without client subnets that alone ask more than one spill step.
+    taken as up.  `demand[policy][rtype][ranking]`: answers given, per second; empty while nobody measured, and then
+    clients are weighed by the sizes of their networks.  `heavy` are resolvers without client subnets that alone ask more than
+    one spill step.
     """
 
     now: float

@@ -98,7 +98,7 @@ def test_rates_are_right_from_the_start(run: Path, seconds: int) -> None:
     measured = Workers(run, 2).go_on(seconds, (100, 20, 0))
     assert rates(measured) == pytest.approx((200, 40, 0), rel=0.1)
     assert measured.rate == pytest.approx({"fra": 240}, rel=0.1)
-    assert measured.demand.keys() == {WEB}
+    assert measured.demand[PolicyId("idle")] == {TYPE_A: (0.0,), 28: (0.0,)}, "all policies are told, or none"
     assert measured.demand[WEB][28] == (0.0, 0.0, 0.0), "each type is told of a policy that is"
 
 

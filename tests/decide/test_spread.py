@@ -14,7 +14,7 @@ from gslb.model.choice import CHOICE_SLOTS
 from gslb.model.deployment import TYPE_A, TYPE_AAAA, PolicyId, PoolId
 from gslb.model.location import Catchment, Cohort
 from gslb.model.plan import Choice, Member, Mode, Part
-from gslb.model.world import World
+from gslb.model.world import Demand, World
 from tests.decide.worlds import FRA, IAD, NEAREST, NOW, SIN, WEB, deployment, geography
 
 POOLS = [PoolId("a"), PoolId("b"), PoolId("c"), None]
@@ -59,24 +59,37 @@ def test_an_empty_choice_answers_nobody() -> None:
     assert spread(Choice(Mode.NODATA, (), 1)) == [(CHOICE_SLOTS, Rest.UNANSWERED)]
 
 
-def test_demand_that_was_measured_is_taken_and_others_weigh_as_the_least() -> None:
+def test_beside_a_policy_that_was_measured_another_asks_nothing() -> None:
     api = replace(NEAREST, name=PolicyId("api"))
     model = deployment(NEAREST, api)
     where = geography(model, web=[(FRA, IAD, SIN), (IAD, FRA, SIN)], api=[(FRA, IAD, SIN)])
     found = audience_of(model, where, World(now=NOW, demand={WEB: {TYPE_A: (6.0, 2.0), TYPE_AAAA: (1.0, 1.0)}}))
     assert found[WEB] == {TYPE_A: (6.0, 2.0), TYPE_AAAA: (1.0, 1.0)}
-    assert {rtype: list(rates) for rtype, rates in found[PolicyId("api")].items()} == {TYPE_A: [5.0], TYPE_AAAA: [5.0]}
+    assert not any(map(any, found[PolicyId("api")].values()))
+    idle: Demand = {
+        WEB: {TYPE_A: (0.0, 0.0), TYPE_AAAA: (0.0, 0.0)},
+        PolicyId("api"): {TYPE_A: (3.0,), TYPE_AAAA: (0.0,)},
+    }
+    assert audience_of(model, where, World(now=NOW, demand=idle)) == idle
 
 
-def test_demand_of_other_rankings_is_no_demand() -> None:
+def test_while_nothing_was_measured_all_policies_ask_alike() -> None:
+    api = replace(NEAREST, name=PolicyId("api"))
+    model = deployment(NEAREST, api)
+    where = geography(model, web=[(FRA, IAD, SIN), (IAD, FRA, SIN)], api=[(FRA, IAD, SIN)])
+    unasked: Demand = {WEB: {TYPE_A: (0.0, 0.0)}}
+    for nothing in ({}, unasked):
+        found = audience_of(model, where, World(now=NOW, demand=nothing))
+        assert found[WEB] == {TYPE_A: [0.25, 0.25], TYPE_AAAA: [0.25, 0.25]}
+        assert found[PolicyId("api")] == {TYPE_A: [0.5], TYPE_AAAA: [0.5]}
+
+
+def test_demand_of_other_rankings_holds_in_sum() -> None:
     model = deployment(NEAREST)
     where = geography(model, web=[(FRA, IAD, SIN), (IAD, FRA, SIN)])
     where = replace(where, catchments={WEB: (Catchment(0.9, {}), Catchment(0.1, {}))})
     found = audience_of(model, where, World(now=NOW, demand={WEB: {TYPE_A: (6.0, 2.0, 1.0)}}))
-    assert {rtype: list(rates) for rtype, rates in found[WEB].items()} == {
-        TYPE_A: pytest.approx([0.45, 0.05]),
-        TYPE_AAAA: pytest.approx([0.45, 0.05]),
-    }
+    assert {rtype: list(rates) for rtype, rates in found[WEB].items()} == {TYPE_A: pytest.approx([8.1, 0.9])}
 
 
 def test_cohorts_share_what_their_ranking_asks() -> None:
