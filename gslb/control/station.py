@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from gslb.control.changes import Moment
@@ -58,10 +59,11 @@ class Station:
         facts.open(store.folder)
         self.observer = Observer(store, clock, facts, wake)
         self.planner = Planner(store, executor, facts, self.observer.seen)
+        self.planner.read_overrides()  # before the first plan: what is drained must not be answered by a restart
         folders = start.state / "geography", store.folder / "serving"
         self.locator = Locator(self.planner, facts, folders, start.audience.progress, again)
         self.events = Hub(int(clock.now() * 1000))
-        self._chronicle = Chronicle(store.folder, self.events, self._moment(self.observer.last))
+        self._chronicle = Chronicle(store.folder, self.events, self._left())
         self._losses = Losses()
         self._defects = Defects()
         self._api = start.api(self)
@@ -145,6 +147,14 @@ class Station:
     def api_problem(self, lines: Sequence[str]) -> None:
         """What is wrong with the API now."""
         self._facts.problem("api", lines)
+
+    def _left(self) -> Moment:
+        """What an earlier run left, and told: overrides that began since then are new."""
+        last = self.observer.last
+        left = self._moment(last)
+        if last is None:
+            return replace(left, overrides=())
+        return replace(left, now=last.at, overrides=tuple(one for one in left.overrides if one.since <= last.at))
 
     def _moment(self, seen: Observed | None) -> Moment:
         now = self._clock.now()
