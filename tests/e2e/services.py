@@ -106,7 +106,7 @@ class _Behaviour:
         if request.headers.get("User-Agent") == "test":
             return self._command(request)
         self.seen += 1
-        if request.path == "/load":
+        if request.path == "/load" and "/load" not in self.by_path:
             return web.json_response({"rps": self.load})
         status, delay_s = self.by_path.get(request.path) or self.by_path.get("*") or (200, 0.0)
         await asyncio.sleep(delay_s)
