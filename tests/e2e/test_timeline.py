@@ -1,0 +1,53 @@
+"""How long it takes from a server that is killed to the first answer without it: told, `-s` shows it, and bounded loosely."""
+
+from __future__ import annotations
+
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+
+from tests.e2e.lifecycle import free_port, wait_until
+from tests.e2e.pairs import SPARE, Pair, node_with
+from tests.e2e.services import services
+
+WWW = "127.0.7.1"
+INTERVAL_S = 0.2
+WITHIN_S = 5.0
+TURNS = 3
+
+
+def test_a_verdict_is_in_the_answers_at_once(tmp_path: Path) -> None:
+    port = free_port()
+    monitor = f"type: http, port: {port}, interval: 200ms, timeout: 150ms, fall: 1, rise: 1"
+    with services(port, WWW) as (www,), node_with(tmp_path, Pair("www", WWW, monitor)) as node:
+        for turn in range(TURNS):
+            wait_until(lambda: node.at_home("www"), "all is well", 30.0)
+            www.kill()
+            killed = last_good = time.time()
+            while (addresses := node.server.addresses()) != [SPARE]:
+                assert addresses == [WWW]
+                last_good = time.time()
+                assert last_good < killed + WITHIN_S, "the answer does not change"
+            changed = time.time()
+            wait_until(lambda: len(verdicts(node.audit())) > turn, "the audit log has the verdict")
+            verdict = verdicts(node.audit())[turn]
+            sys.stdout.write(
+                f"killed at 0 ms; checks every {INTERVAL_S * 1000:g} ms, fall 1; verdict told {_ms(verdict - killed)}, "
+                f"last old answer {_ms(last_good - killed)}, first new answer {_ms(changed - killed)}\n"
+            )
+            assert changed - killed < WITHIN_S
+            www.start()
+
+
+def verdicts(lines: list[dict[str, object]]) -> list[float]:
+    """When the target went down, in seconds since the epoch."""
+    return [
+        datetime.fromisoformat(str(line["time"])).timestamp()
+        for line in lines
+        if line["what"] == "target" and line["after"] == "down"
+    ]
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:+.0f} ms"
