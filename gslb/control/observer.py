@@ -1,7 +1,8 @@
 """What this node knows of the world: health by checks, load by pages and reports, demand by its own answers.  IO.
 
 Rule 1: nothing observed is lost by a restart: the last of it is kept on disk, and the next run begins with it.
-Rule 2: what cannot be had (a dead checking process, a stale load, no counts) leaves what was known, and its age grows.
+Rule 2: what an earlier run knew of demand is told until the meter tells some, and for REMEMBERED_S at most.
+Rule 3: what cannot be had (a dead checking process, a stale load, no counts) leaves what was known, and its age grows.
 """
 
 from __future__ import annotations
@@ -22,27 +23,36 @@ from gslb.control.store import StateError, Store
 from gslb.control.tasks import keep_running
 from gslb.model.deployment import Deployment, Node, PoolId
 from gslb.model.location import Geography
+from gslb.model.world import World
 
 TICK_S = 1.0  # between two looks at loads and counts
 KEEP_S = 2.0  # at most so often the state file is written
 FIGURES_S = 5.0
+REMEMBERED_S = 300.0  # a meter that has told nothing after that is not asked anything
 
 log = logging.getLogger("gslb.node")
 
 
 class Observer:
-    """The world as one node sees it.  `changed` is called when a decision may come out otherwise."""
+    """The world as one node sees it.
 
-    def __init__(self, store: Store, clock: Clock, facts: Facts, changed: Callable[[], None]) -> None:
+    `changed` is called when verdicts change what may be decided, `looked` after each look at loads and counts.
+    """
+
+    def __init__(
+        self, store: Store, clock: Clock, facts: Facts, changed: Callable[[], None], looked: Callable[[], None]
+    ) -> None:
         self._store = store
         self._clock = clock
         self._facts = facts
-        self._changed = changed
+        self._looked = looked
         self.prober = Prober(changed)
         self.loads = Loads()
         self._meter = DemandMeter(store.folder / "run")
         self._model: tuple[Deployment, Geography] | None = None
         self._measured = Measured()
+        self._counted = ""  # the digest of the location table by which demand was measured
+        self._remembers_until: float | None = time.monotonic() + REMEMBERED_S
         self._kept_at = self._figured_at = 0.0
         read = store.read_observed()
         if read.note is not None:
@@ -62,11 +72,12 @@ class Observer:
     async def want(self, deployment: Deployment, node: Node, geography: Geography) -> None:
         """Observe for this deployment from now on; at first, with nothing known, after one round of checks."""
         first = self._model is None
-        known = self._last.world(self._clock.now(), (), "").verdicts if self._last is not None else {}
+        now = self._clock.now()
+        last = self._last.world(now, (), "") if first and self._last is not None else World(now)
+        known = last.verdicts  # a target that a reload brings was not checked meanwhile
         self._model = deployment, geography
         self.loads.want(deployment)
-        if first and self._last is not None:
-            self.loads.restore(self._last.world(self._clock.now(), (), "").loads, time.monotonic())
+        self.loads.restore(last.loads, time.monotonic())
         self.prober.want(deployment, node.site, known)
         if first and not known:
             await self.prober.first_round(
@@ -75,13 +86,18 @@ class Observer:
 
     def seen(self, now: float) -> Observed:
         """What is known at `now`."""
+        geography = self._model[1].digest if self._model is not None else ""
+        demand = self._measured.demand if self._counted == geography else {}
+        heavy = self._measured.heavy
+        if self._last is not None and self._last.geography == geography and self._remembers():
+            demand, heavy = self._last.demand, heavy or self._last.heavy
         return Observed(
             at=now,
             verdicts=self.prober.verdicts(),
             loads=self.loads.world(time.monotonic()),
-            geography=self._model[1].digest if self._model is not None else "",
-            demand=self._measured.demand,
-            heavy=self._measured.heavy,
+            geography=geography,
+            demand=demand,
+            heavy=heavy,
             blind_since=self.prober.blind_since,
         )
 
@@ -111,7 +127,18 @@ class Observer:
     def report_load(self, pool: PoolId, value: float, at: float | None, wall: float) -> None:
         """Take a load that was pushed; `at` is when, and `wall` the time now, in seconds since the epoch.  Raises BadLoad."""
         self.loads.pushed(pool, value, time.monotonic(), at, wall)
-        self._changed()
+
+    def _measure(self, now: float) -> None:
+        if self._model is None:
+            return
+        deployment, geography = self._model
+        self._measured, self._counted = self._meter.sample(now, geography, deployment), geography.digest
+        if self._measured.demand:
+            self._remembers_until = None
+
+    def _remembers(self) -> bool:
+        """Whether demand is what an earlier run knew of it."""
+        return self._remembers_until is not None and time.monotonic() < self._remembers_until
 
     def _read_pages(self) -> None:
         for pool, reading in self.prober.readings().items():
@@ -124,9 +151,8 @@ class Observer:
         while not stop.is_set():
             now = time.monotonic()
             self._read_pages()
-            if self._model is not None:
-                self._measured = self._meter.sample(now, self._model[1], self._model[0])
-            self._changed()
+            self._measure(now)
+            self._looked()
             if now - self._kept_at >= KEEP_S:
                 self.keep()
             try:

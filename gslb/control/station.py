@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -19,6 +20,7 @@ from gslb.control.lock import CONTROLLER, Lock
 from gslb.control.losses import Losses
 from gslb.control.observed import Observed
 from gslb.control.observer import Observer
+from gslb.control.occasion import Occasions, Signs, signs_of
 from gslb.control.planner import Model, Planner
 from gslb.control.report import Report, report
 from gslb.control.start import Start
@@ -57,7 +59,8 @@ class Station:
         self._configuration: str | None = None
         executor = DnsTables(store.folder / "serving", store.deployment)
         facts.open(store.folder)
-        self.observer = Observer(store, clock, facts, wake)
+        self._occasions = Occasions()
+        self.observer = Observer(store, clock, facts, wake, self._looked)
         self.planner = Planner(store, executor, facts, self.observer.seen)
         self.planner.read_overrides()  # before the first plan: what is drained must not be answered by a restart
         folders = start.state / "geography", store.folder / "serving"
@@ -93,6 +96,7 @@ class Station:
             self._overrides_due = False
             self.planner.read_overrides()
         done = self.planner.plan(self._clock.now())
+        self._occasions.decided(time.monotonic(), self._signs())
         if self.model is not None:
             try:
                 self._chronicle.take(self._moment(self.observer.seen(self._clock.now())))
@@ -155,6 +159,16 @@ class Station:
         if last is None:
             return replace(left, overrides=())
         return replace(left, now=last.at, overrides=tuple(one for one in left.overrides if one.since <= last.at))
+
+    def _looked(self) -> None:
+        """Loads and counts were looked at: decide, unless nothing can come of it."""
+        plan = self.planner.last
+        if plan is not None and self._occasions.arises(time.monotonic(), self._signs(), plan.history):
+            self._wake()
+
+    def _signs(self) -> Signs:
+        model = self.model
+        return signs_of(model.deployment, self.observer.loads.world(time.monotonic())) if model is not None else Signs()
 
     def _moment(self, seen: Observed | None) -> Moment:
         now = self._clock.now()
