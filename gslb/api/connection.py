@@ -1,4 +1,5 @@
-"""One connection of the API: aiohttp's protocol with deadlines, for those who send or read slowly, and a bounded number.
+"""One connection of the API: aiohttp's protocol with deadlines, for those who send or read slowly, and a bounded number of
+them, in all and of one client.
 
 Rule: at each moment a connection has a deadline, or is a stream whose heartbeats find out that nobody reads.
 """
@@ -6,6 +7,7 @@ Rule: at each moment a connection has a deadline, or is a stream whose heartbeat
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,17 +17,16 @@ from typing import Final
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
+from gslb.api.auth import peer_address
+from gslb.api.limits import Room
 from gslb.api.problem import Problem, response
+from gslb.model.deployment import Address
 
 CONNECTIONS: Final = 256
+OF_ONE_CLIENT: Final = 64  # connections
 LINE_MAX: Final = 8_190  # octets of the request line
 FIELD_MAX: Final = 8_190  # octets of one header field
 FIELDS_MAX: Final = 64  # header fields
-_FULL = (
-    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nRetry-After: 5\r\n"
-    b"Connection: close\r\n\r\n"
-    b'{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"too many connections are open"}'
-)
 
 log = logging.getLogger("gslb.api")
 
@@ -45,10 +46,10 @@ class Patience:
 class Connection(RequestHandler):
     """The protocol of one connection."""
 
-    __slots__ = ("_deadline", "_lost", "_opened", "patience")
+    __slots__ = ("_client", "_deadline", "_lost", "_room", "patience")
 
-    def __init__(self, server: web.Server, opened: set[Connection], patience: Patience) -> None:
-        """`opened` are the connections of this server."""
+    def __init__(self, server: web.Server, room: Room, patience: Patience) -> None:
+        """`room` counts the connections of this server."""
         loop = asyncio.get_running_loop()
         super().__init__(
             server,
@@ -61,27 +62,32 @@ class Connection(RequestHandler):
             max_headers=FIELDS_MAX,
             auto_decompress=False,
         )
-        self._opened = opened
+        self._room = room
+        self._client: Address | None = None  # once it has entered the room
         self.patience = patience
         self._lost: Callable[[], None] | None = None
         self._deadline = loop.call_later(patience.head_s, self._over)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:  # type: ignore[explicit-override]  # 3.12 has it
         """A client came; one too many is told so and sent away."""
-        if len(self._opened) >= CONNECTIONS:
+        peer = transport.get_extra_info("peername")
+        client = peer_address(peer[0] if peer else None)
+        full = self._room.enter(client)
+        if full is not None:
             assert isinstance(transport, asyncio.Transport)
             self._deadline.cancel()
-            transport.write(_FULL)
+            transport.write(_sent_away(full))
             transport.close()
             return
-        self._opened.add(self)
+        self._client = client
         super().connection_made(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:  # type: ignore[explicit-override]
         """It is over."""
         self._deadline.cancel()
-        if self in self._opened:
-            self._opened.remove(self)
+        if self._client is not None:
+            self._room.leave(self._client)
+            self._client = None
             super().connection_lost(exc)
             if self._lost is not None:
                 self._lost()
@@ -120,3 +126,13 @@ class Connection(RequestHandler):
     def _over(self) -> None:
         if isinstance(self.transport, asyncio.Transport):
             self.transport.abort()
+
+
+def _sent_away(why: str) -> bytes:
+    """The answer to a connection that there is no room for, whatever it asks."""
+    head = (
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nRetry-After: 5\r\n"
+        "Connection: close\r\n\r\n"
+    )
+    body = {"type": "about:blank", "title": "Service Unavailable", "status": 503, "detail": why}
+    return head.encode() + json.dumps(body).encode()

@@ -1,6 +1,7 @@
 """What every request passes before its handler, and every answer after it.
 
-Order: rate, then who may do what, then the handler.  Every error leaves as a problem document.
+Order: rate, then who may do what, then the handler.  Every error leaves as a problem document; a request that may not
+pass ends its connection.
 """
 
 from __future__ import annotations
@@ -52,6 +53,10 @@ class Gate:
         async def passing(request: web.Request, handler: Handler) -> web.StreamResponse:
             connection = request.protocol
             assert isinstance(connection, Connection)
+            refused = self._refused(request)
+            if refused is not None:
+                connection.within(connection.patience.head_s)
+                return refused
             connection.within(connection.patience.answer_s)
             try:
                 answer = await self._answer(request, handler)
@@ -65,7 +70,6 @@ class Gate:
 
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
-            self._admit(request)
             return await handler(request)
         except Problem as problem:
             return response(problem, request.path)
@@ -77,6 +81,17 @@ class Gate:
             log.exception("a request failed", extra={"method": request.method, "path": request.path})
             defect = Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "a defect of gslb; its log has the traceback")
             return response(defect, request.path)
+
+    def _refused(self, request: web.Request) -> web.Response | None:
+        """What a request is told that may not pass.  Its connection ends: who may not ask holds no place."""
+        try:
+            self._admit(request)
+        except Problem as problem:
+            answer = response(problem, request.path)
+            answer.force_close()
+            dress(answer)
+            return answer
+        return None
 
     def _admit(self, request: web.Request) -> None:
         peer = peer_address(request.remote)

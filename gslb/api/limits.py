@@ -1,19 +1,21 @@
-"""How often one client may ask: a token bucket for each, in a bounded table.  Pure; the time is an argument.
+"""How often one client may ask, and how many connections it may hold.  Pure; the time is an argument.
 
-Rule: a table that is full forgets the client that asked longest ago, so that nobody is shut out by many others.
+Rule 1: IPv6 clients of one network are one client: each may have all of its addresses.
+Rule 2: a table of token buckets that is full forgets the client that asked longest ago, so that nobody is shut out by
+many others.  A table of connections has no more clients than there may be connections.
 """
 
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_network
 
 from gslb.model.deployment import Address
 
 CLIENTS = 4_096
-_NETWORK_BITS = 64  # IPv6 clients of one network share a bucket: each may have all of its addresses
+_NETWORK_BITS = 64
 
 
 @dataclass(slots=True)
@@ -58,6 +60,32 @@ class Limiter:
         bucket = self._buckets.get(_key(client))
         if bucket is not None:
             bucket.tokens = max(-self._burst, bucket.tokens - cost)
+
+
+class Room:
+    """How many connections are open: at most `in_all`, and `of_one` client."""
+
+    def __init__(self, in_all: int, of_one: int) -> None:
+        self._in_all = in_all
+        self._of_one = of_one
+        self._open: Counter[object] = Counter()
+
+    def enter(self, client: Address) -> str | None:
+        """Count one more; or say, for people, why there is no room for it."""
+        key = _key(client)
+        if self._open.total() >= self._in_all:
+            return "too many connections are open"
+        if self._open[key] >= self._of_one:
+            return f"{self._of_one} connections of your address are open, the most that one client may have"
+        self._open[key] += 1
+        return None
+
+    def leave(self, client: Address) -> None:
+        """One that had entered is over."""
+        key = _key(client)
+        self._open[key] -= 1
+        if self._open[key] <= 0:
+            del self._open[key]
 
 
 def _key(client: Address) -> object:

@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from gslb.api.auth import Doorman
-from gslb.api.connection import Connection, Patience
+from gslb.api.connection import CONNECTIONS, OF_ONE_CLIENT, Connection, Patience
 from gslb.api.exposition import Exposition
 from gslb.api.gate import Gate
+from gslb.api.limits import Room
 from gslb.api.page import PATHS, Page
 from gslb.api.reads import Reads
 from gslb.api.stream import Stream
@@ -74,10 +75,10 @@ class Server:
         await runner.setup()
         manager = runner.server
         assert manager is not None
-        opened: set[Connection] = set()
+        room = Room(CONNECTIONS, OF_ONE_CLIENT)
         try:
             listener = await asyncio.get_running_loop().create_server(
-                lambda: Connection(manager, opened, waits),
+                lambda: Connection(manager, room, waits),
                 str(listen.address),
                 listen.port,
                 backlog=_BACKLOG,

@@ -91,9 +91,9 @@ class Served:
         finally:
             connection.close()
 
-    def raw(self, octets: bytes = b"") -> socket.socket:
-        """A connection on which `octets` were sent."""
-        opened = socket.create_connection(("127.0.0.1", self.port), timeout=WAIT_S)
+    def raw(self, octets: bytes = b"", client: str = "127.0.0.1") -> socket.socket:
+        """A connection of a client on loopback, on which `octets` were sent."""
+        opened = socket.create_connection(("127.0.0.1", self.port), timeout=WAIT_S, source_address=(client, 0))
         opened.sendall(octets)
         return opened
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from gslb.api.connection import CONNECTIONS, FIELDS_MAX, Patience
+from gslb.api.connection import CONNECTIONS, FIELDS_MAX, OF_ONE_CLIENT, Patience
 from gslb.api.server import Server
 from tests.api.desk import LISTEN, FakeDesk
 from tests.api.served import Served, wait_for
@@ -105,18 +105,59 @@ def test_deadlines_end_those_who_are_slow(desk: FakeDesk) -> None:
 
 
 def test_one_too_many_is_sent_away_and_room_comes_back(api: Served) -> None:
-    opened = [api.raw() for _ in range(CONNECTIONS)]
+    clients = [f"127.0.0.{place // OF_ONE_CLIENT + 2}" for place in range(CONNECTIONS)]
+    opened = [api.raw(client=client) for client in clients]
     try:
         opened[-1].sendall(HEAD + b"\r\n")
         assert opened[-1].recv(12) == b"HTTP/1.1 200"
-        with api.raw(HEAD + b"\r\n") as one:
-            answer = read_all(one)
-        assert answer.startswith(b"HTTP/1.1 503 ")
-        assert json.loads(answer.partition(b"\r\n\r\n")[2])["detail"] == "too many connections are open"
+        assert _sent_away(api, "127.0.0.1") == "too many connections are open"
     finally:
         for one in opened:
             one.close()
     wait_for(lambda: _answers(api))
+
+
+def test_one_client_cannot_hold_all_connections(api: Served) -> None:
+    opened = [api.raw(client="127.0.0.2") for _ in range(OF_ONE_CLIENT)]
+    try:
+        assert _sent_away(api, "127.0.0.2").startswith("64 connections of your address are open")
+        assert _answers(api)  # another client is heard
+        opened.pop().close()
+        wait_for(lambda: _status(api, "127.0.0.2") == b"200")
+    finally:
+        for one in opened:
+            one.close()
+
+
+def _sent_away(api: Served, client: str) -> str:
+    with api.raw(HEAD + b"\r\n", client) as one:
+        answer = read_all(one)
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    return str(json.loads(answer.partition(b"\r\n\r\n")[2])["detail"])
+
+
+def _status(api: Served, client: str) -> bytes:
+    with api.raw(HEAD + b"\r\n", client) as one:
+        return one.recv(12)[-3:]
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"GET /healthz HTTP/1.1\r\nHost: evil.example\r\n\r\n", b"421"),
+        (b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer guess\r\n\r\n", b"401"),
+        (b"DELETE /v1/overrides HTTP/1.1\r\nHost: localhost\r\n\r\n", b"401"),
+        (b"POST /v1/load HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{", b"401"),
+    ],
+    ids=["another name", "wrong token", "no token", "no token and half a body"],
+)
+def test_who_may_not_ask_holds_no_connection(api: Served, request_: bytes, status: bytes) -> None:
+    """The patience of the server is a minute, that of the test ten seconds."""
+    with api.raw(request_) as one:
+        answer = read_all(one)
+    assert answer.startswith(b"HTTP/1.1 " + status)
+    assert b"\r\nConnection: close\r\n" in answer
+    assert api.get("/healthz").status == 200
 
 
 def _answers(api: Served) -> bool:

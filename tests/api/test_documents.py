@@ -6,7 +6,7 @@ import re
 from http import HTTPStatus
 from pathlib import Path
 
-from gslb.api.connection import CONNECTIONS, Patience
+from gslb.api.connection import CONNECTIONS, OF_ONE_CLIENT, Patience
 from gslb.api.gate import BURST, PER_S
 from gslb.api.server import Routes
 from gslb.api.stream import HEARTBEAT_S, READERS
@@ -37,7 +37,10 @@ def test_fields_kinds_and_limits_are_documented() -> None:
     for kind in What:
         assert f"`{kind}`" in TEXT
     assert f"more than {PER_S:.0f} requests a second of one client ({BURST:.0f} at once)" in TEXT
-    assert f"too many connections ({CONNECTIONS}), readers of events ({READERS})" in TEXT
+    assert (
+        f"too many connections ({CONNECTIONS}, and {OF_ONE_CLIENT} of one client), readers of events ({READERS})"
+        in TEXT
+    )
     assert f"within {Patience().body_s:.0f} s" in TEXT
     assert f"A comment every {HEARTBEAT_S:.0f} s" in TEXT
     assert f"no longer kept ({KEPT:,} changes)".replace(",", " ") in TEXT

@@ -7,7 +7,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gslb.api.limits import Limiter
+from gslb.api.limits import Limiter, Room
+from gslb.model.deployment import Address
 
 ONE = ip_address("192.0.2.1")
 
@@ -61,3 +62,28 @@ def test_an_ipv6_network_is_one_client() -> None:
     limiter = Limiter(0.001, 1)
     base = int(IPv6Address("2001:db8::"))
     assert [limiter.take(IPv6Address(base + low), 0.0) > 0 for low in (1, 2, 2**64 + 1)] == [False, True, False]
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 5)), max_size=80))
+def test_connections_of_one_client_and_in_all(steps: list[tuple[bool, int]]) -> None:
+    """By a book of our own; the table knows only those who are there."""
+    room = Room(in_all=6, of_one=3)
+    there: list[Address] = []
+    for enters, number in steps:
+        client = ip_address(f"192.0.2.{number}")
+        if not enters:
+            if client in there:
+                there.remove(client)
+                room.leave(client)
+            continue
+        full = room.enter(client)
+        assert (full is None) == (len(there) < 6 and there.count(client) < 3)
+        if full is None:
+            there.append(client)
+    assert {**room._open} == {client: there.count(client) for client in there}
+
+
+def test_a_network_of_ipv6_is_one_client() -> None:
+    room = Room(in_all=9, of_one=2)
+    assert [room.enter(ip_address(f"2001:db8::{n}")) is None for n in range(3)] == [True, True, False]
+    assert room.enter(ip_address("2001:db8:0:1::1")) is None
