@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from tests.e2e.lifecycle import free_port, wait_until
-from tests.e2e.pairs import SPARE, Pair, node_with
+from tests.e2e.pairs import SPARE, Node, Pair, node_with
 from tests.e2e.services import services
 
 WWW = "127.0.7.1"
@@ -21,7 +21,7 @@ def test_a_verdict_is_in_the_answers_at_once(tmp_path: Path) -> None:
     port = free_port()
     monitor = f"type: http, port: {port}, interval: 200ms, timeout: 150ms, fall: 1, rise: 1"
     with services(port, WWW) as (www,), node_with(tmp_path, Pair("www", WWW, monitor)) as node:
-        for turn in range(TURNS):
+        for _ in range(TURNS):
             wait_until(lambda: node.at_home("www"), "all is well", 30.0)
             www.kill()
             killed = last_good = time.time()
@@ -30,8 +30,7 @@ def test_a_verdict_is_in_the_answers_at_once(tmp_path: Path) -> None:
                 last_good = time.time()
                 assert last_good < killed + WITHIN_S, "the answer does not change"
             changed = time.time()
-            wait_until(lambda: len(verdicts(node.audit())) > turn, "the audit log has the verdict")
-            verdict = verdicts(node.audit())[turn]
+            verdict = verdict_after(node, killed)
             sys.stdout.write(
                 f"killed at 0 ms; checks every {INTERVAL_S * 1000:g} ms, fall 1; verdict told {_ms(verdict - killed)}, "
                 f"last old answer {_ms(last_good - killed)}, first new answer {_ms(changed - killed)}\n"
@@ -40,13 +39,18 @@ def test_a_verdict_is_in_the_answers_at_once(tmp_path: Path) -> None:
             www.start()
 
 
-def verdicts(lines: list[dict[str, object]]) -> list[float]:
-    """When the target went down, in seconds since the epoch."""
-    return [
-        datetime.fromisoformat(str(line["time"])).timestamp()
-        for line in lines
-        if line["what"] == "target" and line["after"] == "down"
-    ]
+def verdict_after(node: Node, moment: float) -> float:
+    """When the target went down, in seconds since the epoch, by the audit log."""
+    found: list[float] = []
+
+    def told() -> bool:
+        downs = (line for line in node.audit() if line["what"] == "target" and line["after"] == "down")
+        times = (datetime.fromisoformat(line["time"]).timestamp() for line in downs)
+        found[:] = [at for at in times if at > moment]
+        return bool(found)
+
+    wait_until(told, "the audit log has the verdict")
+    return found[0]
 
 
 def _ms(seconds: float) -> str:
