@@ -3,7 +3,8 @@
 Rule 1: a new model is taken when its first plan is in force, and else the old one stays.
 Rule 2: a plan is stored before it is published, so a restart never gives its version again.
 Rule 3: a plan's version is 1 + the highest of stored and executed; content that is in force keeps its version.
-Rule 4: history alone is stored, without waiting for the disk, and not published.
+Rule 4: answers follow verdicts on a full disk too: room for some plans is kept (gslb.control.reserve).
+Rule 5: history alone is stored, without waiting for the disk, and not published.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from gslb.control.executor import Content, Executor
 from gslb.control.facts import Facts
 from gslb.control.geography import Located
 from gslb.control.observed import Observed
-from gslb.control.store import StateError, Store
+from gslb.control.reserve import Reserve, is_full
+from gslb.control.store import PLAN, StateError, Store
 from gslb.control.tasks import Defects
 from gslb.decide.decide import decide
 from gslb.geo.table import LocationTable
@@ -28,6 +30,9 @@ from gslb.model.location import Geography
 from gslb.model.plan import Plan
 from gslb.model.world import Override, World
 from gslb.model.zone import Zone
+from gslb.nameserver.generation import Manifest
+
+_NO_ROOM = "the disk of the state folder is full: make room, or answers will soon not follow verdicts"
 
 log = logging.getLogger("gslb.node")
 
@@ -63,7 +68,9 @@ class Planner:
         self._model: Model | None = None
         self._digested: tuple[Plan, str] | None = None
         self._overrides: tuple[Override, ...] = ()
+        self._overrides_note: str | None = None
         self._defects = Defects()
+        self._reserve = Reserve(store.folder)
         read = store.load_plan()
         if read.note is not None:
             log.warning("stored plan not taken", extra={"why": read.note})
@@ -91,6 +98,11 @@ class Planner:
         return self._overrides
 
     @property
+    def overrides_note(self) -> str | None:
+        """What is wrong with the overrides file, and what is gone by instead."""
+        return self._overrides_note
+
+    @property
     def in_force(self) -> bool:
         """Whether executors have a plan, of this run or of one before."""
         return self._executor.in_force is not None
@@ -98,6 +110,7 @@ class Planner:
     def read_overrides(self) -> None:
         """Take the overrides as they are stored; unreadable ones leave those that we have."""
         read = self._store.load_overrides()
+        self._overrides_note = read.note
         self._facts.problem("overrides", (read.note,) if read.note is not None else ())
         if read.overrides is not None:
             self._overrides = read.overrides
@@ -124,12 +137,12 @@ class Planner:
         except Exception as error:  # noqa: BLE001  # a defect of ours: what is in force is still good
             return self._stay("the plan could not be decided", error)
         try:
-            self._save(plan)
-            published = self._executor.apply(plan, model.content)
+            published = self._hand_out(plan, model)
         except Exception as error:  # noqa: BLE001  # as above
             return self._stay("the plan could not be put in force", error, OSError, ValueError, StateError)
         self._previous, self._stored = plan, True
         self._facts.problem("plan", ())
+        self._facts.problem("disk", () if self._reserve.keep(_size(self._store.folder / PLAN)) else (_NO_ROOM,))
         if published is not None:
             fields = {"version": plan.version, "digest": plan.digest, "generation": published.generation}
             log.info("plan in force", extra=fields)
@@ -150,6 +163,18 @@ class Planner:
             return located, geography_of(located)
         except (OSError, ValueError):
             return None
+
+    def _hand_out(self, plan: Plan, model: Model) -> Manifest | None:
+        """Store and publish; on a full disk in the room that was kept for it."""
+        try:
+            self._save(plan)
+            return self._executor.apply(plan, model.content)
+        except (OSError, StateError) as error:
+            if not is_full(error) or not self._reserve.spend():
+                raise
+            log.warning("the disk is full: a plan is written into the room that was kept for it")
+            self._save(plan)
+            return self._executor.apply(plan, model.content)
 
     def _stay(self, what: str, error: Exception, *expected: type[Exception]) -> bool:
         """Say that what was in force stays, and why; an error that was not expected is told with its traceback.  False."""
@@ -184,6 +209,13 @@ class Planner:
         if self._digest(plan) == executed.plan_digest:
             return plan if plan.version == executed.plan_version else replace(plan, version=executed.plan_version)
         return replace(plan, version=executed.plan_version + 1)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def geography_of(located: Located) -> Geography:
