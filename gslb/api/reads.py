@@ -16,6 +16,7 @@ from gslb.api.problem import Problem
 from gslb.config.zonefile import name_wire, type_number
 from gslb.control.desk import Desk
 from gslb.control.report import Report
+from gslb.control.store import OverridesRead
 from gslb.inspect.basis import Basis, NothingInForce, from_desk
 from gslb.inspect.explanation import report as explained
 from gslb.inspect.explanation_json import as_json
@@ -61,10 +62,8 @@ class Reads:
     async def overrides(self, request: web.Request) -> web.Response:
         """The overrides that are stored, and whether each holds."""
         query_fields(request.query.items(), ())
-        now = self._desk.world().now
-        stored = self._desk.store.load_overrides()
-        told = [override_json(one, now) for one in stored.overrides or ()]
-        return as_response({"overrides": told, "note": stored.note})
+        now, stored = self._desk.world().now, self._desk.overrides()
+        return await asyncio.to_thread(_overrides, stored, now)
 
     async def explain(self, request: web.Request) -> web.Response:
         """`gslb explain --json`."""
@@ -118,6 +117,11 @@ def as_response(body: Any, status: HTTPStatus = HTTPStatus.OK) -> web.Response:
 def override_json(override: Override, now: float) -> dict[str, object]:
     """One override, and whether it holds."""
     return {**asdict(override), "state": override.state.value, "holds": override.holds_at(now)}
+
+
+def _overrides(stored: OverridesRead, now: float) -> web.Response:
+    told = [override_json(one, now) for one in stored.overrides or ()]
+    return as_response({"overrides": told, "note": stored.note})
 
 
 def _asked(fields: Fields) -> Asked:

@@ -14,7 +14,7 @@ from typing import Protocol
 from gslb.control.events import Hub
 from gslb.control.planner import Model
 from gslb.control.report import Report
-from gslb.control.store import Store
+from gslb.control.store import OverridesRead, Store
 from gslb.model.deployment import Deployment, MonitorId, PoolId, SiteId
 from gslb.model.plan import Plan
 from gslb.model.world import World
@@ -67,6 +67,9 @@ class Desk(Protocol):
 
     def world(self) -> World:
         """What is observed now."""
+
+    def overrides(self) -> OverridesRead:
+        """The overrides that are stored, also those that expired; not read anew unless they were written."""
 
     def report(self) -> Report:
         """What `gslb status --json` prints."""

@@ -1,12 +1,12 @@
-"""What a node is doing, read from its state folder: for `gslb status`.  IO, read only.
+"""What a node is doing, for `gslb status`: by its state folder, or by what its controller knows.  IO, read only.
 
-Everything here is as the processes left it: a page says when it was written, a fact since when it holds.
+What is read is as the processes left it: a page says when it was written, a fact since when it holds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from gslb.control import facts, lock, standing
 from gslb.control.observed import Observed
 from gslb.control.store import Store
 from gslb.model.deployment import Deployment
+from gslb.model.plan import Plan
 from gslb.model.world import Override
 from gslb.nameserver import channel, counters, scoreboard
 from gslb.nameserver.counters import Counter
@@ -26,19 +27,27 @@ Report = dict[str, Any]
 _REACH_S = 1.0  # a living worker is reached at once
 
 
-def report(store: Store, deployment: Deployment | None, now: float, seen: Observed | None = None) -> Report:
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the node itself knows, and a command reads from its state folder."""
+
+    seen: Observed
+    plan: Plan | None
+    overrides: tuple[Override, ...]
+
+
+def report(store: Store, deployment: Deployment | None, now: float, known: Known | None = None) -> Report:
     """The whole report; without a `deployment` (its configuration is refused now) there are no pools in it.
 
-    `seen` is what is observed now; without it, what the node has kept on disk.
+    `known` is given by the node; without it, it is what the node has kept on disk.
 
     Raises PermissionError where the folder may not be read: nothing can be said of the node then.
     """
     told = facts.read(store.folder)
     pages = _pages(store.folder / "run")
     counts, tallies = _sums(pages)
-    overrides = store.load_overrides().overrides or ()
-    plan = store.read_plan().plan
-    known = seen or store.read_observed().seen or Observed(now)
+    known = known if known is not None else _stored(store, now)
+    seen, plan, overrides = known.seen, known.plan, known.overrides
     return {
         "version": __version__,
         "deployment": store.deployment,
@@ -57,12 +66,17 @@ def report(store: Store, deployment: Deployment | None, now: float, seen: Observ
         "overrides": [_override(one, now) for one in overrides],
         "problems": told.get("problems", {}),
         "warnings": told.get("warnings", []),
-        "observed_s": round(max(0.0, now - known.at), 1) if known.verdicts or known.loads else None,
-        "blind_since": known.blind_since,
-        "pools": standing.pools(deployment, plan, known, overrides, now) if deployment is not None else [],
+        "observed_s": round(max(0.0, now - seen.at), 1) if seen.verdicts or seen.loads else None,
+        "blind_since": seen.blind_since,
+        "pools": standing.pools(deployment, plan, seen, overrides, now) if deployment is not None else [],
         "policies": standing.policies(deployment, plan) if deployment is not None else [],
         "checks": store.read_figures(),
     }
+
+
+def _stored(store: Store, now: float) -> Known:
+    overrides = store.load_overrides().overrides or ()
+    return Known(store.read_observed().seen or Observed(now), store.read_plan().plan, overrides)
 
 
 def _controller(folder: Path, told: Mapping[str, Any]) -> Report:

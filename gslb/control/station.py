@@ -22,9 +22,9 @@ from gslb.control.observed import Observed
 from gslb.control.observer import Observer
 from gslb.control.occasion import Occasions, Signs, signs_of
 from gslb.control.planner import Model, Planner
-from gslb.control.report import Report, report
+from gslb.control.report import Known, Report, report
 from gslb.control.start import Start
-from gslb.control.store import Store
+from gslb.control.store import OverridesRead, Store
 from gslb.control.tasks import Defects, keep_running
 from gslb.model.deployment import MonitorId, PoolId
 from gslb.model.plan import Plan
@@ -92,9 +92,7 @@ class Station:
 
     def decide(self) -> bool:
         """Put in force what follows from all that is known now; False when that failed."""
-        if self._overrides_due:
-            self._overrides_due = False
-            self.planner.read_overrides()
+        self.overrides()
         done = self.planner.plan(self._clock.now())
         self._occasions.decided(time.monotonic(), self._signs())
         if self.model is not None:
@@ -121,12 +119,18 @@ class Station:
         now = self._clock.now()
         return self.planner.world(self.model, now) if self.model is not None else World(now)
 
+    def overrides(self) -> OverridesRead:
+        """The overrides as they are stored, read when they were written."""
+        if self._overrides_due:
+            self._overrides_due = False
+            self.planner.read_overrides()
+        return OverridesRead(self.planner.overrides, self.planner.overrides_note)
+
     def report(self) -> Report:
         """What `gslb status --json` prints."""
         now = self._clock.now()
-        return report(
-            self.store, self.model.deployment if self.model is not None else None, now, self.observer.seen(now)
-        )
+        known = Known(self.observer.seen(now), self.planner.last, self.overrides().overrides or ())
+        return report(self.store, self.model.deployment if self.model is not None else None, now, known)
 
     def figures(self) -> Figures:
         """Numbers for metrics."""

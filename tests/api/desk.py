@@ -13,7 +13,7 @@ from gslb.control.events import Hub
 from gslb.control.geography import at_once
 from gslb.control.planner import Model, geography_of
 from gslb.control.report import Report
-from gslb.control.store import Store
+from gslb.control.store import OverridesRead, Store
 from gslb.decide.decide import decide
 from gslb.model.deployment import Api, NodeId, PoolId, Socket
 from gslb.model.plan import Plan
@@ -55,11 +55,20 @@ class FakeDesk:
     events: Hub = field(default_factory=lambda: Hub(epoch=1))
     pushed: list[tuple[PoolId, float, float | None]] = field(default_factory=list)
     written: int = 0
+    read_at: int = -1
+    stored: OverridesRead = field(default_factory=lambda: OverridesRead(()))
     problems: tuple[str, ...] = ()
 
     def world(self) -> World:
         """What is observed, with the overrides that are stored."""
-        return replace(self.seen, overrides=self.store.load_overrides().overrides or ())
+        return replace(self.seen, overrides=self.overrides().overrides or ())
+
+    def overrides(self) -> OverridesRead:
+        """Those that are stored; read anew when the API has written them."""
+        if self.read_at != self.written:
+            self.read_at = self.written
+            self.stored = self.store.load_overrides()
+        return self.stored
 
     def report(self) -> Report:
         """What the test said."""

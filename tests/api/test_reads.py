@@ -6,9 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from gslb.control.store import OverridesRead
 from gslb.model.plan import from_bytes
-from tests.api.desk import REPORT, FakeDesk
+from gslb.model.world import Forced, Override
+from tests.api.desk import NOW, REPORT, FakeDesk
 from tests.api.served import Served
+
+DRAIN = Override("site/fra", Forced.DRAIN, "alice", "CHG-7", NOW - 10)
 
 
 def test_status_is_the_report(api: Served) -> None:
@@ -53,6 +57,18 @@ def test_explain_for_a_resolver_and_a_type(api: Served) -> None:
 def test_explain_refuses_with_what_was_expected(api: Served, query: str, said: str) -> None:
     got = api.get(f"/v1/explain?{query}")
     assert (got.status, said in got.json["detail"]) == (400, True), got.json
+
+
+def test_overrides_are_told_from_memory(desk: FakeDesk, api: Served) -> None:
+    ended = replace(DRAIN, target="site/iad", until=NOW - 1)
+    desk.stored, desk.read_at = OverridesRead((DRAIN, ended), "overrides.json: damaged"), desk.written
+    assert not desk.store.overrides_path.exists()
+    told = api.get("/v1/overrides").json
+    assert [(one["target"], one["state"], one["holds"]) for one in told["overrides"]] == [
+        ("site/fra", "drain", True),
+        ("site/iad", "drain", False),
+    ]
+    assert told["note"] == "overrides.json: damaged"
 
 
 def test_before_a_configuration_is_in_force(desk: FakeDesk, api: Served) -> None:
