@@ -198,6 +198,29 @@ def test_packages_of_python_are_installed_once(machine: Machine) -> None:
     assert machine.calls("python")[-1].endswith("--editable .[dev]")
 
 
+def test_a_checkout_that_moved_is_installed_anew(machine: Machine) -> None:
+    """Also where two checkouts share one .venv: the last that was set up is the one that is found."""
+    shared = machine.home / "venv"
+    (shared / "bin").mkdir(parents=True)
+    machine.fake("python", "")
+    (shared / "bin/python").symlink_to(machine.fakes / "python")
+    (machine.checkout / ".venv").symlink_to(shared)
+    other = shutil.copytree(machine.checkout, machine.home / "other", symlinks=True)
+    first = machine.checkout
+    for checkout, level, installs in (
+        (first, "dev", 1),
+        (first, "run", 1),
+        (other, "run", 2),
+        (other, "run", 2),
+        (first, "dev", 3),
+        (first, "dev", 3),
+        (other, "run", 4),
+    ):
+        machine.checkout = checkout
+        assert machine.run("setup/environment.sh", level).returncode == 0
+        assert len([call for call in machine.calls("python") if "pip install" in call]) == installs
+
+
 def test_a_failed_install_is_tried_again(machine: Machine) -> None:
     python = machine.checkout / ".venv/bin/python"
     python.parent.mkdir(parents=True)
