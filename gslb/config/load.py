@@ -5,12 +5,14 @@ Paths in the file start at the file's own folder.  Files are read once; what is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 
 from gslb.config.draft import Draft
 from gslb.config.kinds import Reported
+from gslb.config.origin import Copy, Disk, Origin
 from gslb.config.problem import Problem, Problems, Refused, Where
 from gslb.config.read import read
 from gslb.config.rules import judge
@@ -21,7 +23,6 @@ from gslb.config.zoneyaml import read_yaml
 from gslb.model.deployment import Deployment
 from gslb.model.zone import Zone
 
-MAX_OCTETS = 256 << 20  # of one file
 MAX_ZONE_FILES = 100_000
 
 
@@ -30,7 +31,7 @@ class Loaded:
     """A configuration without errors.
 
     `files` are all files that were read and all folders in which zone files were looked for: what to watch.
-    `digest` changes with any of the files' contents; 32 hex digits.
+    `digest` changes with any of the files' contents; 32 hex digits.  `copy` is what was read, to load it again.
     """
 
     deployment: Deployment
@@ -38,11 +39,22 @@ class Loaded:
     warnings: tuple[Problem, ...]
     files: tuple[Path, ...]
     digest: str
+    copy: Copy = field(repr=False, compare=False)
 
 
 def load(path: Path) -> Loaded:
     """Read and check everything.  Raises Refused, which carries every problem found."""
-    loader = _Loader(path)
+    disk = Disk()
+    return _load(path, disk, lambda: disk.copy(path))
+
+
+def load_copy(copy: Copy) -> Loaded:
+    """What `load` gave when the copy was made, whatever its files say now.  Raises Refused."""
+    return _load(copy.config, copy, lambda: copy)
+
+
+def _load(path: Path, origin: Origin, copy: Callable[[], Copy]) -> Loaded:
+    loader = _Loader(path, origin)
     try:
         draft = loader.read()
     except Reported:
@@ -52,16 +64,17 @@ def load(path: Path) -> Loaded:
         raise Refused(problems, loader.files)
     ttl_of = {str(name): policy.ttl_max for name, policy in draft.deployment.policies.items()}
     zones = tuple(zone_of(zone, ttl_of) for zone in draft.zones)
-    return Loaded(draft.deployment, zones, problems, tuple(loader.files), loader.digest())
+    return Loaded(draft.deployment, zones, problems, tuple(loader.files), loader.digest(), copy())
 
 
 class _Loader:
     """Reads files, each once, and remembers which."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, origin: Origin) -> None:
         self.problems = Problems()
         self.files: dict[Path, None] = {}
         self._path = path
+        self._origin = origin
         self._folder = path.parent
         self._hash = blake2b(digest_size=16)
 
@@ -105,10 +118,9 @@ class _Loader:
             if "**" in parts or not parts[wild:]:
                 problem = "expected a file or a pattern with * and ?"
             else:
-                matching = sorted(folder.glob(str(Path(*parts[wild:]))))
-                folders = {file: None for file in matching if file.is_dir()}
-                found.update((file, None) for file in matching if file not in folders)
-                if len(folders) == len(matching):
+                files, folders = self._origin.matching(pattern, folder, str(Path(*parts[wild:])))
+                found.update((file, None) for file in files)
+                if not files:
                     problem = "no such file, only a folder" if folders else "no such file"
                 named = (file for file in folders if not problem and file.suffix in (".zone", ".yaml"))
                 draft.judge(draft.warning(("zones", number), f"{file} is a folder: passed over") for file in named)
@@ -136,20 +148,7 @@ class _Loader:
     def _text(self, file: Path) -> str:
         """The text of a file.  Raises Unreadable."""
         self.files[file] = None
-        special = False
-        try:
-            special = file.exists() and not file.is_file()  # a pipe would never end
-            data = b""
-            if not special:
-                with file.open("rb") as stream:
-                    data = stream.read(MAX_OCTETS + 1)
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else "no such file"
-            raise Unreadable(Where(str(file)), f"cannot be read: {reason}") from error
-        if special:
-            raise Unreadable(Where(str(file)), "cannot be read: no regular file")
-        if len(data) > MAX_OCTETS:
-            raise Unreadable(Where(str(file)), f"more than {MAX_OCTETS >> 20} MiB")
+        data = self._origin.read(file)
         self._hash.update(len(data).to_bytes(8, "big") + data)
         return decode(data, str(file))
 

@@ -26,6 +26,7 @@ from gslb.config.problem import Refused
 from gslb.control import geography, watch
 from gslb.control.clock import Clock
 from gslb.control.facts import Facts
+from gslb.control.kept import keep
 from gslb.control.link import Declined, Link
 from gslb.control.planner import Model
 from gslb.control.secret import NoSecret, secret_of, unshared
@@ -250,6 +251,7 @@ class Controller:
             self._try_again(RETRY_S)
             return False
         self._facts.problem("change", ())
+        await asyncio.to_thread(keep, self._station.store, loaded.copy)
         located = model.located
         log.info("configuration in force", extra={"digest": loaded.digest, "geography": located.digest})
         self._facts.say(

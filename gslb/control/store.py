@@ -5,6 +5,7 @@
         plan.json.last-good        a copy of the last plan with new content, for when the file itself cannot be read
         observed.json              what was observed last (gslb.control.observed)
         figures.json               statistics of checks and loads, for people
+        in-force.json              the files of the configuration in force (gslb.control.kept)
         overrides.json             the overrides; written under a lock on `overrides.lock`
         overrides.json.last-good   a copy of what was last written, for when the file itself cannot be read
         plan.json.bad, overrides.json.bad    one copy of what could not be read
@@ -35,6 +36,7 @@ from gslb.model.world import Override
 PLAN = "plan.json"
 OBSERVED = "observed.json"
 FIGURES = "figures.json"
+CONFIGURATION = "in-force.json"
 OVERRIDES = "overrides.json"
 LAST_GOOD = ".last-good"  # the end of a copy's name
 LOCK = "overrides.lock"
@@ -156,6 +158,19 @@ class Store:
         except (OSError, ValueError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}
+
+    def save_configuration(self, data: bytes) -> None:
+        """Keep the files of the configuration in force; not synced.  Raises StateError."""
+        self._replace(CONFIGURATION, data, sync=False)
+
+    def drop_configuration(self) -> None:
+        """Keep none."""
+        with suppress(OSError):
+            (self.folder / CONFIGURATION).unlink(missing_ok=True)
+
+    def read_configuration(self) -> bytes | None:
+        """What `save_configuration` kept last.  Raises OSError, ValueError."""
+        return _bounded(self.folder / CONFIGURATION)
 
     def load_overrides(self) -> OverridesRead:
         """The overrides, also those that expired; no file is no overrides."""

@@ -16,7 +16,7 @@ from rich.progress import Progress as Bar
 from gslb.cli.options import add_config, add_node, add_state
 from gslb.cli.simulation_json import as_json, losses_as_json
 from gslb.cli.simulation_text import show, show_losses
-from gslb.cli.situation import situation
+from gslb.cli.situation import configuration, situation
 from gslb.cli.whatif import Asked, Losses, WhatIf, compare, losses
 from gslb.config.load import load
 from gslb.config.problem import Refused, one_of
@@ -70,12 +70,13 @@ def _here(arguments: argparse.Namespace) -> Situation:
 
     Raises Refused, SystemExit.
     """
+    loaded = configuration(arguments)
     if arguments.node is None and arguments.site is None and "GSLB_NODE" not in os.environ:
-        deployment = load(arguments.config).deployment
+        deployment = loaded.deployment
         nodes = list(deployment.nodes)
         running = [name for name in nodes if Store(arguments.state, deployment.name, name).folder.exists()]
         arguments.node = (running or nodes)[0] if len(running) < 2 else None
-    return situation(arguments)
+    return situation(arguments, loaded)
 
 
 def _asked(arguments: argparse.Namespace, here: Situation) -> Asked:

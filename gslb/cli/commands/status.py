@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gslb.cli.options import add_config, add_node, add_state, node_of
-from gslb.config.load import load
+from gslb.cli.situation import configuration
 from gslb.config.problem import Refused
 from gslb.control import facts
 from gslb.control.report import Report, report
@@ -113,7 +113,7 @@ def duration(seconds: float) -> str:
 def _which(arguments: argparse.Namespace) -> tuple[Store, Deployment | None]:
     """The state folder; by the configuration, or the only one there is while that is refused.  Raises Refused."""
     try:
-        deployment = load(arguments.config).deployment
+        deployment = configuration(arguments).deployment
     except Refused:
         known = sorted(arguments.state.glob(f"*/*/{facts.NAME}"))
         if len(known) != 1:
