@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import TypeVar
 
-from gslb.control.endings import Ending, who_ended
+from gslb.control.endings import Ending, ending_of
 from gslb.model.deployment import TYPE_A, TYPE_AAAA, PolicyId, PoolId
 from gslb.model.history import Ejection, History, Kept, Out, Shed
 from gslb.model.world import Health, Override, Verdict, Verdicts
@@ -113,7 +113,8 @@ def _overrides(before: Moment, after: Moment, endings: tuple[Ending, ...]) -> It
 def _ended(old: Override, after: Moment, endings: tuple[Ending, ...]) -> Change:
     who, why = GSLB, "its time is over"
     if old.holds_at(after.now):
-        who, why = who_ended(endings, old.target, old.since) or "unknown", "ended"
+        found = ending_of(endings, old.target, old.since)
+        who, why = (found.who, found.why or "ended") if found is not None else ("unknown", "ended")
     return Change(What.OVERRIDE, old.target, who, why, _override(old), None)
 
 

@@ -1,6 +1,6 @@
-"""Who ended an override: a short list beside the overrides file, for the audit log.  IO.
+"""Who ended an override, and why: a short list beside the overrides file, for the audit log.  IO.
 
-The overrides file holds what is in force and nothing else, so it cannot tell who took an entry out.
+The overrides file holds what is in force and nothing else, so it cannot tell who took an entry out, and why.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ _MAX = 1 << 18
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """An override of `target`, in force since `since`, was ended by `who` at `at`."""
+    """An override of `target`, in force since `since`, was ended by `who` at `at`; `why` is empty where none was given."""
 
     target: str
     since: float
     who: str
     at: float
+    why: str = ""
 
 
 def add(folder: Path, ending: Ending) -> None:
@@ -32,7 +33,7 @@ def add(folder: Path, ending: Ending) -> None:
     kept = (*endings(folder), ending)[-_KEPT:]
     beside = folder / f".{NAME}.new"
     with suppress(OSError, UnicodeEncodeError):
-        beside.write_text(json.dumps([[one.target, one.since, one.who, one.at] for one in kept]))
+        beside.write_text(json.dumps([[one.target, one.since, one.who, one.at, one.why] for one in kept]))
         owner = folder.stat()
         if os.geteuid() == 0 and owner.st_uid != 0:
             os.chown(beside, owner.st_uid, owner.st_gid)
@@ -44,11 +45,14 @@ def endings(folder: Path) -> tuple[Ending, ...]:
     try:
         with (folder / NAME).open("rb") as file:
             raw = json.loads(file.read(_MAX))
-        return tuple(Ending(str(target), float(since), str(who), float(at)) for target, since, who, at in raw)
+        return tuple(
+            Ending(str(target), float(since), str(who), float(at), *map(str, why))  # an older version wrote no why
+            for target, since, who, at, *why in raw
+        )
     except (OSError, ValueError, TypeError, RecursionError):
         return ()
 
 
-def who_ended(known: Iterable[Ending], target: str, since: float) -> str | None:
-    """Who ended the override of `target` that was in force since `since`."""
-    return next((one.who for one in known if one.target == target and one.since == since), None)
+def ending_of(known: Iterable[Ending], target: str, since: float) -> Ending | None:
+    """How the override of `target` that was in force since `since` was ended."""
+    return next((one for one in reversed(tuple(known)) if one.target == target and one.since == since), None)

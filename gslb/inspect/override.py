@@ -5,7 +5,7 @@ The running controller of the node reads the file; the last-site guard of `decid
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from gslb import units
@@ -43,15 +43,22 @@ class Done:
 
 def begin(basis: Basis, new: Override) -> Done:
     """Put `new` in force in place of an earlier override of its target.  Raises StateError, WouldHarm."""
-    return _edit(basis, new.target, new, new.who)
+    return _edit(basis, new.target, new)
 
 
-def end(basis: Basis, what: str, who: str) -> Done:
-    """End the override of `what`; nothing is replaced where there is none.  Raises StateError, UnknownTarget."""
+def end(basis: Basis, what: str, who: str, why: str = "") -> Done:
+    """End the override of `what`; nothing is replaced where there is none.  Raises StateError, UnknownTarget.
+
+    `who` and `why` are for the audit log.
+    """
     stored = basis.store.load_overrides().overrides or ()
     # What the configuration no longer knows can still be ended by its name in the file.
     target = what if any(override.target == what for override in stored) else target_of(basis.model, what)
-    return _edit(basis, target, None, who)
+
+    def noted(ended: Override) -> None:
+        add(basis.store.folder, Ending(target, ended.since, who, basis.world.now, why))
+
+    return _edit(basis, target, None, noted)
 
 
 def lasting(text: str) -> float:
@@ -69,8 +76,8 @@ def words(text: str) -> str:
     return text.strip()
 
 
-def _edit(basis: Basis, target: str, new: Override | None, who: str) -> Done:
-    """Replace the override of `target` under the store's lock."""
+def _edit(basis: Basis, target: str, new: Override | None, ending: Callable[[Override], None] | None = None) -> Done:
+    """Replace the override of `target` under the store's lock; one that ends is told to `ending` before it does."""
     now = basis.world.now
     asked = _asked_for(basis)
     seen: list[tuple[_Overrides, _Overrides]] = []
@@ -80,6 +87,9 @@ def _edit(basis: Basis, target: str, new: Override | None, who: str) -> Done:
 
     def change(before: _Overrides) -> _Overrides:
         after = without_target(before, target) if new is None else with_override(before, new)
+        if ending is not None:
+            for ended in (override for override in before if override.target == target):
+                ending(ended)
         if new is not None and not new.force:
             _refuse_harm(new, [harm for harm in harmed(plan(before), plan(after)) if harm[:2] in asked])
         seen.append((before, after))
@@ -88,8 +98,6 @@ def _edit(basis: Basis, target: str, new: Override | None, who: str) -> Done:
     edited = basis.store.edit_overrides(change, now)
     before, after = seen[0]
     replaced = next((override for override in before if override.target == target), None)
-    if new is None and replaced is not None:
-        add(basis.store.folder, Ending(target, replaced.since, who, now))
     moved = tuple(move for move in moves(plan(before), plan(after)) if (move.policy, move.rtype) in asked)
     return Done(target, new, replaced, moved, edited.note)
 

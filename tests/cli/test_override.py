@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from gslb.cli.main import main
+from gslb.control.endings import endings
 from gslb.control.store import Store
 from tests.cli.deployment import CONFIG
 
@@ -114,6 +115,19 @@ def test_auto_ends_an_override(gslb: Gslb, store: Store) -> None:
     assert "  policy web A    web-fra 192.0.2.11 -> web-fra 192.0.2.10, 192.0.2.11\n" in out
     assert store.load_overrides().overrides == ()
     assert gslb("auto", "answer/web-fra/192.0.2.10")[:2] == (0, "answer/web-fra/192.0.2.10: there is no override\n")
+
+
+def test_auto_notes_who_ended_it_and_why(gslb: Gslb, store: Store) -> None:
+    gslb("drain", "pool/web-iad", "--why", "x")
+    gslb("auto", "pool/web-iad", "--why", "CHG-8 is done")
+    gslb("drain", "pool/web-iad", "--why", "x")
+    gslb("auto", "pool/web-iad")
+    assert [(one.target, one.who, one.why) for one in endings(store.folder)] == [
+        ("pool/web-iad", "alice", "CHG-8 is done"),
+        ("pool/web-iad", "alice", ""),
+    ]
+    status, _, err = gslb("auto", "pool/web-iad", "--why", "")
+    assert (status, "some words on one line" in err) == (2, True)
 
 
 def test_auto_ends_an_override_of_what_is_no_longer_configured(gslb: Gslb, store: Store, tmp_path: Path) -> None:

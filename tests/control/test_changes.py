@@ -161,11 +161,13 @@ def test_who_ended_an_override() -> None:
     before = replace(STEADY, overrides=(DRAIN,))
     (unknown,) = changes(before, after())
     (ended,) = changes(before, after(), [Ending("site/fra", DRAIN.since, "bob", NOW + 1)])
+    (explained,) = changes(before, after(), [Ending("site/fra", DRAIN.since, "bob", NOW + 1, "CHG-8 is done")])
     (another,) = changes(before, after(), [Ending("site/fra", DRAIN.since - 1, "bob", NOW - 20)])
     (over,) = changes(before, replace(STEADY, now=NOW + 100, overrides=(DRAIN,)))
-    assert [(one.who, one.why, one.after) for one in (unknown, ended, another, over)] == [
+    assert [(one.who, one.why, one.after) for one in (unknown, ended, explained, another, over)] == [
         ("unknown", "ended", None),
         ("bob", "ended", None),
+        ("bob", "CHG-8 is done", None),
         ("unknown", "ended", None),
         ("gslb", "its time is over", None),
     ]

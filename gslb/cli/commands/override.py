@@ -33,12 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "what", metavar="WHAT", help="site/NAME, pool/NAME, answer/POOL/ADDRESS or backend/POOL/ADDRESS"
     )
-    if not parser.prog.endswith(" auto"):
+    ends = parser.prog.endswith(" auto")
+    if not ends:
         parser.add_argument(
             "--for", dest="lasting", metavar="TIME", type=_duration, help="end it by itself after 30m, 2h, 7d"
         )
-        parser.add_argument("--why", metavar="TEXT", type=_reason, required=True, help="for those who read it later")
         parser.add_argument("--force", action="store_true", help="even where a service is left without an answer")
+    parser.add_argument("--why", metavar="TEXT", type=_reason, required=not ends, help="for those who read it later")
     add_config(parser)
     add_node(parser)
     add_state(parser)
@@ -50,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         here = situation(arguments)
         if arguments.command == "auto":
-            return _end(here, arguments.what, now)
+            return _end(here, arguments, now)
         return _begin(here, _asked(here.model, arguments, now), now)
     except WouldHarm as error:
         print(f"gslb: {error}; nothing was changed (--force does it all the same)", file=sys.stderr)
@@ -81,8 +82,8 @@ def _begin(here: Situation, new: Override, now: float) -> int:
     return 0
 
 
-def _end(here: Situation, what: str, now: float) -> int:
-    done = end(from_files(here, now), what, _operator())
+def _end(here: Situation, arguments: argparse.Namespace, now: float) -> int:
+    done = end(from_files(here, now), arguments.what, _operator(), arguments.why or "")
     if done.replaced is None:
         print(f"{done.target}: there is no override")
         return 0
