@@ -207,3 +207,23 @@ def test_a_load_that_is_reported_is_known_at_once_and_looked_at_with_the_others(
         assert seat.changes == before
 
     asyncio.run(scenario())
+
+
+def test_a_defect_in_a_look_ends_no_observing(seat: Seat, caplog: pytest.LogCaptureFixture) -> None:
+    def looked() -> None:
+        seat.looks += 1
+        if seat.looks <= 2:
+            raise ZeroDivisionError("by a defect")
+
+    async def scenario() -> None:
+        seat.store.create()
+        observer = Observer(seat.store, Clock(), Facts(), seat._changed, looked)
+        await want(observer)
+
+        async def look() -> None:
+            await until(lambda: seat.looks >= 4)
+
+        await while_running(observer, look)
+
+    asyncio.run(scenario())
+    assert [record.exc_info is not None for record in caplog.records if record.levelname == "ERROR"] == [True]
