@@ -128,6 +128,7 @@ def test_others_are_checked_in_time_and_memory_stays(scene: Scene) -> None:
     assert "\x1b" not in scene.node.server.said()
 
 
+@pytest.mark.slow
 def test_a_bad_page_of_load_keeps_the_last_one(scene: Scene) -> None:
     def loads() -> dict[str, dict[str, object]]:
         pools = scene.node.api.get("/v1/status").json["pools"]

@@ -29,13 +29,14 @@ class Scene:
     www: Service
 
 
-@pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """For all tests of this file: each ends what it began."""
     port = free_port()
     monitor = f"type: http, port: {port}, path: /healthz"
     with (
         services(port, WWW, API) as (www, _),
-        node_with(tmp_path, Pair("www", WWW, monitor), Pair("api", API, monitor)) as node,
+        node_with(tmp_path_factory.mktemp("node"), Pair("www", WWW, monitor), Pair("api", API, monitor)) as node,
     ):
         wait_until(lambda: node.at_home("www") and node.at_home("api"), "all is well")
         yield Scene(node, www)
@@ -70,31 +71,33 @@ WAYS: dict[str, tuple[Callable[[Node, str, str], str], Callable[[Node], None]]] 
 }
 
 
-def told(lines: list[dict[str, Any]], what: str, subject: str) -> list[Mapping[str, Any]]:
-    return [line for line in lines if (line["what"], line["subject"]) == (what, subject)]
+def overrides(lines: list[dict[str, Any]], why: str) -> list[Mapping[str, Any]]:
+    """What is told of the override that was begun for this reason: that it began, and that it ended."""
+    found = (line for line in lines if line["what"] == "override")
+    return [line for line in found if (line["after"] or line["before"])["why"] == why]
 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("state", ["drain", "down"])
 def test_a_pool_is_taken_out_and_given_back(scene: Scene, way: str, state: str) -> None:
-    node = scene.node
+    node, why = scene.node, f"CHG-7: {state} by {way}"
     begin, end = WAYS[way]
     with node.api.events() as events:
-        who = begin(node, state, "CHG-7")
-        node.leaves("www", f"{state} by {way}", AT_ONCE_S)
+        who = begin(node, state, why)
+        node.leaves("www", why, AT_ONCE_S)
         wait_until(lambda: node.pool("www")["override"] == state, "status shows what is forced")
         assert node.pool("www")["true_state"] == "up", "and beside it what is true"
         end(node)
-        node.returns("www", f"given back by {way}", AT_ONCE_S)
-        wait_until(lambda: len(told(node.audit(), "override", "pool/www-home")) == 2, "the audit log has both")
-        wait_until(lambda: len(told(events, "override", "pool/www-home")) == 2, "the events have both")
-    began, ended = told(node.audit(), "override", "pool/www-home")
-    assert (began["who"], began["why"], began["before"]) == (who, "CHG-7", None)
+        node.returns("www", "given back", AT_ONCE_S)
+        wait_until(lambda: len(overrides(node.audit(), why)) == 2, "the audit log has both")
+        wait_until(lambda: len(overrides(events, why)) == 2, "the events have both")
+    began, ended = overrides(node.audit(), why)
+    assert (began["subject"], began["who"], began["why"], began["before"]) == ("pool/www-home", who, why, None)
     assert began["after"]["state"] == state
     assert (ended["who"], ended["before"]["state"], ended["after"]) == (who, state, None)
-    for line, event in zip((began, ended), told(events, "override", "pool/www-home"), strict=True):
+    for line, event in zip((began, ended), overrides(events, why), strict=True):
         assert {key: event[key] for key in event if key != "time"} == {key: line[key] for key in line if key != "time"}
-    assert told(events, "plan", "plan"), "a change of answers is an event"
+    assert [event for event in events if event["what"] == "plan"], "a change of answers is an event"
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -109,6 +112,13 @@ def test_a_pool_that_is_down_is_forced_up(scene: Scene, way: str) -> None:
     assert node.pool("www")["true_state"] == "down"
     end(node)
     node.leaves("www", f"no longer forced by {way}", AT_ONCE_S)
+    scene.www.start()
+    node.returns("www", "started")
+    wait_until(lambda: kept_as_up(node), "commands, which read the state folder, know it too")
+
+
+def kept_as_up(node: Node) -> bool:
+    return all(pool["true_state"] == "up" for pool in node.server.status()["pools"])
 
 
 def test_a_service_is_not_left_without_an_answer(scene: Scene) -> None:
@@ -120,6 +130,7 @@ def test_a_service_is_not_left_without_an_answer(scene: Scene) -> None:
     got = node.api.post("/v1/overrides", {"target": "site/fra", "state": "drain", "why": "works too"})
     assert (got.status, got.kind) == (409, "application/problem+json")
     assert node.answers() == {"www": [WWW], "api": [API]}
+    assert node.server.command("auto", "site/iad").returncode == 0
 
 
 def test_an_override_ends_by_itself(scene: Scene) -> None:
@@ -128,8 +139,8 @@ def test_an_override_ends_by_itself(scene: Scene) -> None:
     assert got.status == 200
     node.leaves("www", "drained", AT_ONCE_S)
     node.returns("www", "its time is over", 3.0)
-    wait_until(lambda: len(told(node.audit(), "override", "pool/www-home")) == 2, "the audit log has both")
-    assert told(node.audit(), "override", "pool/www-home")[1]["why"] == "its time is over"
+    wait_until(lambda: len(overrides(node.audit(), "short")) == 2, "the audit log has both")
+    assert overrides(node.audit(), "short")[1]["why"] == "its time is over"
 
 
 def test_metrics_agree_with_what_was_asked(scene: Scene) -> None:
@@ -160,6 +171,8 @@ def test_metrics_agree_with_what_was_asked(scene: Scene) -> None:
     assert now["gslb_policy_ttl_seconds"][(("policy", "www"),)] == 60
     checks = now["gslb_checks_total"]
     assert checks[(("monitor", "www"), ("result", "passed"))] > 0
+    assert node.server.command("auto", "pool/api-home").returncode == 0
+    node.returns("api", "given back")
 
 
 def _settled(node: Node) -> dict[str, dict[tuple[tuple[str, str], ...], float]]:
