@@ -22,6 +22,7 @@ from gslb.control.geography import Located
 from gslb.control.observed import Observed
 from gslb.control.reserve import Reserve, is_full
 from gslb.control.store import PLAN, StateError, Store
+from gslb.control.targets import targets
 from gslb.control.tasks import Defects
 from gslb.decide.decide import decide
 from gslb.geo.table import LocationTable
@@ -68,6 +69,7 @@ class Planner:
         self._model: Model | None = None
         self._digested: tuple[Plan, str] | None = None
         self._overrides: tuple[Override, ...] = ()
+        self._unknown: tuple[str, ...] = ()
         self._overrides_note: str | None = None
         self._defects = Defects()
         self._reserve = Reserve(store.folder)
@@ -114,6 +116,15 @@ class Planner:
         self._facts.problem("overrides", (read.note,) if read.note is not None else ())
         if read.overrides is not None:
             self._overrides = read.overrides
+            self._tell_unknown()
+
+    def _tell_unknown(self) -> None:
+        """Say once of which targets that do not exist there are overrides."""
+        known = frozenset[str]() if self._model is None else targets(self._model.deployment)
+        unknown = tuple(one.target for one in self._overrides if known and one.target not in known)
+        if unknown and unknown != self._unknown:
+            log.warning("overrides of no such target", extra={"overrides": len(unknown), "first": unknown[0]})
+        self._unknown = unknown
 
     def next_expiry(self, now: float) -> float | None:
         """When the next override ends, in seconds since the epoch."""
@@ -123,6 +134,7 @@ class Planner:
         """Put `model` in force; False when that failed (see the facts) and the old one stays."""
         before, self._model = self._model, model
         if self.plan(now):
+            self._tell_unknown()
             return True
         self._model = before
         return False

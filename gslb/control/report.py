@@ -14,6 +14,7 @@ from gslb import __version__
 from gslb.control import facts, lock, standing
 from gslb.control.observed import Observed
 from gslb.control.store import Store
+from gslb.control.targets import targets
 from gslb.model.deployment import Deployment
 from gslb.model.plan import Plan
 from gslb.model.world import Override
@@ -63,7 +64,7 @@ def report(store: Store, deployment: Deployment | None, now: float, known: Known
         "queries": counters.queries(counts),
         "counters": {counter.name.lower(): counts[counter] for counter in Counter}
         | {tally.name.lower(): tallies[tally] for tally in Tally},
-        "overrides": [_override(one, now) for one in overrides],
+        "overrides": _overrides(overrides, deployment, now),
         "problems": told.get("problems", {}),
         "warnings": told.get("warnings", []),
         "observed_s": round(max(0.0, now - seen.at), 1) if seen.verdicts or seen.loads else None,
@@ -151,5 +152,10 @@ def _alive(run: Path, name: str) -> bool:
     return True
 
 
-def _override(override: Override, now: float) -> Report:
-    return asdict(override) | {"holds": override.holds_at(now)}
+def _overrides(overrides: Iterable[Override], deployment: Deployment | None, now: float) -> list[Report]:
+    """`known` is whether there is such a target; None where the deployment is not known."""
+    known = None if deployment is None else targets(deployment)
+    return [
+        asdict(one) | {"holds": one.holds_at(now), "known": None if known is None else one.target in known}
+        for one in overrides
+    ]

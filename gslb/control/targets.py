@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from ipaddress import ip_address
 
 from gslb.config.problem import one_of
-from gslb.decide.candidates import answer_target, pool_target, site_target
+from gslb.decide.candidates import answer_target, backend_target, pool_target, site_target
 from gslb.model.deployment import Address, Deployment, Pool, PoolId, SiteId
 
 
@@ -28,6 +28,17 @@ def target_of(model: Deployment, written: str) -> str:
     raise UnknownTarget(f"{written}: {_hint(model, written)}")
 
 
+def targets(model: Deployment) -> frozenset[str]:
+    """Everything that an override may name."""
+    names = [site_target(name) for name in model.datacenters]
+    for pool in model.pools.values():
+        names.append(pool_target(pool.name))
+        names += [answer_target(pool.name, answer.address) for answer in pool.answers]
+        if pool.balance is not None:
+            names += [backend_target(pool.name, backend.address) for backend in pool.balance.backends]
+    return frozenset(names)
+
+
 def _answer(model: Deployment, name: str, written: str) -> str:
     pool, address = _pool_and_address(model, name, written)
     return answer_target(pool.name, _member(pool, [answer.address for answer in pool.answers], address, written))
@@ -38,7 +49,7 @@ def _backend(model: Deployment, name: str, written: str) -> str:
     if pool.balance is None:
         raise UnknownTarget(f"{written}: pool {pool.name} has no backends; expected answer/{pool.name}/ADDRESS")
     known = [backend.address for backend in pool.balance.backends]
-    return f"backend/{pool.name}/{_member(pool, known, address, written)}"
+    return backend_target(pool.name, _member(pool, known, address, written))
 
 
 def _pool_and_address(model: Deployment, name: str, written: str) -> tuple[Pool, str]:

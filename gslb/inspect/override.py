@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from gslb import units
 from gslb.config.zonefile import type_text
 from gslb.control.endings import Ending, add
-from gslb.control.overrides import with_override, without_target
-from gslb.control.targets import target_of
+from gslb.control.overrides import MAX_OVERRIDES, with_override, without_target
+from gslb.control.targets import target_of, targets
 from gslb.decide.decide import decide
 from gslb.decide.guard import harmed
 from gslb.decide.moves import Move, moves
@@ -81,6 +81,7 @@ def _edit(basis: Basis, target: str, new: Override | None, ending: Callable[[Ove
     now = basis.world.now
     asked = _asked_for(basis)
     seen: list[tuple[_Overrides, _Overrides]] = []
+    notes: list[str] = []
 
     def plan(overrides: _Overrides) -> Plan:
         return decide(basis.model, basis.geography, replace(basis.world, overrides=overrides), basis.previous)
@@ -92,6 +93,9 @@ def _edit(basis: Basis, target: str, new: Override | None, ending: Callable[[Ove
                 ending(ended)
         if new is not None and not new.force:
             _refuse_harm(new, [harm for harm in harmed(plan(before), plan(after)) if harm[:2] in asked])
+        if new is not None and len(after) > MAX_OVERRIDES:
+            after, removed = _without_unknown(basis, after)
+            notes.append(f"overrides of targets that do not exist: {removed:,} removed, to make room for this one")
         seen.append((before, after))
         return after
 
@@ -99,7 +103,16 @@ def _edit(basis: Basis, target: str, new: Override | None, ending: Callable[[Ove
     before, after = seen[0]
     replaced = next((override for override in before if override.target == target), None)
     moved = tuple(move for move in moves(plan(before), plan(after)) if (move.policy, move.rtype) in asked)
-    return Done(target, new, replaced, moved, edited.note)
+    if edited.note is not None:
+        notes.append(edited.note)
+    return Done(target, new, replaced, moved, "; ".join(notes) or None)
+
+
+def _without_unknown(basis: Basis, overrides: _Overrides) -> tuple[_Overrides, int]:
+    """The overrides of targets that exist, and how many others there were."""
+    known = targets(basis.model)
+    kept = tuple(override for override in overrides if override.target in known)
+    return kept, len(overrides) - len(kept)
 
 
 def _asked_for(basis: Basis) -> set[tuple[PolicyId, int]]:

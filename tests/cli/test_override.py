@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,9 @@ import pytest
 
 from gslb.cli.main import main
 from gslb.control.endings import endings
+from gslb.control.overrides import MAX_OVERRIDES
 from gslb.control.store import Store
+from gslb.model.world import Forced, Override
 from tests.cli.deployment import CONFIG
 
 Gslb = Callable[..., tuple[int, str, str]]
@@ -176,6 +179,22 @@ def test_wrong_usage(gslb: Gslb, words: list[str], said: str) -> None:
     status, _, err = gslb(*words)
     assert status == 2
     assert said in err
+
+
+def test_overrides_of_no_such_target_make_room(gslb: Gslb, store: Store) -> None:
+    def stored(*targets: str) -> None:
+        made = tuple(Override(target, Forced.DRAIN, "ops", "x", time.time() - 1) for target in targets)
+        store.edit_overrides(lambda _: made, time.time())
+
+    unknown = [f"pool/no-such-{number}" for number in range(MAX_OVERRIDES - 1)]
+    stored(*unknown[:-1], "pool/api-iad")
+    status, _, err = gslb("drain", "pool/web-iad", "--why", "there is room")
+    assert (status, err) == (0, "")
+    status, _, err = gslb("drain", "pool/web-fra", "--why", "there is none", "--force")
+    removed = f"overrides of targets that do not exist: {MAX_OVERRIDES - 2:,} removed, to make room for this one"
+    assert (status, err) == (0, f"gslb: {removed}\n")
+    targets = [one.target for one in store.load_overrides().overrides or ()]
+    assert targets == ["pool/api-iad", "pool/web-fra", "pool/web-iad"]
 
 
 def test_an_unreadable_file_is_set_aside_and_said(gslb: Gslb, store: Store) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from gslb.cli.main import main
 from gslb.control.facts import Facts
 from gslb.control.store import Store
+from gslb.model.world import Forced, Override
 from tests.cli.deployment import write_deployment
 
 NOBODY = 65534
@@ -95,3 +97,16 @@ def test_a_refused_configuration_shows_the_only_node(
     (tmp_path / "gslb.yaml").write_text("deployment: test\n")
     assert main(["status", *options]) == 1
     assert capsys.readouterr().out.splitlines()[0].endswith("  deployment test  node fra")
+
+
+def test_overrides_of_no_such_target_are_told_last_and_many_are_folded(
+    options: list[str], store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    targets = [*(f"pool/no-such-{number}" for number in range(1_020)), "pool/web-fra"]
+    made = tuple(Override(target, Forced.DRAIN, "ops", "[b]x", time.time()) for target in targets)
+    store.edit_overrides(lambda _: made, time.time())
+    main(["status", *options])
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("override ")]
+    assert lines[0] == "override    pool/web-fra drain by ops, until ended: [b]x"
+    assert lines[1] == "override    pool/no-such-0 drain (no such target) by ops, until ended: [b]x"
+    assert (len(lines), lines[-1]) == (21, "override    ... and 1,001 more; --json has all")

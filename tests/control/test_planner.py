@@ -153,6 +153,27 @@ def test_an_override_holds_until_it_ends(store: Store, executor: Executor, tmp_p
     assert planner.next_expiry(NOW + 60) is None
 
 
+def test_overrides_of_no_such_target_are_told_once(
+    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def told() -> int:
+        return caplog.text.count("overrides of no such target")
+
+    planner = Planner(store, FakeExecutor(), Facts())
+    put(store, drain("site/fra"), drain("site/gone"), drain(f"answer/web-fra/{FRA_ADDRESS}"))
+    planner.read_overrides()
+    assert told() == 0, "nobody knows yet what there is"
+    planner.adopt(model(tmp_path), NOW)
+    planner.read_overrides()
+    assert told() == 1
+    assert (caplog.records[-1].overrides, caplog.records[-1].first) == (1, "site/gone")  # type: ignore[attr-defined]
+    put(store, drain("site/fra"))
+    planner.read_overrides()
+    put(store, drain("site/gone"))
+    planner.read_overrides()
+    assert told() == 2
+
+
 def test_unreadable_overrides_leave_those_that_hold(store: Store, tmp_path: Path) -> None:
     facts = Facts()
     planner = Planner(store, FakeExecutor(), facts)

@@ -98,7 +98,7 @@ function poolRow(pool, first) {
 
 function overrideItem(one, now) {
   const until = one.until === null ? "until ended" : `for ${lasting(Math.max(0, one.until - now))} more`;
-  const state = one.holds ? one.state : `${one.state} (expired)`;
+  const state = `${one.state}${one.holds ? "" : " (expired)"}${one.known === false ? " (no such target)" : ""}`;
   return element("li", { text: `${one.target}: ${state} by ${one.who}, ${until}: ${one.why}` });
 }
 

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from gslb.control.store import Store
 from gslb.model.deployment import Deployment
 
 _WATCH_S = 2.0  # between two looks
+_LISTED = 20  # overrides
 _WIDE = 10_000  # columns where nobody looks: a line stays a line for grep and awk
 
 
@@ -95,8 +96,8 @@ def show(found: Report, console: Console) -> None:
     if found["blind_since"] is not None:
         since = duration(max(0.0, found["now"] - found["blind_since"]))
         console.print(f"blind       for {since}: no reference target answers, so this site's checks do not count")
-    for one in found["overrides"]:
-        console.print(_override(one, found["now"]), highlight=False)
+    for line in _overrides(found["overrides"], found["now"]):
+        console.print(line, highlight=False, markup=False)
     for what, lines in found["problems"].items():
         for line in lines:
             console.print(f"problem     {what}: {line}", highlight=False, markup=False)
@@ -206,7 +207,18 @@ def _warnings(checks: Mapping[str, Any]) -> Iterator[str]:
             yield f"load        {pool}: {figures['error']}; the last one is kept"
 
 
+def _overrides(found: Sequence[Mapping[str, Any]], now: float) -> Iterator[str]:
+    """Those of targets that exist first; many are folded."""
+    ordered = sorted(found, key=lambda one: one["known"] is False)
+    for one in ordered[:_LISTED]:
+        yield _override(one, now)
+    if len(found) > _LISTED:
+        yield f"override    ... and {len(found) - _LISTED:,} more; --json has all"
+
+
 def _override(one: Mapping[str, Any], now: float) -> str:
     until = "until ended" if one["until"] is None else f"for {duration(max(0.0, one['until'] - now))} more"
     state = one["state"] if one["holds"] else f"{one['state']} (expired)"
+    if one["known"] is False:
+        state += " (no such target)"
     return f"override    {one['target']} {state} by {one['who']}, {until}: {one['why']}"
