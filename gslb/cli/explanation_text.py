@@ -18,12 +18,12 @@ from gslb.model.world import Verdict
 _WIDTH = 9  # of the step's name
 _CAUSES = {
     Cause.LOAD: "it is fuller than its soft mark, or was and recovers",
-    Cause.FAILED: "it is out of the answers",
+    Cause.OUT: "it is out of the answers",
     Cause.RETURN: "it was out of the answers, and comes back gradually",
 }
 _MOVES = {
     Cause.LOAD: "the first usable pool sheds this client",
-    Cause.FAILED: "the first pool is out, and its clients are divided among those with room",
+    Cause.OUT: "the first pool is out, and its clients are divided among those with room",
     Cause.RETURN: "the first usable pool takes its clients back little by little",
 }
 _MODES = {

@@ -101,7 +101,7 @@ def _shedding(scene: Scene, pool: PoolId, cells: Sequence[Cell], rooms: Rooms) -
             rooms.sent[receiver] -= share
             parts.added[receiver] = -share
     arrived = {receiver: max(0.0, share - max(0.0, fresh.get(receiver, 0.0))) for receiver, share in sent.items()}
-    at_once = previous is not None and previous.cause is Cause.FAILED and pool not in scene.gradual
+    at_once = previous is not None and previous.cause is Cause.OUT and pool not in scene.gradual
     return _Shedding(previous, out, elapsed, pace, at_once, parts, arrived)
 
 
@@ -170,7 +170,7 @@ def _next(scene: Scene, one: _Shedding, guests: tuple[float, float]) -> Shed | N
         return Shed(cause, parts.share(), scene.world.now, scene.geography, moved, _fresh(one), parts.demand)
     if previous is None or (not was and one.rested):
         return None
-    begins = cause is Cause.RETURN and previous.cause is Cause.FAILED
+    begins = cause is Cause.RETURN and previous.cause is Cause.OUT
     stepped_at = scene.world.now if begins else min(previous.stepped_at, scene.world.now)
     same = (cause, stepped_at, scene.geography) == (previous.cause, previous.stepped_at, previous.geography)
     return previous if same else replace(previous, cause=cause, stepped_at=stepped_at, geography=scene.geography)
@@ -183,7 +183,7 @@ def _mend(scene: Scene, one: _Shedding, previous: Shed) -> None:
         parts.take(previous.level * parts.total)
     parts.replace_lost()
     if one.rested:
-        returns = previous.cause is Cause.RETURN or (previous.cause is Cause.FAILED and not one.out)
+        returns = previous.cause is Cause.RETURN or (previous.cause is Cause.OUT and not one.out)
         for receiver in sorted({entry.receiver for entry in parts.entries}):
             excess = parts.rooms.excess(receiver, hard=not returns)
             if excess > 0:
@@ -212,7 +212,7 @@ def _return_at_once(one: _Shedding, aim: float) -> None:
 def _step(one: _Shedding, aim: float, *, lifted: bool) -> None:
     """Move the level towards the aim, as far as it is time, and receivers have room."""
     parts, level = one.parts, one.level
-    if one.previous is not None and one.previous.cause is Cause.FAILED and not one.out:
+    if one.previous is not None and one.previous.cause is Cause.OUT and not one.out:
         return  # from here the time of its return counts
     target = max(aim, one.out) if one.out else aim
     new = next_level(level, target, one.elapsed_s, one.pace, lifted=lifted)
@@ -224,7 +224,7 @@ def _step(one: _Shedding, aim: float, *, lifted: bool) -> None:
 
 def _cause(one: _Shedding, level: float, aim: float) -> Cause:
     if one.out:
-        return Cause.FAILED
+        return Cause.OUT
     returning = one.previous is not None and one.previous.cause is not Cause.LOAD
     return Cause.RETURN if returning and level > max(0.0, aim) + 2 * BAND else Cause.LOAD
 

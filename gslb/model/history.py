@@ -21,7 +21,7 @@ class Cause(StrEnum):
     """Why a pool sheds."""
 
     LOAD = "load"  # it is fuller than its soft mark, or was and recovers
-    FAILED = "failed"  # it is out of the answers: all of it goes elsewhere
+    OUT = "out"  # it is out of the answers, by its health or by an operator: all of it goes elsewhere
     RETURN = "return"  # it was out, and comes back gradually
 
 

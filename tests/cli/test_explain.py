@@ -81,7 +81,7 @@ def test_the_whole_way_of_one_client(text: Text) -> None:
     ]
     assert rest[2:9] == [
         "choice    normal: the first pool is out, and its clients are divided among those with room",
-        "          web-iad sheds all of this class to web-cloud (failed)",
+        "          web-iad sheds all of this class to web-cloud (out)",
         "          203.0.113.1 weight 1: 1 of 1 in a reply",
         "          this client goes from web-iad to web-cloud: it is out of the answers",
         "ttl       30 s: the least of record 60 and policy 30",

@@ -67,7 +67,7 @@ def test_a_held_pool_is_held_under_every_name_of_its_policy(now: tuple[PolicyId,
 
 def test_a_return_stays_gradual_under_another_name() -> None:
     plan = after_failure(*named(WEB), return_=Return.GRADUAL)
-    assert plan.history.sheds[IAD].cause is Cause.FAILED
+    assert plan.history.sheds[IAD].cause is Cause.OUT
     model, places = made(*named(WWW), return_=Return.GRADUAL)
     after = decide(model, places, at(602), plan)  # it passes its checks in the very second of the reload
     assert after.history.sheds[IAD].cause is Cause.RETURN

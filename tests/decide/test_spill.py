@@ -172,7 +172,7 @@ def test_a_failed_pool_is_divided_by_room_and_what_fits_nowhere_by_capacity() ->
     before = decide(MODEL, PLACES, asking(loaded(fra=0.7, iad=0.6, sin=0.7, cloud=0.5)), None)
     plan = decide(MODEL, PLACES, replace(world, verdicts=down(FRA, of=POOLS)), before)
     shed = plan.history.sheds[FRA]
-    assert (shed.cause, shed.level, shed.demand) == (Cause.FAILED, 1.0, 1.0)
+    assert (shed.cause, shed.level, shed.demand) == (Cause.OUT, 1.0, 1.0)
     assert shed.fresh[IAD] == pytest.approx(0.2 + 0.4 / 3, abs=0.01)
     assert shed.fresh[SIN] == pytest.approx(0.1 + 0.4 / 3, abs=0.01)
     assert shed.fresh[CLOUD] == pytest.approx(0.3 + 0.4 / 3, abs=0.01)
