@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 NAME = "controller.json"
+TAKEN = "overrides_taken"  # the stamp of the overrides that the plan in force goes by
 _MAX = 4 << 20
 
 log = logging.getLogger("gslb.node")

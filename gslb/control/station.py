@@ -14,7 +14,7 @@ from gslb.control.clock import Clock
 from gslb.control.desk import Figures
 from gslb.control.events import Hub
 from gslb.control.executor import DnsTables
-from gslb.control.facts import Facts
+from gslb.control.facts import TAKEN, Facts
 from gslb.control.locator import Locator
 from gslb.control.lock import CONTROLLER, Lock
 from gslb.control.losses import Losses
@@ -56,6 +56,8 @@ class Station:
         self._clock = clock
         self._wake = wake
         self._overrides_due = True
+        self._read: str | None = None  # stamps of the overrides file: when it was read last, and when a plan followed
+        self._taken: str | None = None
         self._configuration: str | None = None
         executor = DnsTables(store.folder / "serving", store.deployment)
         facts.open(store.folder)
@@ -94,6 +96,9 @@ class Station:
         """Put in force what follows from all that is known now; False when that failed."""
         self.overrides()
         done = self.planner.plan(self._clock.now())
+        if done and self._taken != self._read:
+            self._taken = self._read
+            self._facts.say(**{TAKEN: self._taken})
         self._occasions.decided(time.monotonic(), self._signs())
         if self.model is not None:
             try:
@@ -123,6 +128,7 @@ class Station:
         """The overrides as they are stored, read when they were written."""
         if self._overrides_due:
             self._overrides_due = False
+            self._read = self.store.overrides_stamp()
             self.planner.read_overrides()
         return OverridesRead(self.planner.overrides, self.planner.overrides_note)
 

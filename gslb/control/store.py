@@ -92,6 +92,14 @@ class Store:
         """The file to watch for a change of overrides."""
         return self.folder / OVERRIDES
 
+    def overrides_stamp(self) -> str | None:
+        """What differs after each writing of the overrides; None where there is no file."""
+        try:
+            found = self.overrides_path.stat()
+        except OSError:
+            return None
+        return f"{found.st_mtime_ns}-{found.st_ino}"
+
     def create(self) -> None:
         """Make the folder, for its owner alone.  Raises StateError."""
         try:

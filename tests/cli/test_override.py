@@ -13,6 +13,7 @@ import pytest
 
 from gslb.cli.main import main
 from gslb.control.endings import endings
+from gslb.control.lock import Lock
 from gslb.control.overrides import MAX_OVERRIDES
 from gslb.control.store import Store
 from gslb.model.world import Forced, Override
@@ -195,6 +196,15 @@ def test_overrides_of_no_such_target_make_room(gslb: Gslb, store: Store) -> None
     assert (status, err) == (0, f"gslb: {removed}\n")
     targets = [one.target for one in store.load_overrides().overrides or ()]
     assert targets == ["pool/api-iad", "pool/web-fra", "pool/web-iad"]
+
+
+def test_a_node_that_does_not_take_it_is_told(gslb: Gslb, store: Store) -> None:
+    store.create()
+    lock = Lock(store.folder)
+    status, _, err = gslb("drain", "pool/web-iad", "--why", "x")
+    assert (status, err) == (0, "gslb: it is written, but node fra has not taken it yet; `gslb status` may say why\n")
+    assert len(store.load_overrides().overrides or ()) == 1
+    lock.release()
 
 
 def test_an_unreadable_file_is_set_aside_and_said(gslb: Gslb, store: Store) -> None:

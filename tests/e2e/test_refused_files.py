@@ -20,6 +20,7 @@ def test_commands_go_by_what_is_in_force(server: MakeServer) -> None:
     drained = one.command("drain", "pool/web-fra", "--why", "a cable")
     assert (drained.returncode, drained.stderr) == (0, f"gslb: {one.config} {SAID}\n")
     assert "policy web A    web-fra -> web-iad" in drained.stdout
+    assert drained.stdout.endswith("  node fra goes by it now\n")
     wait_until(lambda: one.addresses() == ["198.51.100.10"], "the other pool", 2.0)
 
     explained = one.command("explain", "www.example.com", "--json")

@@ -16,8 +16,9 @@ from gslb.cli.options import add_config, add_node, add_state
 from gslb.cli.situation import situation
 from gslb.config.problem import Refused
 from gslb.config.zonefile import type_text
+from gslb.control import facts
 from gslb.control.lock import holder
-from gslb.control.store import StateError
+from gslb.control.store import StateError, Store
 from gslb.control.targets import UnknownTarget, target_of
 from gslb.decide.moves import Side
 from gslb.inspect.basis import from_files
@@ -26,6 +27,9 @@ from gslb.inspect.situation import Situation
 from gslb.model.deployment import Deployment
 from gslb.model.plan import Mode
 from gslb.model.world import Forced, Override
+
+_PATIENCE_S = 2.0  # with a running node
+_LOOK_S = 0.02
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -100,11 +104,23 @@ def _print_effect(here: Situation, done: Done) -> None:
         print("  no answer moves")
     if done.note is not None:
         print(f"gslb: {done.note}", file=sys.stderr)
-    pid = holder(here.store.folder)
-    if pid is None:
-        print(
-            f"  node {here.node.name} is not running with this state folder: it is kept in {here.store.overrides_path}"
-        )
+    name, store = here.node.name, here.store
+    if holder(store.folder) is None:
+        print(f"  node {name} is not running with this state folder: it is kept in {store.overrides_path}")
+    elif _taken(store):
+        print(f"  node {name} goes by it now")
+    else:
+        print(f"gslb: it is written, but node {name} has not taken it yet; `gslb status` may say why", file=sys.stderr)
+
+
+def _taken(store: Store) -> bool:
+    """Whether the running node goes by the overrides as they are written; waits for it, within bounds."""
+    until = time.monotonic() + _PATIENCE_S
+    while facts.read(store.folder).get(facts.TAKEN) != store.overrides_stamp():
+        if time.monotonic() > until:
+            return False
+        time.sleep(_LOOK_S)
+    return True
 
 
 def _side(side: Side, other: Side) -> str:
