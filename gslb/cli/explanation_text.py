@@ -26,6 +26,11 @@ _MOVES = {
     Cause.OUT: "the first pool is out, and its clients are divided among those with room",
     Cause.RETURN: "the first usable pool takes its clients back little by little",
 }
+_UNUSUAL = {
+    Mode.KEPT: "nothing else would be left",
+    Mode.SERVE_ALL: "nothing is usable",
+    Mode.LAST_GOOD: "nothing is usable",
+}
 _MODES = {
     Mode.NORMAL: "the first usable pool answers",
     Mode.KEPT: "nothing else would be left, so the last-site guard keeps what operators took out",
@@ -97,7 +102,8 @@ def _pools(decided: Decided) -> Iterator[str]:
 
 def _fate(tried: Tried, decided: Decided) -> str:
     if any(member.pool == tried.pool for member in decided.members):
-        return "answers"
+        mode = decided.given.choice.mode
+        return f"answers ({mode}: {_UNUSUAL[mode]})" if mode in _UNUSUAL else "answers"
     if tried.chosen:
         return "would answer, and sheds this client"
     return "usable" if tried.left else "removed"

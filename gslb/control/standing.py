@@ -10,6 +10,7 @@ from gslb.control.changes import pool_state
 from gslb.control.observed import Observed
 from gslb.decide.candidates import pool_target, site_target
 from gslb.decide.levels import marks_of
+from gslb.decide.marks import over
 from gslb.model.deployment import TYPE_A, TYPE_AAAA, Deployment, PolicyId, Pool, PoolId
 from gslb.model.plan import Plan
 from gslb.model.world import Override, Verdict
@@ -115,7 +116,9 @@ def _load(pool: Pool, view: _View) -> Report | None:
         "age_s": round(load.age_s + view.passed, 1) if load is not None else None,
         "stale": load is not None and load.stale,
         "soft": round(marks.soft, 4),
+        "auto": pool.capacity.soft is None,
         "hard": marks.hard,
+        "over": over(marks, load.share).value if load is not None else "",
     }
 
 

@@ -317,3 +317,14 @@ def serve(store: Store) -> None:
     executor = DnsTables(store.folder / "serving", "test")
     executor.apply(plan, Content(located.path, loaded.zones, None, SECRET))
     executor.close()
+
+
+@pytest.mark.usefixtures("secret")
+def test_where_nothing_is_usable_an_answer_says_so(text: Text, store: Store) -> None:
+    down = Verdict(Health.DOWN, why="refused")
+    pools = {PoolId("api-fra"): "192.0.2.20", PoolId("api-iad"): "198.51.100.20"}
+    store.save_observed(Observed(time.time(), {pool: {address: down} for pool, address in pools.items()}))
+    lines = text("explain", "api.example.com")
+    assert "1. api-fra at fra (as written): answers (serve_all: nothing is usable)" in lines
+    store.save_observed(Observed(time.time(), {PoolId("api-iad"): {"198.51.100.20": down}}))
+    assert "1. api-fra at fra (as written): answers\n" in text("explain", "api.example.com")

@@ -7,15 +7,23 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from gslb.cli.main import main
+from gslb.config.load import load
 from gslb.control.facts import Facts
+from gslb.control.observed import Observed
 from gslb.control.store import Store
-from gslb.model.world import Forced, Override
-from tests.cli.deployment import write_deployment
+from gslb.decide.decide import decide
+from gslb.inspect.basis import from_files
+from gslb.inspect.situation import Situation
+from gslb.model.deployment import NodeId, PoolId
+from gslb.model.history import Cause, History, Shed
+from gslb.model.world import Forced, Health, Load, Override, Verdict, World
+from tests.cli.deployment import CONFIG, write_deployment
 
 NOBODY = 65534
 
@@ -110,3 +118,65 @@ def test_overrides_of_no_such_target_are_told_last_and_many_are_folded(
     assert lines[0] == "override    pool/web-fra drain by ops, until ended: [b]x"
     assert lines[1] == "override    pool/no-such-0 drain (no such target) by ops, until ended: [b]x"
     assert (len(lines), lines[-1]) == (21, "override    ... and 1,001 more; --json has all")
+
+
+def situation_of(options: list[str]) -> Situation:
+    loaded = load(Path(options[1]))
+    return Situation(
+        Path(options[1]), loaded, loaded.deployment.nodes[NodeId("fra")], Store(Path(options[3]), "test", "fra")
+    )
+
+
+def policies_of(out: str) -> list[str]:
+    return [line for line in out.splitlines() if line.startswith("policy ")]
+
+
+def test_a_policy_of_which_all_is_down_is_told_with_mode_and_ttl(
+    options: list[str], store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = load(Path(options[1])).deployment
+    down = Verdict(Health.DOWN, why="refused")
+    for fallen, told in (
+        ("api", ["policy      api: A serve_all, AAAA serve_all; TTL 60 s"]),
+        ("api-iad", []),
+    ):
+        pools = [pool for pool in model.pools.values() if pool.name.startswith(fallen)]
+        verdicts = {pool.name: {str(answer.address): down for answer in pool.answers} for pool in pools}
+        seen = Observed(time.time(), verdicts)
+        geography = from_files(situation_of(options), time.time()).geography
+        store.save_plan(decide(model, geography, seen.world(time.time(), (), geography.digest), None))
+        main(["status", *options])
+        assert policies_of(capsys.readouterr().out) == told
+
+
+def test_loads_over_a_mark_and_marks_that_were_computed(
+    options: list[str], store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = Path(options[1])
+    plain = "capacity: {conns_per_s: 100}"
+    for capacity, share, told in (
+        (plain, 0.5, "50% 80%/90%"),
+        (plain, 0.85, "85% over soft 80%/90%"),
+        (plain, 1.09, "109% over hard 80%/90%"),
+        ("capacity: {conns_per_s: 100, servers: 4, soft: auto}", 0.2, "20% 53% (auto)/90%"),
+    ):
+        config.write_text(CONFIG.replace(plain, capacity))
+        store.create()
+        store.save_observed(Observed(time.time(), loads={PoolId("web-cloud"): Load(share)}))
+        main(["status", *options])
+        (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("web-cloud"))
+        assert told in " ".join(line.split())
+
+
+@pytest.mark.parametrize(("level", "told"), [(0.0004, "-"), (0.0006, "0.1% (return)")])
+def test_what_is_shed_is_left_out_where_it_is_nothing(
+    options: list[str], store: Store, capsys: pytest.CaptureFixture[str], level: float, told: str
+) -> None:
+    model = load(Path(options[1])).deployment
+    geography = from_files(situation_of(options), time.time()).geography
+    plan = decide(model, geography, World(time.time()), None)
+    shed = Shed(Cause.RETURN, level, time.time(), geography.digest)
+    store.save_plan(replace(plan, history=History(sheds={PoolId("web-fra"): shed})))
+    main(["status", *options])
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("web-fra"))
+    assert line.rstrip().endswith(f" {told}")

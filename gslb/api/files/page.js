@@ -41,7 +41,7 @@ function bar(load) {
   drawn.setAttribute("aria-hidden", "true");
   part(0, 100, "back");
   if (load.share !== null && load.share !== undefined) {
-    const over = load.share > load.hard ? " hard" : load.share > load.soft ? " soft" : "";
+    const over = load.over ? ` ${load.over}` : "";
     part(0, (load.share / top) * 100, `load${over}${load.stale ? " stale" : ""}`);
   }
   part(load.soft, 0.6, "mark");
@@ -53,8 +53,8 @@ function loadCell(load) {
   const cell = element("td", { label: "Load" });
   if (!load) return cell;
   const known = load.share !== null && load.share !== undefined;
-  const words = known ? `${percent(load.share)}${load.stale ? `, ${lasting(load.age_s)} old` : ""}` : "not known";
-  const marks = `soft ${percent(load.soft)}, hard ${percent(load.hard)}`;
+  const words = known ? `${percent(load.share)}${load.over ? ` over ${load.over}` : ""}${load.stale ? `, ${lasting(load.age_s)} old` : ""}` : "not known";
+  const marks = `soft ${percent(load.soft)}${load.auto ? " (auto)" : ""}, hard ${percent(load.hard)}`;
   cell.append(element("span", { text: words, title: marks, kind: load.stale ? "warn" : "" }), bar(load));
   return cell;
 }
@@ -86,7 +86,7 @@ function targetsCell(targets) {
 
 function poolRow(pool, first) {
   const sheds = element("td", { label: "Sheds" });
-  if (pool.shed) {
+  if (pool.shed && pool.shed.level >= 0.0005) {
     const to = pool.shed.to?.length ? ` to ${pool.shed.to.join(", ")}` : "";
     sheds.append(element("span", { text: `${percent(pool.shed.level)} (${pool.shed.cause})${to}`, kind: "warn" }));
   }

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from gslb.control import facts
 from gslb.control.report import Report, report
 from gslb.control.store import Store
 from gslb.model.deployment import Deployment
+from gslb.model.plan import Mode
 
 _WATCH_S = 2.0  # between two looks
 _LISTED = 20  # overrides
@@ -93,6 +94,8 @@ def show(found: Report, console: Console) -> None:
         console.print(_pools(found))
         for line in (*_targets(found), *_warnings(found["checks"])):
             console.print(line, highlight=False, markup=False)
+    for line in _policies(found["policies"]):
+        console.print(line, highlight=False, markup=False)
     if found["blind_since"] is not None:
         since = duration(max(0.0, found["now"] - found["blind_since"]))
         console.print(f"blind       for {since}: no reference target answers, so this site's checks do not count")
@@ -171,17 +174,28 @@ def _load(load: Mapping[str, Any] | None) -> tuple[str, str]:
     if load is None:
         return "-", "-"
     share = "not known" if load["share"] is None else f"{load['share']:.0%}"
+    if load["over"]:
+        share += f" over {load['over']}"
     if load["stale"]:
         share += f" ({duration(load['age_s'])} old)"
-    return share, f"{load['soft']:.0%}/{load['hard']:.0%}"
+    return share, f"{load['soft']:.0%}{' (auto)' if load['auto'] else ''}/{load['hard']:.0%}"
 
 
 def _sheds(shed: Mapping[str, Any] | None) -> str:
     """How much of a pool's answers goes elsewhere, and where to."""
-    if shed is None:
+    share = "0.0%" if shed is None else f"{shed['level']:.1%}"
+    if shed is None or share == "0.0%":  # what is being taken back ends with steps that are too small to see
         return "-"
     to = f" to {', '.join(shed['to'])}" if shed["to"] else ""
-    return f"{shed['level']:.1%}{to} ({shed['cause']})"
+    return f"{share}{to} ({shed['cause']})"
+
+
+def _policies(policies: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Those whose answers are not the normal ones."""
+    for one in policies:
+        if any(mode != Mode.NORMAL for modes in one["modes"].values() for mode in modes):
+            told = ", ".join(f"{rtype} {' and '.join(modes)}" for rtype, modes in one["modes"].items() if modes)
+            yield f"policy      {one['name']}: {told}; TTL {one['ttl']} s"
 
 
 def _targets(found: Report) -> Iterator[str]:
