@@ -157,7 +157,8 @@ class Server:
             try:
                 sock.connect((self.address, self.port))
                 sock.send(packet)
-                return sock.recv(65535)[:2] == packet[:2]
+                reply = sock.recv(65535)
+                return reply[:2] == packet[:2] and bool(reply[2] & 0x80)  # QR: no echo of a socket met by itself
             except OSError:
                 return False
 

@@ -16,7 +16,7 @@ import dns.query
 import pytest
 
 from tests.e2e.conftest import MakeServer
-from tests.e2e.lifecycle import CONFIG, ZONE, Client, wait_until
+from tests.e2e.lifecycle import CONFIG, ZONE, Client, free_port, wait_until
 
 FIRST_ANSWER_S = 1.0  # of the issue; a loaded machine is given thrice that here, the bench measures the real one
 
@@ -194,9 +194,7 @@ class TestReload:
         one.configure(CONFIG.replace("workers: 2", "workers: 3"))
         wait_until(lambda: len(one.workers() - old) == 3 and not one.workers() & old, "three new workers")
         listen = '"ADDRESS:PORT"'
-        with socket.socket(type=socket.SOCK_DGRAM) as probe:
-            probe.bind((one.address, 0))
-            second = probe.getsockname()[1]
+        second = free_port()
         one.configure(CONFIG.replace(listen, f'{listen}, "{one.address}:{second}"').replace("workers: 2", "workers: 3"))
         first, one.port = one.port, second
         wait_until(one.answers, "an answer at the second port")
