@@ -1,13 +1,17 @@
-"""What a node tells of itself: each change once to the audit log and once to those who follow events.  IO."""
+"""What a node tells of itself: each change once to the log, to the audit log, and to those who follow events.  IO."""
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from gslb.control import endings
 from gslb.control.audit import AuditLog
 from gslb.control.changes import Moment, changes
 from gslb.control.events import Hub
+from gslb.control.lines import lines
+
+log = logging.getLogger("gslb.node")
 
 
 class Chronicle:
@@ -24,7 +28,10 @@ class Chronicle:
         """Tell what is different at this moment."""
         before, self._last = self._last, moment
         gone = before.overrides != moment.overrides
-        for change in changes(before, moment, endings.endings(self._folder) if gone else ()):
+        found = changes(before, moment, endings.endings(self._folder) if gone else ())
+        for line in lines(found):
+            log.info(line.text, extra=dict(line.fields))
+        for change in found:
             body = change.to_json()
             self._audit.write(moment.now, body)
             self._events.publish(moment.now, body)

@@ -15,6 +15,7 @@ from gslb.control.desk import Figures
 from gslb.control.events import Hub
 from gslb.control.executor import DnsTables
 from gslb.control.facts import TAKEN, Facts
+from gslb.control.fullness import Fullness
 from gslb.control.locator import Locator
 from gslb.control.lock import CONTROLLER, Lock
 from gslb.control.losses import Losses
@@ -70,6 +71,7 @@ class Station:
         self.events = Hub(int(clock.now() * 1000))
         self._chronicle = Chronicle(store.folder, self.events, self._left())
         self._losses = Losses()
+        self._fullness = Fullness()
         self._defects = Defects()
         self._api = start.api(self)
 
@@ -172,7 +174,10 @@ class Station:
 
     def _looked(self) -> None:
         """Loads and counts were looked at: decide, unless nothing can come of it."""
-        plan = self.planner.last
+        plan, model = self.planner.last, self.model
+        if plan is not None and model is not None:
+            loads = self.observer.loads.world(time.monotonic())
+            self._fullness.look(model.deployment, loads, plan.history, self._clock.now())
         if plan is not None and self._occasions.arises(time.monotonic(), self._signs(), plan.history):
             self._wake()
 

@@ -23,6 +23,8 @@ def test_commands_go_by_what_is_in_force(server: MakeServer) -> None:
     assert drained.stdout.endswith("  node fra goes by it now\n")
     wait_until(lambda: one.addresses() == ["198.51.100.10"], "the other pool", 2.0)
 
+    wait_until(lambda: 'override pool/web-fra: auto -> drain why="a cable"' in one.said(), "a line of the log")
+
     explained = one.command("explain", "www.example.com", "--json")
     assert (explained.returncode, explained.stderr) == (0, f"gslb: {one.config} {SAID}\n")
     assert json.loads(explained.stdout)["plan"]["in_force"] is True
