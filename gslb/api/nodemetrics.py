@@ -78,10 +78,10 @@ def node_metrics(report: Report, figures: Figures, plan: Plan | None, model: Dep
     sites = () if model is None else model.datacenters
     losses = {site: loss for site, loss in figures.losses.items() if site in sites}
     over = {site: loss.over_hard for site, loss in losses.items()}
-    what = "Pools that would be over their hard mark if this site failed now."
+    what = "Pools that the loss of this site would bring over their hard mark now, or make fuller there."
     yield gauge("gslb_site_loss_over_hard", what, ("site",), _by_name(over.items()))
     worst = {site: loss.worst for site, loss in losses.items() if loss.worst is not None}
-    what = "Load of the fullest pool, as a share of its capacity, if this site failed now."
+    what = "Load, as a share of capacity, of the fullest pool that the loss of this site brings over hard, else of all."
     yield gauge("gslb_site_loss_load_ratio", what, ("site",), _by_name(worst.items()))
 
 

@@ -44,6 +44,7 @@ def losses_as_json(found: Losses) -> dict[str, object]:
                 "unknown": list(site.unknown),
                 "over_soft": list(site.over_soft),
                 "over_hard": list(site.over_hard),
+                "already_over": list(site.already_over),
                 "unanswered": site.unanswered,
             }
             for site in found.sites
@@ -64,6 +65,7 @@ def _pool(pool: PoolOutcome) -> dict[str, object]:
         "answers": _change(pool.answers),
         "before": _side(pool.before),
         "after": _side(pool.after),
+        "brought_over": pool.brought.value or None,
     }
 
 

@@ -19,11 +19,20 @@ class Over(StrEnum):
     HARD = "hard"
 
 
+_RANK = {Over.NONE: 0, Over.SOFT: 1, Over.HARD: 2}
+
+
 def over(marks: Marks, share: float) -> Over:
     """The highest mark that a load exceeds."""
     if share > marks.hard + EXCESS:
         return Over.HARD
     return Over.SOFT if share > marks.soft + EXCESS else Over.NONE
+
+
+def brought(now: Over, share: float, was: Over, before: float | None) -> Over:
+    """The mark that a change brings a load over: none where it was over it before, and has not become greater."""
+    greater = before is None or share > before + EXCESS
+    return now if greater or _RANK[now] > _RANK[was] else Over.NONE
 
 
 def wait_of(pool: Pool, share: float) -> float | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from gslb.decide.audience import split
 from gslb.decide.case import Case, Cohorts
 from gslb.decide.levels import Marks, marks_of
-from gslb.decide.marks import Over, over, wait_of
+from gslb.decide.marks import Over, brought, over, wait_of
 from gslb.decide.predict import Carried
 from gslb.decide.rest import Origin, Settled, origin_of, settled
 from gslb.decide.spread import Destination, Spread, paths, spread
@@ -85,6 +85,14 @@ class PoolOutcome:
     answers: Change
     before: PoolSide | None
     after: PoolSide | None
+
+    @property
+    def brought(self) -> Over:
+        """The mark that the change brings its load over."""
+        if self.after is None or self.after.carried.share is None:
+            return Over.NONE
+        was, before = (self.before.over, self.before.carried.share) if self.before is not None else (Over.NONE, None)
+        return brought(self.after.over, self.after.carried.share, was, before)
 
 
 @dataclass(frozen=True, slots=True)

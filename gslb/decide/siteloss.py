@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from gslb.decide.case import Case, Routes, flows, paths_of, without
 from gslb.decide.decide import decide
-from gslb.decide.levels import Marks, marks_of
-from gslb.decide.marks import Over, over
+from gslb.decide.levels import marks_of
+from gslb.decide.marks import Over, brought, over
 from gslb.decide.predict import Path
 from gslb.decide.rest import Origin, origin_of
 from gslb.decide.spread import Rest
@@ -26,9 +26,9 @@ from gslb.model.world import World
 class SiteLoss:
     """What becomes of the others when one site fails.
 
-    `over_soft` and `over_hard` are the pools whose load would exceed that mark (those over hard are not among the first).
-    `worst` is the pool of another site that would be fullest, `share` its load as a share of its capacity; None where no load is
-    known.  `unknown` are the pools that would answer and whose load nobody knows.
+    `over_soft` and `over_hard` are the pools that the loss would bring over that mark (those over hard are not among the first);
+    `already_over` those that exceed one as it is, and are not fuller then.  `worst` is the fullest of those that would be over hard,
+    else of all pools of other sites, `share` its load then as a share of its capacity; None where no load is known.  `unknown` are the pools that would answer and whose load nobody knows.
     `moved` is the share of all that is asked whose pool changes, `added_km` how much farther these clients are on average
     (None: not known), and `unanswered` the share that no pool would answer.
     """
@@ -36,6 +36,7 @@ class SiteLoss:
     site: SiteId
     over_soft: tuple[PoolId, ...]
     over_hard: tuple[PoolId, ...]
+    already_over: tuple[PoolId, ...]
     worst: PoolId | None
     share: float | None
     unknown: tuple[PoolId, ...]
@@ -58,14 +59,16 @@ def site_loss(case: Case, origin: Origin, site: SiteId) -> SiteLoss:
     loads = origin.costs.carried(case.model, paths)
     elsewhere = {name: loads[name].share for name, pool in case.model.pools.items() if pool.datacenter != site}
     known = {name: share for name, share in elsewhere.items() if share}
-    beyond = {name: over(marks, share) for name, share in known.items() if (marks := _marks(case.model, name))}
-    worst = max(known, key=lambda name: (known[name], name), default=None)
+    beyond, already = _beyond(case, known)
+    hard = [name for name, mark in beyond.items() if mark is Over.HARD]
+    worst = max(hard or known, key=lambda name: (known[name], name), default=None)
     answering = {path.reached for path in paths if path.asked}
     asked = sum(path.asked for path in paths) or 1.0
     return SiteLoss(
         site=site,
         over_soft=tuple(name for name, mark in beyond.items() if mark is Over.SOFT),
-        over_hard=tuple(name for name, mark in beyond.items() if mark is Over.HARD),
+        over_hard=tuple(hard),
+        already_over=already,
         worst=worst,
         share=None if worst is None else known[worst],
         unknown=tuple(name for name, one in loads.items() if name in answering and one.share is None),
@@ -75,9 +78,20 @@ def site_loss(case: Case, origin: Origin, site: SiteId) -> SiteLoss:
     )
 
 
-def _marks(model: Deployment, name: PoolId) -> Marks | None:
-    capacity = model.pools[name].capacity
-    return None if capacity is None else marks_of(capacity)
+def _beyond(case: Case, then: Mapping[PoolId, float]) -> tuple[dict[PoolId, Over], tuple[PoolId, ...]]:
+    """The mark that the loss brings each pool over, and those that are over one as it is and are not fuller then."""
+    found: dict[PoolId, Over] = {}
+    already: list[PoolId] = []
+    for name, share in then.items():
+        capacity = case.model.pools[name].capacity
+        if capacity is None:
+            continue
+        marks, load = marks_of(capacity), case.world.loads.get(name)
+        now, was = over(marks, share), Over.NONE if load is None else over(marks, load.share)
+        found[name] = brought(now, share, was, None if load is None else load.share)
+        if now is not Over.NONE and found[name] is Over.NONE:
+            already.append(name)
+    return found, tuple(already)
 
 
 def _added_km(geography: Geography, origin: Origin, plan: Plan) -> float | None:

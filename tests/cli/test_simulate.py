@@ -135,6 +135,24 @@ def test_without_anything_asked_each_site_fails_in_turn(simulate: Simulate, tmp_
     assert found["verdict"].endswith("of 3 sites must not fail now")
 
 
+def test_what_is_over_a_mark_as_it_is_fails_no_command(simulate: Simulate, tmp_path: Path) -> None:
+    observe(tmp_path, fra=0.1, iad=0.1, sin=1.2)
+    found = simulate("--without", "fra", status=0)
+    assert found["verdict"].endswith("; already over a mark: web-sin at 85%")
+    sin = of(found, "pool", "web-sin")
+    assert (sin["after"]["over"], sin["brought_over"]) == ("soft", None)
+    each = simulate(status=0)
+    assert {site["site"]: site["already_over"] for site in each["sites"]} == {
+        "fra": ["web-sin"],
+        "iad": ["web-sin"],
+        "sin": [],
+    }
+    assert (
+        each["verdict"]
+        == "whichever one site fails, it brings no pool over its hard mark; already over a mark: web-sin"
+    )
+
+
 def test_text(placed: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     observe(tmp_path, fra=0.2, iad=0.2, sin=0.1)
     assert main(["simulate", "--without", "fra", *placed]) == 0
@@ -146,7 +164,7 @@ def test_text(placed: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[s
     fra = next(line.split() for line in lines if line.startswith("web-fra"))
     assert fra[:6] == ["web-fra", "fra", "50.0%", "0.0%", "20.0%", "0.0%"]
     assert main(["simulate", *placed]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == "whichever one site fails, no pool would be over its hard mark"
+    assert capsys.readouterr().out.splitlines()[-1] == "whichever one site fails, it brings no pool over its hard mark"
 
 
 @pytest.mark.parametrize(

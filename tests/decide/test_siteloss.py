@@ -42,6 +42,22 @@ def test_a_survivor_over_hard_is_named_once() -> None:
     assert fra.share == pytest.approx(1.3)
 
 
+def test_who_is_over_a_mark_as_it_is_is_no_consequence() -> None:
+    here = model(fra=1000, iad=1000, cloud=100)
+    found = losses(case(here, geography(here, 0.6, 0.4), loads=loads(fra=0.96, iad=0.85)))
+    cloud, iad = found[BURST], found[ASHBURN]
+    assert (cloud.over_soft, cloud.over_hard, set(cloud.already_over)) == ((), (), {FRA, IAD})
+    assert (iad.over_hard, iad.already_over, iad.worst) == ((FRA,), (), FRA), "it becomes fuller"
+
+
+def test_the_worst_is_the_one_that_the_loss_brings_over() -> None:
+    here = model(fra=1000, iad=1000, cloud=100)
+    present = case(here, geography(here, 0.5, 0.5), loads=loads(fra=0.3, iad=0.7, cloud=1.3))
+    fra = losses(present)[FRANKFURT]
+    assert (fra.over_hard, fra.already_over, fra.worst) == ((IAD,), (CLOUD,), IAD)
+    assert fra.share == pytest.approx(1.0)
+
+
 def test_without_loads_and_catchments_only_the_move_is_known() -> None:
     here = model(fra=1000, iad=1000)
     where = replace(geography(here, 0.6, 0.4, 0.0), catchments={})

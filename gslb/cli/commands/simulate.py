@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the comparison, or without --without and --new the loss of each site; 1 where a pool would be over hard."""
+    """Print the comparison, or without --without and --new the loss of each site; 1 where that brings a pool over hard."""
     logging.getLogger("gslb").addHandler(logging.NullHandler())  # log lines are for `gslb run`
     try:
         here = _here(arguments)
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(losses_as_json(found), indent=2)) if arguments.json else show_losses(found, console)
         return int(any(site.over_hard for site in found.sites))
     print(json.dumps(as_json(found), indent=2)) if arguments.json else show(found, console)
-    return int(any(pool.after is not None and pool.after.over is Over.HARD for pool in found.simulation.pools))
+    return int(any(pool.brought is Over.HARD for pool in found.simulation.pools))
 
 
 def _here(arguments: argparse.Namespace) -> Situation:
