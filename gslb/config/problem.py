@@ -8,7 +8,7 @@ Rule 3: one mistake gives one problem: who finds a value damaged already stays s
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
@@ -41,17 +41,37 @@ class Where:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong.  `subject` names it in the words of the file: a key, or a record."""
+    """One thing that is wrong.  `subject` names it in the words of the file: a key, or a record.
+
+    `alike` is what warnings of one kind have in common, where there may be many: logs give their number (`folded`).
+    """
 
     where: Where
     subject: str
     message: str
     severity: Severity = Severity.ERROR
+    alike: str = ""
 
     def __str__(self) -> str:  # type: ignore[explicit-override]
         word = "" if self.severity is Severity.ERROR else "warning: "
         subject = f"{self.subject}: " if self.subject else ""
         return printable(f"{self.where}: {word}{subject}{self.message}")
+
+
+def folded(problems: Iterable[Problem]) -> list[str]:
+    """A line for each problem, and one for all that are alike."""
+    found: dict[int | str, list[Problem]] = {}
+    for number, problem in enumerate(problems):
+        found.setdefault(problem.alike or number, []).append(problem)
+    return [_line(several) for several in found.values()]
+
+
+def _line(several: list[Problem]) -> str:
+    first, *others = several
+    if not others:
+        return str(first)
+    more = f"{first.subject} and {len(others):,} more: {first.alike} (`gslb check` names all)"
+    return str(replace(first, subject="", message=more))
 
 
 class Refused(Exception):

@@ -231,8 +231,9 @@ def capped_ttl(draft: Draft) -> Iterator[Finding]:
         for record in zone.dynamic:
             policy = draft.deployment.policies.get(PolicyId(record.policy))
             if policy is not None and record.ttl is not None and record.ttl > policy.ttl_max:
-                message = f"ttl {record.ttl} - is bounded by ttl.max of policy {policy.name} ({policy.ttl_max})"
-                yield _at(record.where, name_text(record.owner), message, Severity.WARNING)
+                bound = f"is bounded by ttl.max of policy {policy.name} ({policy.ttl_max})"
+                subject, message = name_text(record.owner), f"ttl {record.ttl} - {bound}"
+                yield Finding(Problem(record.where, subject, message, Severity.WARNING, alike=f"ttl {bound}"))
 
 
 def foreign_ns(draft: Draft) -> Iterator[Finding]:

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from gslb.config.load import Loaded, load
-from gslb.config.problem import Refused
+from gslb.config.problem import Refused, folded
 from gslb.control import geography, watch
 from gslb.control.clock import Clock
 from gslb.control.facts import Facts
@@ -194,7 +194,7 @@ class Controller:
 
     def _warn(self, loaded: Loaded) -> None:
         """Say the configuration's warnings; those that were said are not said again."""
-        warnings = [str(one) for one in loaded.warnings]
+        warnings = folded(loaded.warnings)
         if (line := unshared(loaded.deployment, os.environ)) is not None:
             warnings.append(line)
         for line in warnings:

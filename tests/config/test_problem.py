@@ -14,6 +14,7 @@ from gslb.config.problem import (
     Severity,
     Where,
     edit_distance,
+    folded,
     nearest,
     one_of,
     path_text,
@@ -87,3 +88,19 @@ def test_warnings_need_no_mending() -> None:
     wrong, unwise = Problem(Where("f", 2), "a", "wrong"), Problem(Where("f", 1), "b", "unwise", Severity.WARNING)
     assert Refused((unwise, wrong)).errors == (wrong,)
     assert Refused((unwise, wrong)).problems == (unwise, wrong)
+
+
+def test_what_is_alike_is_one_line_with_its_number() -> None:
+    def warning(line: int, name: str, alike: str = "") -> Problem:
+        return Problem(Where("a.yaml", line), name, "ttl 60 - is too long", Severity.WARNING, alike)
+
+    one, other = warning(1, "www."), warning(2, "ns.")
+    assert folded([one, one, other]) == [str(one), str(one), str(other)]
+    alone = warning(3, "a.", "ttl is too long for web")
+    assert folded([alone, other]) == [str(alone), str(other)]
+    many = [warning(line, f"n{line}.", "ttl is too long for web") for line in range(4, 1_205)]
+    assert folded([one, *many, warning(9, "b.", "ttl is too long for api")]) == [
+        str(one),
+        "a.yaml:4: warning: n4. and 1,200 more: ttl is too long for web (`gslb check` names all)",
+        "a.yaml:9: warning: b.: ttl 60 - is too long",
+    ]
