@@ -32,11 +32,16 @@ class Line:
 
 def lines(changes: Iterable[Change]) -> list[Line]:
     """A line for each change, in their order; of too many only how many more there are."""
-    told = [change for change in changes if change.what not in _ELSEWHERE]
+    told = [change for change in changes if change.what not in _ELSEWHERE and not _unseen(change)]
     found = [Line(_text(change), {"why": change.why, "who": _who(change)}) for change in told[:MOST]]
     if len(told) > MOST:
         found.append(Line(f"and {len(told) - MOST:,} more changes: the audit log has all", {}))
     return found
+
+
+def _unseen(change: Change) -> bool:
+    """Whether what is shed changed by less than a line would show."""
+    return change.what is What.SHED and _side(What.SHED, change.before) == _side(What.SHED, change.after)
 
 
 def _text(change: Change) -> str:

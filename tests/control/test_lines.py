@@ -53,6 +53,7 @@ def past(history: History) -> Moment:
             ["ejection web-fra/192.0.2.10: ejected -> in"],
         ),
         (replace(STEADY, blind_since=NOW), ["blind site: sees -> blind"], ["blind site: blind -> sees"]),
+        (past(History(sheds={FRA: Shed(Cause.RETURN, 0.0, NOW, "g")})), [], []),
         (replace(STEADY, plan=(2, "e"), configuration="f"), [], []),
     ],
 )
