@@ -137,18 +137,17 @@ def test_a_defect_is_a_problem_and_one_log_line(api: Served, caplog: pytest.LogC
 
 def test_a_client_that_asks_too_often_waits(api: Served) -> None:
     client = HTTPConnection("127.0.0.1", api.port, timeout=5)
-    statuses = []
+    answers = []
     for _ in range(int(BURST) * 20):  # the bucket fills again meanwhile, but not so fast
         client.request("GET", "/healthz")
-        answer = client.getresponse()
-        answer.read()
-        statuses.append(answer.status)
-        if answer.status != 200:
+        answers.append(client.getresponse())
+        answers[-1].read()
+        if answers[-1].status != 200:
             break
     client.close()
-    assert statuses[-1] == 429
-    assert len(statuses) > BURST
-    assert answer.headers["Retry-After"] == "1"
+    assert answers[-1].status == 429
+    assert len(answers) > BURST
+    assert answers[-1].headers["Retry-After"] == "1"
 
 
 def test_a_wrong_token_costs_more(api: Served) -> None:
