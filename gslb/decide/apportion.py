@@ -81,15 +81,16 @@ class Apportioned:
             return 0.0
         return weight / self.total * self.demand * ratio(pools[self.pool], pools[receiver])
 
-    def replace_lost(self) -> None:
-        """Entries whose receiver answers no more go to others with room, or else home."""
+    def replace_lost(self, *, elsewhere: bool) -> None:
+        """Entries whose receiver answers no more go home, or with `elsewhere` to others with room first."""
         found: list[Entry] = []
         for entry in self.entries:
             if entry.receiver in entry.cell.ground.usable:
                 found.append(entry)
                 continue
             others: list[Entry] = []
-            left = self._place(entry.cell, entry.slots, others, entry.cell.receivers)
+            away = elsewhere or entry.cell.out
+            left = self._place(entry.cell, entry.slots, others, entry.cell.receivers if away else ())
             if entry.cell.out:
                 self._divide(entry.cell, left, others)
             self._take_from(entry, entry.slots)
@@ -105,7 +106,8 @@ class Apportioned:
         for entry in reversed(self.entries):
             others: list[Entry] = []
             of_slot = self.part(entry.cell.weight / WHOLE, receiver)
-            slots = round(min(entry.slots, excess / of_slot)) if entry.receiver == receiver and of_slot > 0 else 0
+            theirs = entry.receiver == receiver and of_slot > 0 and not entry.cell.ground.resting
+            slots = round(min(entry.slots, max(0.0, excess) / of_slot)) if theirs else 0
             if slots > 0:
                 away = elsewhere or entry.cell.out
                 left = self._place(entry.cell, slots, others, entry.cell.receivers) if away else slots
@@ -147,22 +149,22 @@ class Apportioned:
         for cell in (*begun, *sorted(fresh, key=lambda cell: cell.harm)):
             if cell.weight <= 0:
                 continue
-            slots = round(min(WHOLE - taken.get(cell.key, 0), weight / cell.weight * WHOLE))
+            slots = round(min(WHOLE - taken.get(cell.key, 0), max(0.0, weight) / cell.weight * WHOLE))
             if slots <= 0:
                 return
             weight -= cell.weight * (slots - self._place(cell, slots, self.entries, cell.receivers)) / WHOLE
 
     def give_back(self, weight: float) -> None:
-        """Cells that ask `weight` go home, those taken last first; those whose home is out cannot."""
+        """Cells that ask `weight` go home, those taken last first, without those that cannot."""
         staying: list[Entry] = []
         while self.entries:
             entry = self.entries.pop()
-            if entry.cell.out:
+            if entry.cell.bound:
                 staying.append(entry)
                 continue
             slots = entry.slots
             if entry.cell.weight > 0:
-                slots = round(min(slots, weight / entry.cell.weight * WHOLE))
+                slots = round(min(slots, max(0.0, weight) / entry.cell.weight * WHOLE))
             self._take_from(entry, max(0, slots))
             weight -= entry.cell.weight * slots / WHOLE
             if entry.slots:

@@ -23,7 +23,8 @@ class Ground:
     """One policy and record type: how its clients are ordered, what they ask, and which pools the steps left.
 
     `usable` pools are answered; `receiving` are those of them that may be given more.  `asked[ranking]` is in one unit for
-    all policies; `catchments` is empty where distances are not known.
+    all policies; `catchments` is empty where distances are not known.  `resting`: all is down, nobody knows who could answer,
+    and what was moved waits as it is for that to end.
     """
 
     policy: Policy
@@ -34,6 +35,7 @@ class Ground:
     reach: Reach
     usable: frozenset[PoolId]
     receiving: frozenset[PoolId]
+    resting: bool = False
 
     @cached_property
     def having(self) -> frozenset[PoolId]:
@@ -77,6 +79,11 @@ class Cell:
     ranking: int
     weight: float
     out: bool
+
+    @property
+    def bound(self) -> bool:
+        """Whether what is moved of it cannot go home."""
+        return self.out or self.ground.resting
 
     @property
     def key(self) -> Key:

@@ -29,11 +29,11 @@ class Interned:
         return self.indexes.setdefault(choice, len(self.indexes))
 
 
-def moved_of(sheds: Mapping[PoolId, Shed]) -> Mapping[Key, Sequence[Moved]]:
-    """What is moved of each cell, in the order of its slots."""
+def moved_of(sheds: Mapping[PoolId, Shed], geography: str) -> Mapping[Key, Sequence[Moved]]:
+    """What is moved of each cell of this geography, in the order of its slots."""
     found: dict[Key, list[Moved]] = {}
     for shed in sheds.values():
-        for one in shed.moved:
+        for one in shed.moved if shed.geography == geography else ():
             found.setdefault((one.policy, one.rtype, one.ranking), []).append(one)
     return found
 
@@ -47,7 +47,7 @@ def choices_of(
     index_of: dict[PoolId, int] = {}
     found = []
     for place, ranking in enumerate(rankings):
-        moved = interned.moved.get((policy.name, rtype, place)) if interned.moved else None
+        moved = interned.moved.get((policy.name, rtype, place)) if interned.moved and settled.answering else None
         pool = first_pool(policy, ranking, rtype, settled)
         if moved:
             found.append(interned.index(_shedding(policy, settled, settled.by_pool[pool], moved)))

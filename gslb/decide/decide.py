@@ -41,7 +41,7 @@ def decide(model: Deployment, geography: Geography, world: World, previous: Plan
         for name, policy in sorted(model.policies.items())
     }
     sheds = sheds_of(scene_of(model, geography, world, situation, settled))
-    interned = Interned(moved_of(sheds))
+    interned = Interned(moved_of(sheds, geography.digest))
     policies = {
         name: _policy_plan(model.policies[name], geography.rankings[name], of_policy, situation, interned)
         for name, of_policy in settled.items()

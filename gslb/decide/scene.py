@@ -13,15 +13,12 @@ from gslb.decide.situation import Situation
 from gslb.model.deployment import Deployment, PolicyId, PoolId, Return
 from gslb.model.history import Shed
 from gslb.model.location import Geography
-from gslb.model.plan import Mode
 from gslb.model.world import World
-
-_ANSWERED = (Mode.NORMAL, Mode.KEPT)  # in other modes nothing is usable, so nothing can be shed
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """`grounds` are the policies and record types that have usable pools, `geography` the digest of the location table.
+    """`grounds` are the policies and record types that any pool can answer, `geography` the digest of the location table.
 
     `previous` is what was shed before; `gradual` are pools that come back by `recover` after they shed all.
     """
@@ -51,12 +48,13 @@ def scene_of(
             catchments=geography.catchments.get(name, ()),
             asked=asked[name].get(rtype) or (0.0,) * len(geography.rankings[name]),
             reach=one.reach,
-            usable=frozenset(one.by_pool),
-            receiving=_receiving(one),
+            usable=frozenset(one.by_pool) if one.answering else one.reach.pools,
+            receiving=_receiving(one) if one.answering else frozenset(),
+            resting=not one.answering,
         )
         for name, of_policy in settled.items()
         for rtype, one in of_policy.items()
-        if one.by_pool and one.mode in _ANSWERED
+        if one.reach.pools
     ]
     return Scene(model, world, geography.digest, grounds, situation.history.sheds, _gradual(situation, settled))
 

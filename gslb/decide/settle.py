@@ -34,6 +34,11 @@ class Settled:
     standing: Standing
     reasons: tuple[Reason, ...]
 
+    @property
+    def answering(self) -> bool:
+        """Whether pools answer that the steps left, rather than what an all-down mode falls back to."""
+        return bool(self.by_pool) and self.mode in (Mode.NORMAL, Mode.KEPT)
+
 
 def settle(policy: Policy, rtype: int, situation: Situation, previous: Plan | None) -> Settled:
     """Run the steps over a policy's candidates of one record type; with nothing left, its all-down mode."""

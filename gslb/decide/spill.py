@@ -4,7 +4,7 @@ Rule 1: a pool's own clients have the first claim on it.  Guests (what others se
 or home when it reaches its hard mark, and a pool sheds its own clients only for what its own clients bring.
 Rule 2: a pool that sheds is given nothing more by others, and only a client's home sheds it: no cascades.
 Rule 3: whoever is out of the answers sheds all at once; coming back, it starts from there and takes its clients back by
-`recover`, or all at once where it is no failure that ends.
+`recover`, or all at once where it is no failure that ends.  While all is down, what is moved waits as it is for that to end.
 Rule 4: what is moved stays as it is until the level changes, a receiver fails or carries too much, or geography changes; whose
 home is out goes to an earlier pool of the order when that has room again.
 Rule 5: pools are worked out one after the other, so that no room is given away twice: first those that come back at once,
@@ -21,7 +21,7 @@ from gslb.decide.cells import Cell, cells_of, out_of
 from gslb.decide.levels import BAND, Pace, next_level, own_demand, pace_of, wanted
 from gslb.decide.receivers import Carrying, Rooms, carrying_of
 from gslb.decide.scene import Scene
-from gslb.model.deployment import PoolId
+from gslb.model.deployment import PolicyId, PoolId
 from gslb.model.history import Cause, Shed
 
 _TELLING = 0.9  # under a higher level, too little is left of a demand to tell it from
@@ -34,9 +34,10 @@ class _Shedding:
 
     previous: Shed | None
     out: float  # the share of the demand whose home does not answer
+    lost: tuple[tuple[PolicyId, int], ...]  # whose: policies and record types
     elapsed_s: float
     pace: Pace
-    at_once: bool  # what it shed because it was out, it takes back at once
+    at_once: bool  # what it shed because it was out, and is no longer, it takes back at once
     parts: Apportioned
     arrived: dict[PoolId, float]  # by receiver, as a share of its capacity
 
@@ -60,10 +61,11 @@ def sheds_of(scene: Scene) -> Mapping[PoolId, Shed]:
     full = {pool for pool, known in carrying.items() if known.measured and (known.share or 0.0) > known.marks.soft}
     cells = cells_of(scene.grounds, out_of(scene.grounds) | scene.previous.keys() | full)
     rooms = Rooms(scene.model, carrying)
-    shedding = {pool: _shedding(scene, pool, cells[pool], rooms) for pool in sorted(cells)}
-    rooms.closed |= {pool for pool, one in shedding.items() if one.parts.of_choice}
+    waiting = {pool for pool, of_pool in cells.items() if all(cell.ground.resting for cell in of_pool)}
+    shedding = {pool: _shedding(scene, pool, cells[pool], rooms) for pool in sorted(cells.keys() - waiting)}
+    found = {pool: _kept(shed, scene) for pool, shed in scene.previous.items() if pool in waiting}
+    rooms.closed |= {*found, *(pool for pool, one in shedding.items() if one.parts.of_choice)}
     guests = _guests(shedding)
-    found = {}
     for pool in sorted(shedding, key=lambda pool: (*shedding[pool].turn, pool)):
         shed = _next(scene, shedding[pool], guests.get(pool, (0.0, 0.0)))
         if shed is not None:
@@ -75,6 +77,11 @@ def sheds_of(scene: Scene) -> Mapping[PoolId, Shed]:
     return dict(sorted(found.items()))
 
 
+def _kept(shed: Shed, scene: Scene) -> Shed:
+    """The same, unless the clock went back."""
+    return shed if shed.stepped_at <= scene.world.now else replace(shed, stepped_at=scene.world.now)
+
+
 def _shedding(scene: Scene, pool: PoolId, cells: Sequence[Cell], rooms: Rooms) -> _Shedding:
     """Where the pool stands: what it sheds already, which of that has arrived, and what is on its way."""
     previous = scene.previous.get(pool)
@@ -83,6 +90,9 @@ def _shedding(scene: Scene, pool: PoolId, cells: Sequence[Cell], rooms: Rooms) -
     total = sum(cell.weight for cell in cells)
     gone = sum(cell.weight for cell in cells if cell.out)
     out = gone / total if total > 0 else float(any(cell.out for cell in cells))
+    was_lost = previous.out if previous else ()
+    resting = {cell.key[:2] for cell in cells if cell.ground.resting}
+    lost = tuple(sorted({cell.key[:2] for cell in cells if cell.out} | resting.intersection(was_lost)))
     demand = _demand(rooms.carrying.get(pool), previous, seen=elapsed >= pace.dwell_s and not out)
     parts = Apportioned(pool, {cell.key: cell for cell in cells}, demand, rooms)
     if previous is not None and previous.geography == scene.geography:
@@ -101,8 +111,8 @@ def _shedding(scene: Scene, pool: PoolId, cells: Sequence[Cell], rooms: Rooms) -
             rooms.sent[receiver] -= share
             parts.added[receiver] = -share
     arrived = {receiver: max(0.0, share - max(0.0, fresh.get(receiver, 0.0))) for receiver, share in sent.items()}
-    at_once = previous is not None and previous.cause is Cause.OUT and pool not in scene.gradual
-    return _Shedding(previous, out, elapsed, pace, at_once, parts, arrived)
+    at_once = not {*was_lost} <= {*lost} and pool not in scene.gradual
+    return _Shedding(previous, out, lost, elapsed, pace, at_once, parts, arrived)
 
 
 def _demand(known: Carrying | None, previous: Shed | None, *, seen: bool) -> float:
@@ -167,27 +177,38 @@ def _next(scene: Scene, one: _Shedding, guests: tuple[float, float]) -> Shed | N
     moved = parts.moved()
     cause = _cause(one, parts.share() if moved != was else one.level, aim)
     if moved != was:
-        return Shed(cause, parts.share(), scene.world.now, scene.geography, moved, _fresh(one), parts.demand)
+        return Shed(cause, parts.share(), scene.world.now, scene.geography, moved, _fresh(one), parts.demand, one.lost)
     if previous is None or (not was and one.rested):
         return None
     begins = cause is Cause.RETURN and previous.cause is Cause.OUT
     stepped_at = scene.world.now if begins else min(previous.stepped_at, scene.world.now)
-    same = (cause, stepped_at, scene.geography) == (previous.cause, previous.stepped_at, previous.geography)
-    return previous if same else replace(previous, cause=cause, stepped_at=stepped_at, geography=scene.geography)
+    new = replace(previous, cause=cause, stepped_at=stepped_at, geography=scene.geography, out=one.lost)
+    return previous if new == previous else new
 
 
 def _mend(scene: Scene, one: _Shedding, previous: Shed) -> None:
     """What is moved already: taken anew in another geography, and away from who cannot take it any more."""
     parts = one.parts
     if previous.geography != scene.geography:
-        parts.take(previous.level * parts.total)
-    parts.replace_lost()
+        parts.cover()
+        parts.take(previous.level * _not_lost(one, previous) * parts.total)
+    returns = previous.cause is Cause.RETURN or (previous.cause is Cause.OUT and not one.out)
+    home = parts.rooms.carrying.get(parts.pool)
+    full = home is not None and home.share is not None and (home.stale or home.share >= home.marks.soft)
+    parts.replace_lost(elsewhere=full or not returns)
     if one.rested:
-        returns = previous.cause is Cause.RETURN or (previous.cause is Cause.OUT and not one.out)
         for receiver in sorted({entry.receiver for entry in parts.entries}):
             excess = parts.rooms.excess(receiver, hard=not returns)
             if excess > 0:
                 parts.relieve(receiver, excess, elsewhere=not returns)
+
+
+def _not_lost(one: _Shedding, previous: Shed) -> float:
+    """What part of the slots that were moved is of clients whom their home does answer, where those are still told apart."""
+    here = {cell.key[:2] for cell in one.parts.cells.values()}
+    known = [moved for moved in previous.moved if (moved.policy, moved.rtype) in here]
+    left = sum(moved.slots for moved in known if (moved.policy, moved.rtype) not in one.lost)
+    return left / sum(moved.slots for moved in known) if known else float(not one.lost)
 
 
 def _aim(one: _Shedding, guests: tuple[float, float]) -> tuple[float, bool]:
@@ -223,7 +244,7 @@ def _step(one: _Shedding, aim: float, *, lifted: bool) -> None:
 
 
 def _cause(one: _Shedding, level: float, aim: float) -> Cause:
-    if one.out:
+    if one.lost:
         return Cause.OUT
     returning = one.previous is not None and one.previous.cause is not Cause.LOAD
     return Cause.RETURN if returning and level > max(0.0, aim) + 2 * BAND else Cause.LOAD

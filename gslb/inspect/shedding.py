@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from gslb.model.deployment import PolicyId, PoolId
 from gslb.model.history import WHOLE, Cause, Shed
-from gslb.model.plan import Choice, Member, Plan
+from gslb.model.plan import Choice, Member, Mode, Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,8 @@ def given(plan: Plan, policy: PolicyId, rtype: int, ranking: int) -> Given:
     choice = plan.choices[plan.policies[policy].choices[rtype][ranking]]
     goings = []
     for pool, shed in plan.history.sheds.items():
-        goings += _goings(pool, shed, (policy, rtype, ranking))
+        if shed.geography == plan.geography and choice.mode in (Mode.NORMAL, Mode.KEPT):  # else it waits
+            goings += _goings(pool, shed, (policy, rtype, ranking))
     return Given(choice, tuple(goings))
 
 

@@ -43,7 +43,8 @@ class Shed:
     `moved` is in the order in which slots are taken.  `fresh[receiver]` is what the last step added there, as a share of
     the receiver's capacity: it is not in the receiver's load before answers have expired.  `geography` is the digest of the
     location table whose rankings `moved` counts.  `demand` is what all its clients ask for, as a share of its capacity, when
-    that could last be told: a pool that is out measures it no more.
+    that could last be told: a pool that is out measures it no more.  `out` are the policies and record types of clients at home
+    there whom it does not answer.
     """
 
     cause: Cause
@@ -53,6 +54,7 @@ class Shed:
     moved: tuple[Moved, ...] = ()
     fresh: Mapping[PoolId, float] = field(default_factory=dict)
     demand: float = 0.0
+    out: tuple[tuple[PolicyId, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +151,7 @@ def _shed_json(shed: Shed) -> dict[str, object]:
         "moved": [[one.policy, one.rtype, one.ranking, one.receiver, one.slots] for one in shed.moved],
         "fresh": dict(shed.fresh),
         "demand": shed.demand,
+        "out": [list(one) for one in shed.out],
     }
 
 
@@ -164,4 +167,5 @@ def _shed(raw: Mapping[str, Any]) -> Shed:
         ),
         fresh={PoolId(pool): float(share) for pool, share in raw["fresh"].items()},
         demand=float(raw["demand"]),
+        out=tuple((PolicyId(policy), int(rtype)) for policy, rtype in raw["out"]),
     )

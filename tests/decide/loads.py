@@ -59,7 +59,7 @@ def filled(draw: st.DrawFn) -> Deployment:
 def busy(draw: st.DrawFn, model: Deployment, places: Geography, now: float) -> World:
     """A random world with loads, some of them stale or absurd, and demand of some policies."""
     share = st.floats(0, 3) | st.sampled_from((float("nan"), float("inf"), 1e308, -1.0))
-    rates = st.floats(0, 1000) | st.just(0.0)
+    rates = st.floats(0, 1000) | st.sampled_from((0.0, 5e-324))
     loads = draw(st.dictionaries(st.sampled_from(sorted(model.pools)), st.builds(Load, share, stale=st.booleans())))
     demand = {
         name: {rtype: tuple(draw(rates) for _ in places.rankings[name]) for rtype in (TYPE_A, TYPE_AAAA)}

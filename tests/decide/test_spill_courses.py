@@ -83,22 +83,35 @@ def test_invariants_over_random_courses(course: Course) -> None:
                         assert one.members or not one.shed
         for pool, shed in plan.history.sheds.items():
             check_shed(model, places, world, pool, shed)
+            if shed.geography != places.digest:  # all is down, and it waits as it was
+                assert before is not None
+                assert replace(shed, stepped_at=0.0) == replace(before.history.sheds[pool], stepped_at=0.0)
 
 
 def check_shed(model: Deployment, places: Geography, world: World, pool: PoolId, shed: Shed) -> None:
     """What holds of every shed: it is bounded, sends to others only, and moves no slot twice."""
     assert 0 <= shed.level <= 1
     assert shed.stepped_at <= world.now
-    assert shed.geography == places.digest
     taken: dict[tuple[str, int, int], int] = {}
     for one in shed.moved:
         assert one.slots > 0
         assert one.receiver != pool
         assert one.receiver in model.pools
-        assert one.ranking < len(places.rankings[one.policy])
+        assert one.ranking < len(places.rankings[one.policy]) or shed.geography != places.digest
         key = one.policy, one.rtype, one.ranking
         taken[key] = taken.get(key, 0) + one.slots
     assert all(sum_of <= WHOLE for sum_of in taken.values())
+
+
+@settings(max_examples=50, deadline=None)
+@given(courses())
+def test_decisions_at_one_moment_come_to_rest(course: Course) -> None:
+    """The next one may use room that one freed; after that nothing moves."""
+    model, moments = course
+    plan: Plan | None = None
+    for places, world in moments:
+        plan = decide(model, places, world, decide(model, places, world, plan))
+        assert decide(model, places, world, plan) is plan
 
 
 @settings(max_examples=50, deadline=None)
