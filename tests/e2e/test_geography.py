@@ -89,7 +89,7 @@ def test_a_start_beside_a_broken_database_serves_what_it_can(server: MakeServer,
     database.write_bytes(b"no database")
     one = server(nearest(database))
     assert near(one) == NEAR_FRA, "the order as written"
-    assert one.status()["problems"]["geography"]
+    wait_until(lambda: bool(one.status()["problems"].get("geography")), "the broken database is said")
 
 
 def test_a_restart_beside_a_broken_database_goes_on_with_the_last_good_table(
