@@ -149,7 +149,9 @@ def test_a_server_that_closes_in_the_handshake() -> None:
 
 
 def test_a_server_that_hangs_behind_the_handshake() -> None:
-    assert asked(server_context(), silent, timeout_s=SHORT_S).why == "no answer within 300ms"
+    assert (
+        asked(server_context(), silent, timeout_s=2.0).why == "no answer within 2s"
+    )  # a busy machine shakes hands slowly
 
 
 @pytest.mark.parametrize(
