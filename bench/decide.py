@@ -1,8 +1,9 @@
 """Milliseconds from a changed verdict to tables that a worker could answer from, at the size of the budget.
 
 `python -m bench.decide [--json FILE]`: 1 000 dynamic records, 50 policies, 200 pools, 20 datacenters, 5 000 location classes;
-each policy ranks 20 pools in about 200 ways.  One pool goes down and comes back, first while no other sheds, then while
-SHEDDING others are full; the median of several changes is told.
+each policy ranks 20 pools in about 200 ways.  One pool goes down and comes back, first while no other sheds, then while some
+others are full (FULL: how many, and their load), when they take a step and a second later; the median of several changes is
+told.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ from gslb.nameserver.table import Tables, compile_names, compile_plan
 
 SITES, POOLS, POLICIES, RECORDS, NETWORKS = 20, 200, 50, 1000, 5000
 POOLS_OF_POLICY, ORDERS = 20, 200
-SHEDDING = 10
+FULL = ((10, 1.2), (100, 0.85), (200, 0.85))
 ROUNDS = 9
 APEX = b"\x07example\x03com\x00"
 SECRET = b"a bench has no secrets"
@@ -87,19 +88,25 @@ def measure(model: Deployment, location: LocationTable) -> dict[str, float]:
                 plan = _timed(times, f"decide, {name} changed", once_more)
             _hand_out(times, store, names, plan, location)
         parts = [median(values) for name, values in times.items() if name != "decide, nothing changed"]
-        _shed(times, model, geography, plan)
+        for count, share in FULL:
+            _shed(
+                times,
+                model,
+                geography,
+                plan,
+                {PoolId(f"pool-{POOLS - 1 - place}"): Load(share) for place in range(count)},
+            )
     found = {name: median(values) for name, values in times.items()}
     return {**found, "all parts of a change": sum(parts)}
 
 
-def _shed(times: Times, model: Deployment, geography: Geography, plan: Plan) -> None:
-    """SHEDDING pools are full and take a step, then rest."""
-    full = {PoolId(f"pool-{place}"): Load(1.2) for place in range(POOLS - SHEDDING, POOLS)}
+def _shed(times: Times, model: Deployment, geography: Geography, plan: Plan, full: Mapping[PoolId, Load]) -> None:
+    """Full pools take a step, then rest."""
     for turn in range(ROUNDS + 1, 2 * ROUNDS + 1):
         for name, later in (("step", 0.0), ("rest", 1.0)):
             world = _world(model, turn, full)
             once_more = partial(decide, model, geography, replace(world, now=world.now + later), plan)
-            plan = _timed(times, f"decide, {SHEDDING} pools shed and {name}", once_more)
+            plan = _timed(times, f"decide, {len(full)} pools are full and {name}", once_more)
 
 
 def _hand_out(times: Times, store: Store, names: bytes, plan: Plan, location: LocationTable) -> None:

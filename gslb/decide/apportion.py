@@ -143,6 +143,9 @@ class Apportioned:
 
     def take(self, weight: float) -> None:
         """Move cells that ask `weight` more, as far as receivers have room."""
+        receiving = frozenset[PoolId]().union(*{cell.ground.routes.receiving for cell in self.cells.values()})
+        if not any(self.rooms.room(pool) > 0.0 for pool in receiving):
+            return
         taken = self._taken()
         begun = [self.cells[key] for key, slots in taken.items() if slots < WHOLE]
         fresh = (cell for cell in self.cells.values() if cell.key not in taken)
@@ -181,7 +184,8 @@ class Apportioned:
     def _place(self, cell: Cell, slots: int, into: MutableSequence[Entry], receivers: Iterable[PoolId]) -> int:
         """Send slots of a cell to receivers in order, to each what it has room for.  How many are left."""
         for receiver in receivers:
-            room, of_slot = self.rooms.room(receiver), self.part(cell.weight / WHOLE, receiver)
+            room = self.rooms.room(receiver)
+            of_slot = self.part(cell.weight / WHOLE, receiver)
             fitting = int(min(slots, room / of_slot + _ROUNDING)) if of_slot > 0 else slots
             slots -= self._send(cell, receiver, fitting, into)
         return slots

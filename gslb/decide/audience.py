@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from gslb.decide.routes import pools_of
 from gslb.model.deployment import DYNAMIC_TYPES, Deployment, Policy, PolicyId
 from gslb.model.location import Cohort, Geography
 from gslb.model.world import World
@@ -57,7 +58,7 @@ def answerable(model: Deployment, policy: Policy) -> tuple[int, ...]:
     return tuple(
         rtype
         for rtype in DYNAMIC_TYPES
-        if any(model.pools[pool].answers_of(rtype) for pool in (*policy.pools, *policy.spill.to))
+        if any(model.pools[pool].answers_of(rtype) for pool in (*pools_of(policy), *policy.spill.to))
     )
 
 

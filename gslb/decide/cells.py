@@ -7,13 +7,13 @@ sheds it.  Nobody is moved twice.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 
-from gslb.decide.order import Reach, order, ranked
-from gslb.model.deployment import Policy, PolicyId, PoolId
-from gslb.model.location import Catchment, Ranking
+from gslb.decide.order import order
+from gslb.decide.routes import KEPT, Routes, Same, same
+from gslb.model.deployment import PolicyId, PoolId
 
 Key = tuple[PolicyId, int, int]
 
@@ -22,63 +22,59 @@ Key = tuple[PolicyId, int, int]
 class Ground:
     """One policy and record type: how its clients are ordered, what they ask, and which pools the steps left.
 
-    `usable` pools are answered; `receiving` are those of them that may be given more.  `asked[ranking]` is in one unit for
-    all policies; `catchments` is empty where distances are not known.  `resting`: all is down, nobody knows who could answer,
-    and what was moved waits as it is for that to end.
+    `usable` pools are answered; those that may be given more are the `receiving` of the routes.  `asked[ranking]` is in one unit
+    for all policies.  `resting`: all is down, nobody knows who could answer, and what was moved waits as it is for that to end.
     """
 
-    policy: Policy
-    rtype: int
-    rankings: Sequence[Ranking]
-    catchments: Sequence[Catchment]
-    asked: Sequence[float]
-    reach: Reach
+    routes: Routes
+    asked: tuple[float, ...]
     usable: frozenset[PoolId]
-    receiving: frozenset[PoolId]
-    resting: bool = False
+    resting: bool
+    _cells: dict[PoolId, tuple[Cell, ...]] = field(default_factory=dict)
 
     @cached_property
-    def having(self) -> frozenset[PoolId]:
-        """The pools that have the type."""
-        return self.reach.pools
+    def name(self) -> tuple[PolicyId, int]:
+        """The policy and record type."""
+        return self.routes.policy.name, self.routes.rtype
 
-    def home(self, ranking: Ranking) -> PoolId:
-        """The first pool in the order of these clients.  There is one, since some pool is usable."""
-        for pool in ranked(ranking, self.rtype):
-            if pool in self.having:
-                return pool
-        return next(
-            filter(self.having.__contains__, order(self.policy.rules[ranking.rule], ranking, self.rtype, self.reach))
-        )
+    @cached_property
+    def out(self) -> frozenset[PoolId]:
+        """The pools that have the type and are not answered."""
+        return self.routes.reach.pools - self.usable
 
-    def receivers(self, ranking: Ranking) -> tuple[PoolId, ...]:
-        """Where these clients may be shed to, in order: the other pools of their rule, then the spill targets.
+    def cells(self, home: PoolId) -> tuple[Cell, ...]:
+        """The cells of one home."""
+        found = self._cells.get(home)
+        if found is None:
+            out = home in self.out
+            places = self.routes.at_home.get(home, ())
+            found = tuple(Cell(self, place, self.asked[place], out, (*self.name, place)) for place in places)
+            self._cells[home] = found
+        return found
 
-        Where no pool of the rule has the type, other pools of the policy are their home, and receive them.
-        """
-        home = self.home(ranking)
-        rule = self.policy.rules[ranking.rule]
-        if home in rule.pools:
-            tried = dict.fromkeys((*ranked(ranking, self.rtype), *rule.pools, *self.reach.spill))
-        else:
-            tried = dict.fromkeys(order(rule, ranking, self.rtype, self.reach))
-        return tuple(pool for pool in tried if pool in self.receiving and pool != home)
-
-    def refuges(self, ranking: Ranking) -> tuple[PoolId, ...]:
+    def refuges(self, index: int) -> tuple[PoolId, ...]:
         """Where these clients go whose home is out, whatever it carries: their receivers, or else any pool that is usable."""
-        tried = dict.fromkeys(order(self.policy.rules[ranking.rule], ranking, self.rtype, self.reach))
-        left = tuple(pool for pool in tried if pool in self.usable)
-        return self.receivers(ranking) or left[:1]
+        routes = self.routes
+        receivers = routes.receivers(index)
+        if receivers:
+            return receivers
+        ranking = routes.rankings[index]
+        tried = order(routes.policy.rules[ranking.rule], ranking, routes.rtype, routes.reach)
+        return next(((pool,) for pool in tried if pool in self.usable), ())
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class Cell:
-    """What the clients of one ranking ask of their home; `out`: that does not answer them, so all must go elsewhere."""
+    """What the clients of one ranking ask of their home; `out`: that does not answer them, so all must go elsewhere.
+
+    `key` names it in a plan.
+    """
 
     ground: Ground
     ranking: int
     weight: float
     out: bool
+    key: Key
 
     @property
     def bound(self) -> bool:
@@ -86,52 +82,42 @@ class Cell:
         return self.out or self.ground.resting
 
     @property
-    def key(self) -> Key:
-        """What names it in a plan."""
-        return self.ground.policy.name, self.ground.rtype, self.ranking
-
-    @cached_property
     def receivers(self) -> tuple[PoolId, ...]:
         """Where it may be shed to, in order."""
-        return self.ground.receivers(self.ground.rankings[self.ranking])
+        return self.ground.routes.receivers(self.ranking)
 
-    @cached_property
+    @property
     def refuges(self) -> tuple[PoolId, ...]:
         """Where it goes when nowhere is room."""
-        return self.ground.refuges(self.ground.rankings[self.ranking])
+        return self.ground.refuges(self.ranking)
 
-    @cached_property
+    @property
     def harm(self) -> tuple[bool, float, PolicyId, int, int]:
         """The order in which cells are shed: by the kilometres that their clients lose, then those where they are unknown."""
-        lost = self._lost_km()
-        return lost is None, lost or 0.0, self.ground.policy.name, self.ranking, self.ground.rtype
-
-    def _lost_km(self) -> float | None:
-        if not self.ground.catchments or not self.receivers:
-            return None
-        km = self.ground.catchments[self.ranking].km
-        near, far = km.get(self.ground.home(self.ground.rankings[self.ranking])), km.get(self.receivers[0])
-        return None if near is None or far is None else far - near
+        lost, (policy, rtype, ranking) = self.ground.routes.lost_km(self.ranking), self.key
+        return lost is None, lost or 0.0, policy, ranking, rtype
 
 
-def cells_of(grounds: Iterable[Ground], homes: Container[PoolId]) -> Mapping[PoolId, Sequence[Cell]]:
+def ground_of(routes: Routes, asked: tuple[float, ...], usable: frozenset[PoolId], *, resting: bool) -> Ground:
+    """The ground, which is the same one as long as nothing of it changes."""
+    return _ground(same(routes), asked, usable, resting)
+
+
+@lru_cache(maxsize=KEPT)
+def _ground(routes: Same[Routes], asked: tuple[float, ...], usable: frozenset[PoolId], resting: bool) -> Ground:  # noqa: FBT001  lru_cache
+    return Ground(routes.value, asked, usable, resting)
+
+
+def cells_of(grounds: Iterable[Ground], homes: Collection[PoolId]) -> Mapping[PoolId, Sequence[Cell]]:
     """The cells of some pools, by home."""
     found: dict[PoolId, list[Cell]] = {}
     for ground in grounds:
-        for home, index in _homes(ground):
+        for home in ground.routes.at_home:
             if home in homes:
-                out = home not in ground.usable
-                found.setdefault(home, []).append(Cell(ground, index, ground.asked[index], out))
+                found.setdefault(home, []).extend(ground.cells(home))
     return found
 
 
 def out_of(grounds: Iterable[Ground]) -> frozenset[PoolId]:
     """The pools that are not in the answers of some policy that would try them."""
-    return frozenset(pool for ground in grounds for pool in ground.having - ground.usable)
-
-
-def _homes(ground: Ground) -> Iterator[tuple[PoolId, int]]:
-    having, rtype = ground.having, ground.rtype
-    for index, ranking in enumerate(ground.rankings):
-        first = ranked(ranking, rtype)
-        yield (first[0] if first and first[0] in having else ground.home(ranking)), index
+    return frozenset().union(*(ground.out for ground in grounds))

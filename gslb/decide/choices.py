@@ -8,20 +8,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gslb.decide.cells import Key
-from gslb.decide.order import order, ranked
+from gslb.decide.routes import firsts
 from gslb.decide.settle import Settled
-from gslb.model.deployment import Policy, PoolId
+from gslb.model.deployment import Policy, PolicyId, PoolId
 from gslb.model.history import WHOLE, Moved, Shed
 from gslb.model.location import Ranking
 from gslb.model.plan import Choice, Member, Part
 
+MovedOf = Mapping[tuple[PolicyId, int], Mapping[int, Sequence[Moved]]]  # by policy and record type, by ranking
+
 
 @dataclass(slots=True)
 class Interned:
-    """The choices of a plan while it is made, and what was moved of each cell."""
+    """The choices of a plan while it is made, and what was moved."""
 
-    moved: Mapping[Key, Sequence[Moved]]
+    moved: MovedOf
     indexes: dict[Choice, int] = field(default_factory=dict)
 
     def index(self, choice: Choice) -> int:
@@ -29,12 +30,12 @@ class Interned:
         return self.indexes.setdefault(choice, len(self.indexes))
 
 
-def moved_of(sheds: Mapping[PoolId, Shed], geography: str) -> Mapping[Key, Sequence[Moved]]:
-    """What is moved of each cell of this geography, in the order of its slots."""
-    found: dict[Key, list[Moved]] = {}
+def moved_of(sheds: Mapping[PoolId, Shed], geography: str) -> MovedOf:
+    """What is moved in this geography, in the order of its slots."""
+    found: dict[tuple[PolicyId, int], dict[int, list[Moved]]] = {}
     for shed in sheds.values():
         for one in shed.moved if shed.geography == geography else ():
-            found.setdefault((one.policy, one.rtype, one.ranking), []).append(one)
+            found.setdefault((one.policy, one.rtype), {}).setdefault(one.ranking, []).append(one)
     return found
 
 
@@ -44,26 +45,25 @@ def choices_of(
     """The index of each ranking's choice."""
     if not settled.by_pool:
         return (interned.index(Choice(settled.mode, settled.for_all, policy.answers)),) * len(rankings)
+    pools = firsts(policy, rtype, rankings, settled.reach, frozenset(settled.by_pool))
+    moved = interned.moved.get((policy.name, rtype), {}) if settled.answering else {}
     index_of: dict[PoolId, int] = {}
-    found = []
-    for place, ranking in enumerate(rankings):
-        moved = interned.moved.get((policy.name, rtype, place)) if interned.moved and settled.answering else None
-        pool = first_pool(policy, ranking, rtype, settled)
-        if moved:
-            found.append(interned.index(_shedding(policy, settled, settled.by_pool[pool], moved)))
-            continue
-        if pool not in index_of:
-            index_of[pool] = interned.index(Choice(settled.mode, settled.by_pool[pool], policy.answers))
-        found.append(index_of[pool])
-    return tuple(found)
+    if moved:
+        return tuple(
+            interned.index(_shedding(policy, settled, settled.by_pool[pool], moved[place]))
+            if place in moved
+            else _index(pool, policy, settled, interned, index_of)
+            for place, pool in enumerate(pools)
+        )
+    for pool in dict.fromkeys(pools):
+        _index(pool, policy, settled, interned, index_of)
+    return tuple(map(index_of.__getitem__, pools))
 
 
-def first_pool(policy: Policy, ranking: Ranking, rtype: int, settled: Settled) -> PoolId:
-    """The pool that answers a client of this ranking who is not shed: the first in its order that is left.  One is."""
-    for pool in ranked(ranking, rtype):  # what `order` begins with, and nearly always enough
-        if pool in settled.by_pool:
-            return pool
-    return next(filter(settled.by_pool.__contains__, order(policy.rules[ranking.rule], ranking, rtype, settled.reach)))
+def _index(pool: PoolId, policy: Policy, settled: Settled, interned: Interned, known: dict[PoolId, int]) -> int:
+    if pool not in known:
+        known[pool] = interned.index(Choice(settled.mode, settled.by_pool[pool], policy.answers))
+    return known[pool]
 
 
 def _shedding(policy: Policy, settled: Settled, home: tuple[Member, ...], moved: Iterable[Moved]) -> Choice:

@@ -9,11 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from gslb.decide.choices import first_pool
 from gslb.decide.decide import predecessor
 from gslb.decide.field import Reason
 from gslb.decide.inheritance import inherited
-from gslb.decide.order import order, ranked
+from gslb.decide.order import first, order, ranked
 from gslb.decide.panic import Share
 from gslb.decide.returning import kept_of, outs_of
 from gslb.decide.settle import Settled, settle
@@ -84,8 +83,8 @@ def explain(
     standings = {each: one.standing for each, one in by_type.items()}
     out, kept = outs_of(name, standings, situation), kept_of(name, standings, situation)
     settled = by_type[rtype]
-    chosen = first_pool(policy, ranking, rtype, settled) if settled.by_pool else None
     reach = settled.reach
+    chosen = first(policy.rules[ranking.rule], ranking, rtype, reach, settled.by_pool) if settled.by_pool else None
     tried = dict.fromkeys(order(policy.rules[ranking.rule], ranking, rtype, reach))
     return Explanation(
         policy=policy,

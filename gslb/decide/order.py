@@ -55,6 +55,14 @@ def order(rule: Rule, ranking: Ranking, rtype: int, reach: Reach) -> Iterator[Po
         yield from reach.spill
 
 
+def first(rule: Rule, ranking: Ranking, rtype: int, reach: Reach, among: Container[PoolId]) -> PoolId:
+    """The first pool in the order that is `among` those given.  There is one."""
+    for pool in ranked(ranking, rtype):  # what `order` begins with, and nearly always enough
+        if pool in among:
+            return pool
+    return next(filter(among.__contains__, order(rule, ranking, rtype, reach)))
+
+
 def fits(model: Deployment, geography: Geography) -> bool:
     """Whether the rankings can be those of `model`: what `decide` takes for granted."""
     rankings = geography.rankings

@@ -6,11 +6,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from gslb.decide.audience import audience_of
-from gslb.decide.cells import Ground
+from gslb.decide.cells import Ground, ground_of
 from gslb.decide.returning import returned
+from gslb.decide.routes import routes_of
 from gslb.decide.settle import Settled
 from gslb.decide.situation import Situation
-from gslb.model.deployment import Deployment, PolicyId, PoolId, Return
+from gslb.model.deployment import Deployment, Policy, PolicyId, PoolId, Return
 from gslb.model.history import Shed
 from gslb.model.location import Geography
 from gslb.model.world import World
@@ -41,22 +42,22 @@ def scene_of(
     """The scene of one decision; what was shed before is in the situation's history."""
     asked = audience_of(model, geography, world)
     grounds = [
-        Ground(
-            policy=model.policies[name],
-            rtype=rtype,
-            rankings=geography.rankings[name],
-            catchments=geography.catchments.get(name, ()),
-            asked=asked[name].get(rtype) or (0.0,) * len(geography.rankings[name]),
-            reach=one.reach,
-            usable=frozenset(one.by_pool) if one.answering else one.reach.pools,
-            receiving=_receiving(one) if one.answering else frozenset(),
-            resting=not one.answering,
-        )
+        _ground(model.policies[name], rtype, geography, asked[name].get(rtype), one)
         for name, of_policy in settled.items()
         for rtype, one in of_policy.items()
         if one.reach.pools
     ]
     return Scene(model, world, geography.digest, grounds, situation.history.sheds, _gradual(situation, settled))
+
+
+def _ground(
+    policy: Policy, rtype: int, geography: Geography, asked: Sequence[float] | None, settled: Settled
+) -> Ground:
+    rankings, catchments = geography.rankings[policy.name], geography.catchments.get(policy.name, ())
+    receiving = _receiving(settled) if settled.answering else frozenset()
+    usable = frozenset(settled.by_pool) if settled.answering else settled.reach.pools
+    routes = routes_of(policy, rtype, rankings, catchments, settled.reach, receiving)
+    return ground_of(routes, tuple(asked or (0.0,) * len(rankings)), usable, resting=not settled.answering)
 
 
 def _receiving(settled: Settled) -> frozenset[PoolId]:

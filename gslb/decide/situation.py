@@ -15,6 +15,7 @@ from gslb.decide.ejection import Ejected, in_force, remembered
 from gslb.decide.levels import marks_of
 from gslb.decide.outliers import Ruled, ejections_of, is_target, lost_lately
 from gslb.decide.panic import Grade, grade_of
+from gslb.decide.routes import pools_of
 from gslb.decide.targets import Ruling, Target, ruling_of
 from gslb.model.deployment import DYNAMIC_TYPES, Deployment, PolicyId, Pool, PoolId
 from gslb.model.history import History
@@ -65,7 +66,7 @@ class Situation:
 def situation_of(model: Deployment, world: World, before: History) -> Situation:
     """What a decision goes by; `before` is the history of the previous plan."""
     ruling = ruling_of(world)
-    ruled = {name: policy.pools for name, policy in model.policies.items()}
+    ruled = {name: pools_of(policy) for name, policy in model.policies.items()}
     history = _still_holding(model, ruled, before, world.now)
     ejected = ejections_of(model, world, ruling, ruled, history)
     active, lost = in_force(ejected, world.now), lost_lately(model, ejected, world.now)

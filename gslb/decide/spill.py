@@ -85,14 +85,15 @@ def _kept(shed: Shed, scene: Scene) -> Shed:
 def _shedding(scene: Scene, pool: PoolId, cells: Sequence[Cell], rooms: Rooms) -> _Shedding:
     """Where the pool stands: what it sheds already, which of that has arrived, and what is on its way."""
     previous = scene.previous.get(pool)
-    pace = pace_of({cell.ground.policy.name: cell.ground.policy for cell in cells}.values())
+    grounds = dict.fromkeys(cell.ground for cell in cells)
+    pace = pace_of([ground.routes.policy for ground in grounds])
     elapsed = max(0.0, scene.world.now - previous.stepped_at) if previous else pace.dwell_s
     total = sum(cell.weight for cell in cells)
     gone = sum(cell.weight for cell in cells if cell.out)
     out = gone / total if total > 0 else float(any(cell.out for cell in cells))
     was_lost = previous.out if previous else ()
-    resting = {cell.key[:2] for cell in cells if cell.ground.resting}
-    lost = tuple(sorted({cell.key[:2] for cell in cells if cell.out} | resting.intersection(was_lost)))
+    resting = {ground.name for ground in grounds if ground.resting}
+    lost = tuple(sorted({ground.name for ground in grounds if pool in ground.out} | resting.intersection(was_lost)))
     demand = _demand(rooms.carrying.get(pool), previous, seen=elapsed >= pace.dwell_s and not out)
     parts = Apportioned(pool, {cell.key: cell for cell in cells}, demand, rooms)
     if previous is not None and previous.geography == scene.geography:
@@ -205,7 +206,7 @@ def _mend(scene: Scene, one: _Shedding, previous: Shed) -> None:
 
 def _not_lost(one: _Shedding, previous: Shed) -> float:
     """What part of the slots that were moved is of clients whom their home does answer, where those are still told apart."""
-    here = {cell.key[:2] for cell in one.parts.cells.values()}
+    here = {cell.ground.name for cell in one.parts.cells.values()}
     known = [moved for moved in previous.moved if (moved.policy, moved.rtype) in here]
     left = sum(moved.slots for moved in known if (moved.policy, moved.rtype) not in one.lost)
     return left / sum(moved.slots for moved in known) if known else float(not one.lost)
