@@ -14,7 +14,6 @@ import trustme
 from healthcheck.probes import tls
 from tests.healthcheck.probes.servers import LOCAL
 
-NOW = datetime.now(UTC)
 AUTHORITY = trustme.CA()
 
 
@@ -22,8 +21,9 @@ def server_context(
     *names: str, ends_in: timedelta = timedelta(days=100), alpn: str = "http/1.1", authority: trustme.CA = AUTHORITY
 ) -> ssl.SSLContext:
     """A server's context with a certificate for these names (loopback's address if none)."""
-    begins = NOW - timedelta(days=30)
-    certificate = authority.issue_cert(*(names or (LOCAL,)), not_before=begins, not_after=NOW + ends_in)
+    now = datetime.now(UTC)
+    begins = now - timedelta(days=30)
+    certificate = authority.issue_cert(*(names or (LOCAL,)), not_before=begins, not_after=now + ends_in)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.set_alpn_protocols([alpn])
     certificate.configure_cert(context)
