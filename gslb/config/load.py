@@ -23,8 +23,6 @@ from gslb.config.zoneyaml import read_yaml
 from gslb.model.deployment import Deployment
 from gslb.model.zone import Zone
 
-MAX_ZONE_FILES = 100_000
-
 
 @dataclass(frozen=True, slots=True)
 class Loaded:

@@ -70,7 +70,6 @@ class Controller:
         self._locating: asyncio.Task[None] | None = None
         self._warned: frozenset[str] = frozenset()
         self._announced = False
-        self._failed = False
 
     async def run(self, *, first: bool) -> int:
         """See the module's `run`."""

@@ -6,7 +6,7 @@ catchments.  Counts of queries by network may stand in for sizes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -104,15 +104,6 @@ def grouped(clients: Clients, before: Mapped, after: Mapped, policy: PolicyId) -
     without = np.setdiff1d(one[clients.met[0]] * width + other[clients.met[1]], pairs)
     cohorts += [Cohort(pair // width, pair % width, 0, 0.0) for pair in without.tolist()]
     return Grouped(tuple(cohorts), number)
-
-
-def demand_of(found: Mapping[PolicyId, Grouped], rankings: Mapping[PolicyId, int]) -> dict[PolicyId, tuple[float, ...]]:
-    """What the rankings of each policy ask, where sizes are counts of queries."""
-    asked = {name: [0.0] * rankings[name] for name in found}
-    for name, group in found.items():
-        for cohort in group.cohorts:
-            asked[name][cohort.before] += cohort.size
-    return {name: tuple(rates) for name, rates in asked.items()}
 
 
 def _counted(runs: Runs, sides: tuple[Mapped, Mapped], version: int, met: tuple[I64, I64]) -> Clients | None:

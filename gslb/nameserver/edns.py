@@ -17,7 +17,6 @@ UDP_PLAIN = 512  # octets: without EDNS, and the least that a payload size can m
 OPT = Struct(">BHHBBHH")  # owner (root), type, payload size, extended RCODE, version, flags, RDLENGTH
 OPTION = Struct(">HH")
 SUBNET = Struct(">HBB")  # family, source prefix length, scope prefix length
-PLAIN_OCTETS = OPT.size
 SUBNET_OCTETS = OPT.size + OPTION.size + SUBNET.size  # an OPT with a client subnet, up to its address
 DO = 0x8000
 
