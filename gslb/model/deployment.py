@@ -24,6 +24,8 @@ Network = IPv4Network | IPv6Network
 
 TYPE_A = 1
 TYPE_AAAA = 28
+SOURCES4 = IPv4Network("198.18.0.0/15")  # RFC 2544: routed nowhere
+SOURCES6 = IPv6Network("100::/64")  # RFC 6666: discard only
 DYNAMIC_TYPES = (TYPE_A, TYPE_AAAA)  # what a policy can answer: addresses
 
 
@@ -40,10 +42,11 @@ class Datacenter:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One machine that runs gslb."""
+    """One machine that runs gslb.  `interfaces` are those of the balancer; none: that of the default route."""
 
     name: NodeId
     site: SiteId
+    interfaces: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,13 @@ class Geo:
     nearest_limit: int = 3
     scope4: int = 24
     scope6: int = 56
+
+
+class Via(StrEnum):
+    """How a check reaches a backend."""
+
+    ADDRESS = "address"  # its own address
+    VIP = "vip"  # the pool's answer, forwarded to this backend as the balancer forwards clients
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +79,7 @@ class Monitor:
     quorum: float
     port: int | None = None
     settings: Mapping[str, object] | None = None
+    via: Via = Via.ADDRESS
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +287,29 @@ class Bgp:
     neighbors: tuple[Neighbor, ...]
 
 
+class Attach(StrEnum):
+    """How the balancer's program is attached to an interface."""
+
+    AUTO = "auto"  # native where the driver can, else generic
+    NATIVE = "native"
+    GENERIC = "generic"
+    OFF = "off"
+
+
+@dataclass(frozen=True, slots=True)
+class Balancer:
+    """What all balancers of a deployment have in common.
+
+    Outer sources of tunnels are addresses of `source4` and `source6`, another one for each flow, so that backends' receive
+    queues share the work.  A slot of a table forgets a backend that it had when no flow used it for `flow_idle_s`.
+    """
+
+    attach: Attach = Attach.AUTO
+    source4: IPv4Network = SOURCES4
+    source6: IPv6Network = SOURCES6
+    flow_idle_s: float = 300.0
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Bounds on what clients can make the nameserver do."""
@@ -340,3 +374,4 @@ class Deployment:
     bus: Bus = Bus()
     secret_env: str | None = None
     secret_file: str | None = None
+    balancer: Balancer = Balancer()

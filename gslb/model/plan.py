@@ -15,11 +15,11 @@ from enum import StrEnum
 from hashlib import blake2b
 from typing import Any
 
-from gslb.model.deployment import PolicyId, PoolId
+from gslb.model.deployment import Forward, PolicyId, PoolId, SiteId
 from gslb.model.history import History
 from gslb.model.unreadable import defect, shown
 
-FORMAT = 2  # of the serialised plan; another number is refused
+FORMAT = 3  # of the serialised plan; another number is refused
 
 
 class PlanUnreadable(ValueError):
@@ -82,6 +82,43 @@ class PolicyPlan:
     choices: Mapping[int, tuple[int, ...]]
 
 
+class Serving(StrEnum):
+    """What a balancer does with one backend."""
+
+    UP = "up"
+    DRAIN = "drain"  # it keeps its flows and is given no new ones
+    DOWN = "down"  # its flows move at once
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Vip:
+    """What a balancer takes: a prefix (mostly one address), an IP protocol number, a port (0: any)."""
+
+    prefix: str
+    protocol: int
+    port: int
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class BackendPlan:
+    """One backend of a pool; `weight` is relative, `server` its id in QUIC connection ids."""
+
+    address: str
+    weight: int
+    forward: Forward
+    serving: Serving = Serving.UP
+    server: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BalancerTable:
+    """What the balancers of `site` do with one pool's addresses."""
+
+    site: SiteId
+    vips: tuple[Vip, ...]
+    backends: tuple[BackendPlan, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """The whole result of one decision.  `geography` is the digest of the location table it was made for.
@@ -97,6 +134,7 @@ class Plan:
     choices: tuple[Choice, ...]
     heavy: tuple[str, ...] = ()
     history: History = field(default_factory=History)
+    balancers: Mapping[PoolId, BalancerTable] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -128,6 +166,7 @@ def from_bytes(data: bytes) -> Plan:
             policies={PolicyId(name): _policy(body) for name, body in content["policies"].items()},
             choices=tuple(_choice(body) for body in content["choices"]),
             heavy=tuple(str(address) for address in content["heavy"]),
+            balancers={PoolId(name): _balancer(body) for name, body in content["balancers"].items()},
             history=History.from_json(raw["history"]),
         )
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
@@ -158,6 +197,15 @@ def _content(plan: Plan) -> dict[str, object]:
             for choice in plan.choices
         ],
         "heavy": list(plan.heavy),
+        "balancers": {name: _balancer_json(table) for name, table in plan.balancers.items()},
+    }
+
+
+def _balancer_json(table: BalancerTable) -> dict[str, object]:
+    return {
+        "site": table.site,
+        "vips": [[vip.prefix, vip.protocol, vip.port] for vip in table.vips],
+        "backends": [[one.address, one.weight, one.forward, one.serving, one.server] for one in table.backends],
     }
 
 
@@ -182,6 +230,17 @@ def _policy(body: Mapping[str, Any]) -> PolicyPlan:
 def _choice(body: Mapping[str, Any]) -> Choice:
     shed = tuple(Part(int(slots), _members(members)) for slots, members in body["shed"])
     return Choice(mode=Mode(body["mode"]), members=_members(body["members"]), count=int(body["count"]), shed=shed)
+
+
+def _balancer(body: Mapping[str, Any]) -> BalancerTable:
+    return BalancerTable(
+        site=SiteId(body["site"]),
+        vips=tuple(Vip(str(prefix), int(protocol), int(port)) for prefix, protocol, port in body["vips"]),
+        backends=tuple(
+            BackendPlan(str(address), int(weight), Forward(forward), Serving(serving), server)
+            for address, weight, forward, serving, server in body["backends"]
+        ),
+    )
 
 
 def _members(raw: Sequence[Any]) -> tuple[Member, ...]:

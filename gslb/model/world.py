@@ -53,6 +53,18 @@ class Load:
     stale: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Rtt:
+    """Round trips of clients of one location class to one pool, seconds: from SYN to the ACK of the handshake, less what the
+    fastest backend needs; of `count` handshakes.
+    """
+
+    p50_s: float
+    p90_s: float
+    count: int
+    age_s: float = 0.0
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Override:
     """An operator's word on `target` (`site/fra`, `pool/web-fra`, `answer/web-fra/192.0.2.10`,
@@ -75,6 +87,7 @@ class Override:
 
 
 Verdicts = Mapping[PoolId, Mapping[str, Verdict]]
+Rtts = Mapping[PoolId, Mapping[tuple[int, int], Rtt]]  # by (address family 4 or 6, location class)
 Demand = Mapping[PolicyId, Mapping[int, tuple[float, ...]]]
 
 
@@ -85,7 +98,7 @@ class World:
     `verdicts[pool][address]`: targets are the pool's answers, and behind a balancer its backends; one without a verdict is
     taken as up.  `demand[policy][rtype][ranking]`: answers given, per second; empty while nobody measured, and then
     clients are weighed by the sizes of their networks.  `heavy` are resolvers without client subnets that alone ask more than
-    one spill step.
+    one spill step.  `unbalanced[pool]`: why this node cannot balance a pool of its own site that asks for it.
     """
 
     now: float
@@ -94,3 +107,5 @@ class World:
     overrides: tuple[Override, ...] = ()
     demand: Demand = field(default_factory=dict)
     heavy: tuple[str, ...] = ()
+    rtts: Rtts = field(default_factory=dict)
+    unbalanced: Mapping[PoolId, str] = field(default_factory=dict)

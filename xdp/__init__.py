@@ -1,0 +1,1 @@
+"""The kernel data plane: the XDP balancer, its loader, and what it counts."""

@@ -1,0 +1,139 @@
+"""What the controller and the balancer's process say to each other, framed by length.  Pure.
+
+Rule 1: the controller always says the whole wanted state (`Want`); the process finds out itself what is new.
+Rule 2: a frame is at most MOST octets, and what it holds has its type checked, or it is Garbled.
+Rule 3: times are of the machine's monotonic clock, which both ends share; counters only grow, until `Pulse.born` changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from gslb.model.deployment import Attach
+from gslb.model.plan import BalancerTable
+
+MOST = 32 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Packets that this node sends with the socket mark `mark` to a VIP go to this backend, as the balancer would send them."""
+
+    mark: int
+    pool: str
+    backend: str
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """What the balancer of this node is to do from now on.
+
+    `version` is of the plan: an older one, or another deployment than the running one's, is refused.  `key` is the secret of the
+    flow hash, 16 octets in hex.  `source4` and `source6` are prefixes.
+    """
+
+    serial: int
+    deployment: str
+    version: int
+    interfaces: tuple[str, ...]
+    attach: Attach
+    key: str
+    source4: str
+    source6: str
+    flow_idle_s: float
+    tables: Mapping[str, BalancerTable]
+    probes: tuple[Probe, ...] = ()
+
+
+class Attached(StrEnum):
+    """How the program runs on an interface."""
+
+    NATIVE = "native"
+    GENERIC = "generic"
+    NOT = "not"
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """One interface; `why` it is not native, and `mend`: the line that mends it, where one is known."""
+
+    name: str
+    attached: Attached
+    why: str = ""
+    mend: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TableState:
+    """One pool's table in force: `digest` is equal on balancers that send every flow to the same backend.
+
+    `slots[backend]`: how many of RING_SLOTS; `moving`: slots whose earlier backend still keeps flows; `unreachable`: backends whose next hop is
+    not known, and why.
+    """
+
+    digest: str
+    slots: Mapping[str, int]
+    moving: int = 0
+    unreachable: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What is in force, after `serial`.  `refused`: why the balancer does not run; empty where it does.
+
+    `problems` are what people should mend, while it runs all the same.
+    """
+
+    serial: int
+    version: int
+    refused: str
+    interfaces: tuple[Interface, ...] = ()
+    tables: Mapping[str, TableState] = field(default_factory=dict)
+    adopted: bool = False
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Counters of one VIP or backend, summed over CPUs: the fields of `struct vip_counters` and `backend_counters`."""
+
+    packets: int = 0
+    octets: int = 0
+    syns: int = 0
+    untracked_syns: int = 0
+    handshakes: int = 0
+    resent_syns: int = 0
+    udp_flows: int = 0
+    errors: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Handshakes:
+    """Handshakes of clients of one network (the base of its /24 or /56) with one backend: round trips in microseconds."""
+
+    network: str
+    pool: str
+    backend: str
+    rtts_us: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """Once a second: all counters.  `vips[pool]["192.0.2.10 tcp/80"]`, `backends[pool][address]`, `events[name of enum event_count]`."""
+
+    at: float
+    born: float
+    vips: Mapping[str, Mapping[str, Count]] = field(default_factory=dict)
+    backends: Mapping[str, Mapping[str, Count]] = field(default_factory=dict)
+    events: Mapping[str, int] = field(default_factory=dict)
+    handshakes: tuple[Handshakes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """From the process to the controller: whatever is new."""
+
+    state: State | None = None
+    pulse: Pulse | None = None
