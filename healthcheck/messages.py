@@ -1,33 +1,20 @@
-"""What the controller and its checking process say to each other, framed by length.  Pure.
+"""What the controller and its checking process say to each other, framed by `gslb.model.framing`.  Pure.
 
-Rule 1: a frame is at most MOST octets, and what it holds has its type checked, or it is Garbled: nothing is believed of a
-sender that is out of its mind.
-Rule 2: times are of the machine's monotonic clock, which both ends share.
+Rule: times are of the machine's monotonic clock, which both ends share.
 """
 
 from __future__ import annotations
 
 import math
-import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Generic, TypeVar
 
-import msgspec
-
+from gslb.model.framing import Frames, Garbled
 from gslb.model.world import Health
 from healthcheck.check import Check
 
-MOST = 32 << 20
-_LENGTH = struct.Struct("!I")
 _FAR = 1e15  # beyond every time, count and latency
-
-Message = TypeVar("Message", "Work", "Report")
-
-
-class Garbled(ValueError):
-    """What came is no message; the text says what is wrong with it."""
 
 
 class Role(StrEnum):
@@ -152,44 +139,9 @@ class Report:
     notes: tuple[Note, ...] = ()
 
 
-def frame(message: Work | Report) -> bytes:
-    """The octets of a message.  Raises Garbled for one beyond MOST."""
-    body = msgspec.msgpack.encode(message)
-    if len(body) > MOST:
-        raise Garbled(f"a message of {len(body)} octets, at most {MOST} can be sent")
-    return _LENGTH.pack(len(body)) + body
-
-
-class Frames(Generic[Message]):
-    """Messages of type `kind` from a stream of octets, in any pieces."""
-
-    def __init__(self, kind: type[Message], most: int = MOST) -> None:
-        self._decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(kind)
-        self._most = most
-        self._buffer = bytearray()
-
-    def feed(self, data: bytes) -> Iterator[Message]:
-        """The messages that are complete with `data`.  Raises Garbled, and then no further message can be had."""
-        self._buffer += data
-        while len(self._buffer) >= _LENGTH.size:
-            (size,) = _LENGTH.unpack_from(self._buffer)
-            if size > self._most:
-                raise Garbled(f"a message of {size} octets, expected at most {self._most}")
-            end = _LENGTH.size + size
-            if len(self._buffer) < end:
-                return
-            body = bytes(self._buffer[_LENGTH.size : end])
-            del self._buffer[:end]
-            yield self._read(body)
-
-    def _read(self, body: bytes) -> Message:
-        try:
-            message = self._decoder.decode(body)
-        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            raise Garbled(f"no message: {error}") from error
-        if isinstance(message, Report):
-            _judge(message)
-        return message
+def reports() -> Frames[Report]:
+    """Reports from a stream of octets; Garbled for times and figures that cannot be."""
+    return Frames(Report, judge=_judge)
 
 
 def _judge(report: Report) -> None:

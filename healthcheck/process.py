@@ -19,8 +19,9 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
 
+from gslb.model.framing import Frames, Garbled, frame
 from healthcheck.check import Probe
-from healthcheck.messages import Frames, Garbled, Note, Report, Work, frame
+from healthcheck.messages import Note, Report, Work
 from healthcheck.runner import Runner
 
 PULSE_S = 1.0

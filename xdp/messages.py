@@ -1,8 +1,7 @@
-"""What the controller and the balancer's process say to each other, framed by length.  Pure.
+"""What the controller and the balancer's process say to each other, framed by `gslb.model.framing`.  Pure.
 
 Rule 1: the controller always says the whole wanted state (`Want`); the process finds out itself what is new.
-Rule 2: a frame is at most MOST octets, and what it holds has its type checked, or it is Garbled.
-Rule 3: times are of the machine's monotonic clock, which both ends share; counters only grow, until `Pulse.born` changes.
+Rule 2: times are of the machine's monotonic clock, which both ends share; counters only grow, until `Pulse.born` changes.
 """
 
 from __future__ import annotations
@@ -13,8 +12,6 @@ from enum import StrEnum
 
 from gslb.model.deployment import Attach
 from gslb.model.plan import BalancerTable
-
-MOST = 32 << 20
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from healthcheck.messages import Frames, Garbled, Report, Work, frame
+from gslb.model.framing import Garbled, frame
+from healthcheck.messages import Report, Work, reports
 
 COMMAND = (sys.executable, "-P", "-m", "healthcheck")
 SILENCE_S = 10.0  # it says something every second
@@ -77,7 +78,7 @@ class Checking:
 
     async def reports(self, silence_s: float = SILENCE_S) -> AsyncIterator[Report]:
         """What it says, as it comes.  Raises Lost, sooner or later."""
-        frames: Frames[Report] = Frames(Report)
+        frames = reports()
         while True:
             try:
                 data = await self._receive(silence_s)

@@ -20,8 +20,9 @@ from gslb.control.checking import COMMAND, SILENCE_S, Checking, Lost
 from gslb.control.children import Restarts
 from gslb.control.findings import Findings, Reading
 from gslb.model.deployment import Deployment, PoolId, SiteId
+from gslb.model.framing import Garbled
 from gslb.model.world import Verdicts
-from healthcheck.messages import Garbled, Report
+from healthcheck.messages import Report
 from healthcheck.schedule import SOON_S
 
 START_S = 5.0  # that a checking process may take until it checks

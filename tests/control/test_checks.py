@@ -19,8 +19,9 @@ from gslb.model.deployment import (
     Pool,
     PoolId,
 )
+from gslb.model.framing import frame
 from healthcheck.check import Check
-from healthcheck.messages import Role, Work, frame
+from healthcheck.messages import Role, Work
 from tests.control.make import DEPLOYMENT, FRA, IAD
 
 WEB, DEEP = MonitorId("web"), MonitorId("deep")

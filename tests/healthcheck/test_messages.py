@@ -10,15 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gslb.model.framing import MOST, Frames, Garbled, frame
 from gslb.model.world import Health
 from healthcheck.check import Check
 from healthcheck.messages import (
-    MOST,
     Detail,
     Figures,
     Found,
-    Frames,
-    Garbled,
     Note,
     Order,
     Outlier,
@@ -27,7 +25,7 @@ from healthcheck.messages import (
     Report,
     Role,
     Work,
-    frame,
+    reports,
 )
 
 ORDER = Order(
@@ -53,7 +51,7 @@ REPORT = Report(
 @pytest.mark.parametrize("step", [1, 2, 3, 7, 1000])
 def test_messages_come_through_in_any_pieces(step: int) -> None:
     data = frame(REPORT) + frame(replace(REPORT, serial=8))
-    frames: Frames[Report] = Frames(Report)
+    frames = reports()
     seen = [one for at in range(0, len(data), step) for one in frames.feed(data[at : at + step])]
     assert seen == [REPORT, replace(REPORT, serial=8)]
 
@@ -95,13 +93,13 @@ GARBLED = {
 @pytest.mark.parametrize("what", GARBLED)
 def test_what_is_no_report_is_told(what: str) -> None:
     with pytest.raises(Garbled, match=r"\w"):
-        list(Frames(Report).feed(GARBLED[what]))
+        list(reports().feed(GARBLED[what]))
 
 
 @given(st.binary(max_size=300))
 def test_no_octets_raise_anything_else(data: bytes) -> None:
     for stream in (data, struct.pack("!I", len(data)) + data):
-        for frames in (Frames(Report), Frames(Work)):
+        for frames in (reports(), Frames(Work)):
             with suppress(Garbled):
                 list(frames.feed(stream))
 
@@ -111,7 +109,7 @@ def test_a_damaged_report_is_read_or_told(at: int, octet: int) -> None:
     data = bytearray(frame(REPORT))
     data[at % len(data)] = octet
     with suppress(Garbled):
-        assert len(list(Frames(Report).feed(bytes(data)))) <= 1
+        assert len(list(reports().feed(bytes(data)))) <= 1
 
 
 def test_a_message_beyond_the_bound_is_not_sent() -> None:

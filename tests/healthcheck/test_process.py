@@ -13,9 +13,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from gslb.model.framing import frame
 from gslb.model.world import Health
 from healthcheck.check import Check, Sample
-from healthcheck.messages import Frames, Order, Report, Work, frame
+from healthcheck.messages import Order, Report, Work, reports
 from healthcheck.process import UNSENT_OCTETS, serve
 from tests.healthcheck.make import OK, order
 
@@ -45,7 +46,7 @@ class Controller:
     def __init__(self, line: socket.socket) -> None:
         self.line = line
         self.octets = 0  # heard
-        self.frames: Frames[Report] = Frames(Report)
+        self.frames = reports()
         self.loop = asyncio.get_running_loop()
 
     async def say(self, *orders: Order, serial: int = 1) -> None:
