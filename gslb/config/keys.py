@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from gslb.config import read_monitors, read_policies, read_pools, read_records, read_services, read_sites
+from gslb.config import read_balancer, read_monitors, read_policies, read_pools, read_records, read_services, read_sites
 from gslb.config.section import Key
 
 KEYS: tuple[Key[Any], ...] = (
@@ -18,6 +18,7 @@ KEYS: tuple[Key[Any], ...] = (
     *read_sites.KEYS,
     *read_monitors.KEYS,
     *read_pools.KEYS,
+    *read_balancer.KEYS,
     *read_policies.KEYS,
     *read_records.KEYS,
     *read_services.KEYS[3:],

@@ -6,6 +6,7 @@ from gslb.config.draft import Draft
 from gslb.config.keys import ROOT
 from gslb.config.kinds import Reported
 from gslb.config.problem import Problems
+from gslb.config.read_balancer import read_balancer
 from gslb.config.read_monitors import read_monitors
 from gslb.config.read_policies import read_policies
 from gslb.config.read_pools import read_pools
@@ -46,6 +47,7 @@ def read(node: Node, problems: Problems) -> tuple[Draft, tuple[str, ...]]:
         bus=services.bus,
         secret_env=secret_env,
         secret_file=secret_file,
+        balancer=read_balancer(root),
     )
     patterns = root.get(ZONES)
     return Draft(root.node, deployment, read_records(root), problems), patterns

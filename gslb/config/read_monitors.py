@@ -26,7 +26,7 @@ from gslb.config.kinds import (
 from gslb.config.section import Key, Section
 from gslb.config.source import Scalar
 from gslb.config.zonefile import name_wire, type_number
-from gslb.model.deployment import Monitor, MonitorId
+from gslb.model.deployment import Monitor, MonitorId, Via
 from gslb.model.escape import octets
 
 
@@ -107,6 +107,12 @@ TIMEOUT = Key(
 FALL = Key("monitors.*.fall", integer(1, 1000), "Failures until a target is down.", "3")
 RISE = Key("monitors.*.rise", integer(1, 1000), "Successes in a row until it is up again.", "5")
 QUORUM = Key("monitors.*.quorum", SHARE, "Share of the sites with an opinion that must agree.", "50%", later=True)
+VIA = Key(
+    "monitors.*.via",
+    choice(Via),
+    "How a backend is reached: at its own address, or as clients reach it: at the pool's answer, through the balancer's forwarding.",
+    "address",
+)
 PATH = Key(
     "monitors.*.path",
     many(_PATH, least=1, most=MOST_PATHS, lone=True),
@@ -143,7 +149,7 @@ COMMAND = Key(
 
 KEYS = tuple(value for value in tuple(globals().values()) if isinstance(value, Key))
 
-_COMMON: tuple[Key[Any], ...] = (TYPE, PORT, INTERVAL, TIMEOUT, FALL, RISE, QUORUM)
+_COMMON: tuple[Key[Any], ...] = (TYPE, PORT, INTERVAL, TIMEOUT, FALL, RISE, QUORUM, VIA)
 _CERTIFICATE = (VERIFY, EXPIRY_WARNING)
 SETTINGS: Mapping[MonitorKind, tuple[Key[Any], ...]] = {
     MonitorKind.HTTP: (PATH, EXPECT, HOST),
@@ -190,6 +196,7 @@ def _monitor(name: str, section: Section) -> Monitor:
         quorum=section.get(QUORUM),
         port=section.maybe(PORT) or DEFAULT_PORTS.get(kind),
         settings=_settings(kind, section),
+        via=section.get(VIA),
     )
 
 

@@ -130,33 +130,27 @@ RETURN = Key(
     "gradual",
 )
 
-BALANCE = Key(
-    "pools.*.balance", SECTION, "The balancer before the pool; without it the answers are the servers.", later=True
-)
-BALANCE_LISTEN = Key("pools.*.balance.listen", many(LISTEN, least=1), "Protocols and ports.", required=True, later=True)
-FORWARD = Key("pools.*.balance.forward", choice(Forward), "How packets reach a backend.", "l2", later=True)
+BALANCE = Key("pools.*.balance", SECTION, "The balancer before the pool; without it the answers are the servers.")
+BALANCE_LISTEN = Key("pools.*.balance.listen", many(LISTEN, least=1), "Protocols and ports.", required=True)
+FORWARD = Key("pools.*.balance.forward", choice(Forward), "How packets reach a backend.", "l2")
 BACKENDS = Key(
     "pools.*.balance.backends",
     many(raw("address, or {address, weight, id, forward}"), least=1, most=4096),
     "The real servers.",
     required=True,
-    later=True,
 )
-BACKEND_ADDRESS = Key("pools.*.balance.backends[].address", ADDRESS, "The server's address.", required=True, later=True)
-BACKEND_WEIGHT = Key("pools.*.balance.backends[].weight", _WEIGHT, "Its share of the pool's flows.", "1", later=True)
-BACKEND_ID = Key("pools.*.balance.backends[].id", integer(0, 65535), "Its number in QUIC connection ids.", later=True)
+BACKEND_ADDRESS = Key("pools.*.balance.backends[].address", ADDRESS, "The server's address.", required=True)
+BACKEND_WEIGHT = Key("pools.*.balance.backends[].weight", _WEIGHT, "Its share of the pool's flows.", "1")
+BACKEND_ID = Key("pools.*.balance.backends[].id", integer(0, 65535), "Its number in QUIC connection ids.")
 BACKEND_FORWARD = Key(
-    "pools.*.balance.backends[].forward", choice(Forward), "As `balance.forward`, which is its default.", later=True
+    "pools.*.balance.backends[].forward", choice(Forward), "As `balance.forward`, which is its default."
 )
-MIN_HEALTHY = Key(
-    "pools.*.balance.min_healthy", integer(1, 4096), "Backends below which the pool is down.", "1", later=True
-)
+MIN_HEALTHY = Key("pools.*.balance.min_healthy", integer(1, 4096), "Backends below which the pool is down.", "1")
 WITHOUT_BALANCER = Key(
     "pools.*.balance.without_balancer",
     choice(WithoutBalancer),
-    "What the pool is on a node that cannot load the balancer.",
+    "What the pool is on a node of its site that cannot balance: down, or served as if its answers were the servers.",
     "down",
-    later=True,
 )
 
 KEYS = tuple(value for value in tuple(globals().values()) if isinstance(value, Key))

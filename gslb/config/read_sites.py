@@ -28,6 +28,9 @@ def _read_coordinates(node: Node, path: KeyPath, problems: Problems) -> tuple[fl
 
 
 _COORDINATES: Kind[tuple[float, float]] = Kind("[latitude, longitude]", _read_coordinates)
+_INTERFACE = text_like(
+    "interface", re.compile(r"(?!\.{1,2}$)[!-.0-9;-~]{1,15}"), "the name of an interface, such as eth0"
+)
 _CONTINENT = text_like("continent", re.compile("AF|AN|AS|EU|NA|OC|SA"), "one of AF, AN, AS, EU, NA, OC, SA")
 
 DATACENTERS = Key("datacenters", NAMED, "The places (sites) that serve users.", required=True)
@@ -38,6 +41,11 @@ BURST = Key("datacenters.*.burst", BOOLEAN, "Used only for what other sites shed
 
 NODES = Key("nodes", NAMED, "The machines that run gslb. A site that is not named here has one, named after it.")
 NODE_SITE = Key("nodes.*.site", NAME, "The datacenter that the node stands in.", required=True)
+INTERFACES = Key(
+    "nodes.*.interfaces",
+    many(_INTERFACE, least=1, most=16),
+    "The interfaces on which clients' packets reach the balancer; without it that of the default route.",
+)
 
 GEO = Key("geo", SECTION, "How clients are placed.")
 DATABASES = Key(
@@ -55,7 +63,7 @@ SCOPE6 = Key("geo.scope.v6", integer(16, 56), "For IPv6 clients.", "56")
 KEYS = tuple(value for value in tuple(globals().values()) if isinstance(value, Key))
 
 _DATACENTER = (AT, CONTINENT, PROVIDER, BURST)
-_NODE = (NODE_SITE,)
+_NODE = (NODE_SITE, INTERFACES)
 _GEO = (DATABASES, NEAREST_LIMIT, SCOPE)
 _SCOPE = (SCOPE4, SCOPE6)
 
@@ -68,7 +76,7 @@ def read_datacenters(root: Section) -> dict[SiteId, Datacenter]:
 
 def read_nodes(root: Section, datacenters: dict[SiteId, Datacenter]) -> dict[NodeId, model.Node]:
     """The nodes, by name: those of the file, then one for each datacenter without any."""
-    written = root.named(NODES, _NODE, lambda name, section: model.Node(NodeId(name), SiteId(section.get(NODE_SITE))))
+    written = root.named(NODES, _NODE, _node)
     nodes = {node.name: node for node in written.values()}
     served = {node.site for node in nodes.values()}
     for site in datacenters:
@@ -90,6 +98,10 @@ def _datacenter(name: str, section: Section) -> Datacenter:
         provider=section.maybe(PROVIDER),
         burst=section.get(BURST),
     )
+
+
+def _node(name: str, section: Section) -> model.Node:
+    return model.Node(NodeId(name), SiteId(section.get(NODE_SITE)), section.maybe(INTERFACES) or ())
 
 
 def _geo(section: Section) -> Geo:

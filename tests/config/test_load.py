@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from gslb.config.read import read
 from gslb.config.source import Entry, ListNode, MapNode, Node, parse
 from gslb.config.zonedraft import SOA
 from gslb.config.zonefile import name_wire
-from gslb.model.deployment import TYPE_A, TYPE_AAAA, AllDown, NodeId, PolicyId, PoolId, SiteId
+from gslb.model.deployment import TYPE_A, TYPE_AAAA, AllDown, Attach, Balancer, NodeId, PolicyId, PoolId, SiteId, Via
 
 ROOT = Path(__file__).parent.parent.parent
 GOOD = Path(__file__).parent / "good"
@@ -89,6 +89,12 @@ def test_full() -> None:
     assert (pool.capacity.soft, pool.capacity.hard) == (None, 0.95)
     assert pool.balance is not None
     assert [backend.forward for backend in pool.balance.backends] == ["ipip", "gue"]
+    assert deployment.nodes[NodeId("fra1")].interfaces == ("eth1", "bond0.7")
+    assert deployment.balancer == Balancer(
+        Attach.NATIVE, IPv4Network("10.7.0.0/16"), IPv6Network("2001:db8:7::1/128"), 90.0
+    )
+    assert deployment.monitors is not None
+    assert {monitor.name for monitor in deployment.monitors.values() if monitor.via is Via.VIP} == {"http"}
     web = deployment.policies[PolicyId("web")]
     assert web.on_all_down is AllDown.LAST_RESORT
     assert web.spill.step_per_s == pytest.approx(0.1 / 60)
