@@ -25,32 +25,86 @@ def maglev(members: Sequence[tuple[str, int]], slots: int) -> tuple[int, ...]:
     if not members:
         raise ValueError("a choice table needs at least one member")
     order = sorted(range(len(members)), key=lambda index: members[index][0])
-    starts: list[int] = []
-    skips: list[int] = []
-    for index in order:
-        seed = blake2b(members[index][0].encode(), digest_size=16).digest()
-        starts.append(int.from_bytes(seed[:8], "big") % slots)
-        skips.append(int.from_bytes(seed[8:], "big") % (slots - 1) + 1)
     heaviest = max(weight for _, weight in members)
+    shares = [members[index][1] / heaviest for index in order]
+    table = _filled([permutation(members[index][0], slots) for index in order], shares, slots)
+    return tuple([order[place] for place in table])
+
+
+def permutation(identity: str, slots: int) -> tuple[int, int]:
+    """The slot that a member of a table asks for first, and how far on each next one is (1..slots-1)."""
+    seed = blake2b(identity.encode(), digest_size=16).digest()
+    return int.from_bytes(seed[:8], "big") % slots, int.from_bytes(seed[8:], "big") % (slots - 1) + 1
+
+
+def _filled(steps: Sequence[tuple[int, int]], shares: Sequence[float], slots: int) -> list[int]:
+    """The place (index into `steps`) in each slot; `shares` are turns a round, the greatest is 1.
+
+    Most steps would be spent on the last few slots, each of them sought among all.  So when few are free, each member's
+    order of those alone is worked out instead: which one it would come to first does not change by that.
+    """
     table = [-1] * slots
-    positions = list(starts)
-    turns = [0.0] * len(order)
-    filled = 0
+    positions = [start for start, _ in steps]
+    skips = [skip for _, skip in steps]
+    free, few = slots, slots // (16 * len(steps))
+    if few < 8:  # measured: with many members nothing is won by it
+        few = 0
+    if min(shares) == 1.0:  # nobody ever waits
+        for _ in range((slots - few) // len(steps)):
+            for place, skip in enumerate(skips):
+                slot = positions[place]
+                while table[slot] >= 0:
+                    slot += skip
+                    if slot >= slots:
+                        slot -= slots
+                table[slot] = place
+                positions[place] = slot
+            free -= len(steps)
+    turns, place = [0.0] * len(steps), len(steps) - 1
+    while free > few:
+        for place, share in enumerate(shares):  # noqa: B007  who had the last turn is read below
+            turn = turns[place] + share
+            if turn < 1.0:
+                turns[place] = turn
+                continue
+            turns[place] = turn - 1.0
+            slot, skip = positions[place], skips[place]
+            while table[slot] >= 0:
+                slot += skip
+                if slot >= slots:
+                    slot -= slots
+            table[slot] = place
+            positions[place] = slot
+            free -= 1
+            if free == few:
+                break
+    if free:
+        _fill_rest(table, steps, shares, turns, place + 1)
+    return table
+
+
+def _fill_rest(
+    table: list[int], steps: Sequence[tuple[int, int]], shares: Sequence[float], turns: list[float], first: int
+) -> None:
+    """Fill the slots that are free, from the turn of the place `first` on."""
+    slots = len(table)
+    empty = [slot for slot, place in enumerate(table) if place < 0]
+    orders = []
+    for start, skip in steps:
+        back = pow(skip, -1, slots)
+        orders.append(iter(sorted([((slot - start) * back % slots, slot) for slot in empty])))
+    free, places = len(empty), range(first, len(steps))
     while True:
-        for place, index in enumerate(order):
-            turns[place] += members[index][1] / heaviest
+        for place in places:
+            turns[place] += shares[place]
             if turns[place] < 1.0:
                 continue
             turns[place] -= 1.0
-            slot = positions[place]
-            skip = skips[place]
-            while table[slot] >= 0:
-                slot = (slot + skip) % slots
-            table[slot] = index
-            positions[place] = (slot + skip) % slots
-            filled += 1
-            if filled == slots:
-                return tuple(table)
+            table[next(slot for _, slot in orders[place] if table[slot] < 0)] = place
+            free -= 1
+            if not free:
+                return
+        places = range(len(steps))
 
 
 def sticky_keys(secret: bytes, policy: str) -> tuple[int, int]:
