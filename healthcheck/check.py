@@ -6,12 +6,15 @@ from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+MARK = "mark"
+
 
 @dataclass(frozen=True, slots=True)
 class Check:
     """One target and how to ask it.  `settings` holds what only probes of this `kind` know (path, expect, host, ...).
 
     `id` names the execution: the same for the same question to the same target, however many pools use it.
+    The setting MARK, which every kind but `exec` and `load` knows, is the mark of the probe's packets (SO_MARK of socket(7)).
     """
 
     id: str
@@ -27,7 +30,7 @@ class Sample:
     """The outcome of one probe of one `path` (empty where the kind has none), `latency_s` after it began.
 
     `why` says what is wrong where `ok` is false; `warning` what will be (a certificate that expires); `value` is a reading
-    of load.
+    of load.  `moot`: the target was not asked, for the reason in `why` that lies with this node, and nothing is known of it.
     """
 
     ok: bool
@@ -36,6 +39,7 @@ class Sample:
     path: str = ""
     warning: str = ""
     value: float | None = None
+    moot: bool = False
 
 
 class Probe(Protocol):

@@ -2,6 +2,7 @@
 
 Rule 1: a verdict that changes, or how long it stands, is told at once; everything else once a second, for what was checked.
 Rule 2: what could not be told yet is told in its latest form: nothing queues.
+Rule 3: a target that this node could not ask keeps its verdict, which ages; why stands in its warning.
 """
 
 from __future__ import annotations
@@ -140,6 +141,11 @@ class Judge:
 
     def _took_target(self, name: str, samples: Sequence[Sample], began: float, ended: float) -> None:
         target = self._targets[name]
+        self._checked.add(name)
+        unasked = next((sample.why for sample in samples if sample.moot), None)
+        if unasked is not None:
+            target.warning = unasked
+            return
         result = round_of(samples)
         monitor = name.partition("/")[0]
         passed, failed = self._rounds.get(monitor, (0, 0))
@@ -148,7 +154,6 @@ class Judge:
         if len(samples) > 1:
             _add_paths(target.paths, samples)
         target.warning = "; ".join(dict.fromkeys(sample.warning for sample in samples if sample.warning))
-        self._checked.add(name)
         if not self.sight.counts(began):
             return
         target.ended = ended

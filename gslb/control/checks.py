@@ -3,20 +3,37 @@
 Rule 1: one check a (monitor, address), however many pools it serves.
 Rule 2: on a node of a balanced pool's own site its backends are the targets, elsewhere its answers: backends are not
 reachable from afar.
+Rule 3: a check that goes the way of clients asks the pool's answer, and the mark of its packets names the backend: what
+the checking process sends and what the balancer's process forwards are told from the same list, `marked`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
 from ipaddress import ip_address
+from itertools import chain
 from urllib.parse import urlsplit
 
-from gslb.model.deployment import Deployment, LoadSource, Monitor, Pool, PoolId, SiteId
-from healthcheck.check import Check
+from gslb.model.deployment import (
+    Address,
+    Backend,
+    Deployment,
+    Forward,
+    LoadSource,
+    Monitor,
+    MonitorId,
+    Pool,
+    PoolId,
+    SiteId,
+    Via,
+)
+from healthcheck.check import MARK, Check
 from healthcheck.messages import Order, Role
 from healthcheck.outlier import PEERS
 from healthcheck.reference import INTERVAL_S
+from xdp.messages import Probe
 
 PAGE = "url"  # LoadSource.kind of a page
 LOAD_INTERVAL_S, LOAD_TIMEOUT_S = 5.0, 2.0
@@ -24,6 +41,7 @@ REFERENCE_TIMEOUT_S = 2.0
 REACHED = tuple(
     range(200, 500)
 )  # a status by which a reference shows that it was reached, whatever it thinks of the request
+MARKS, MARK_BITS = 0x67000000, 24  # of packets that probe a backend by way of a VIP: "g", and who is meant
 
 Owner = tuple[PoolId, str]
 
@@ -46,6 +64,7 @@ class Checks:
 def checks_of(deployment: Deployment, site: SiteId) -> Checks:
     """Everything that a node of `site` checks."""
     monitors = deployment.monitors or {}
+    marks = marked(deployment, site)
     orders: dict[str, Order] = {}
     owners: dict[str, tuple[Owner, ...]] = {}
     members: dict[PoolId, tuple[str, ...]] = {}
@@ -55,7 +74,8 @@ def checks_of(deployment: Deployment, site: SiteId) -> Checks:
             continue
         ids = []
         for address in targets_of(pool, site):
-            order = _target(monitor, address)
+            mark = marks.get((pool.name, address))
+            order = _target(monitor, address) if mark is None else _through(monitor, pool, address, mark)
             orders[order.check.id] = order
             owners[order.check.id] = (*owners.get(order.check.id, ()), (pool.name, address))
             ids.append(order.check.id)
@@ -84,15 +104,59 @@ def targets_of(pool: Pool, site: SiteId) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(answer.address) for answer in pool.answers))
 
 
-def _target(monitor: Monitor, address: str) -> Order:
-    check = Check(
-        id=f"{monitor.name}/{address}",
-        kind=monitor.kind,
-        address=address,
-        port=monitor.port,
-        timeout_s=monitor.timeout_s,
-        settings=monitor.settings or {},
+def probes_of(deployment: Deployment, site: SiteId) -> tuple[Probe, ...]:
+    """Which marks a balancer of `site` sends to which backends."""
+    return tuple(Probe(mark, pool, backend) for (pool, backend), mark in marked(deployment, site).items())
+
+
+def marked(deployment: Deployment, site: SiteId) -> dict[Owner, int]:
+    """The backends of `site` that are asked by way of their VIP, and the mark of each: made of their names, so that it
+    stays when others come and go.
+    """
+    monitors = deployment.monitors or {}
+    owners = chain.from_iterable(
+        ((pool.name, str(backend.address)) for backend in pool.balance.backends)
+        for pool in deployment.pools.values()
+        if pool.balance is not None and pool.datacenter == site and _via(monitors, pool) is Via.VIP
     )
+    marks: dict[Owner, int] = {}
+    taken: set[int] = set()
+    for pool_name, address in sorted(set(owners)):
+        digest = blake2b(f"{pool_name} {address}".encode(), digest_size=4, person=b"gslb mark").digest()
+        number = int.from_bytes(digest, "big") % (1 << MARK_BITS)
+        while number in taken:
+            number = (number + 1) % (1 << MARK_BITS)
+        taken.add(number)
+        marks[pool_name, address] = MARKS + number
+    return marks
+
+
+def _via(monitors: Mapping[MonitorId, Monitor], pool: Pool) -> Via | None:
+    monitor = monitors.get(pool.monitor) if pool.monitor is not None else None
+    return None if monitor is None else monitor.via
+
+
+def _through(monitor: Monitor, pool: Pool, address: str, mark: int) -> Order:
+    """The check of one backend by way of the pool's answer."""
+    assert pool.balance is not None
+    backend = next(one for one in pool.balance.backends if str(one.address) == address)
+    settings = {**(monitor.settings or {}), MARK: mark}
+    return _order(monitor, f"{monitor.name}/{pool.name}/{address}", str(_asked(pool, backend)), settings)
+
+
+def _asked(pool: Pool, backend: Backend) -> Address:
+    """The first answer of a family that the backend is given: any in a tunnel, IPv4 rather; its own otherwise."""
+    answers = [answer.address for answer in pool.answers]
+    version = backend.address.version if backend.forward is Forward.L2 else 4
+    return next((one for one in answers if one.version == version), answers[0])
+
+
+def _target(monitor: Monitor, address: str) -> Order:
+    return _order(monitor, f"{monitor.name}/{address}", address, monitor.settings or {})
+
+
+def _order(monitor: Monitor, name: str, address: str, settings: Mapping[str, object]) -> Order:
+    check = Check(name, monitor.kind, address, monitor.port, monitor.timeout_s, settings)
     return Order(check, Role.TARGET, monitor.interval_s, monitor.fall, monitor.rise)
 
 

@@ -1,12 +1,16 @@
-"""The probes, one coroutine a kind of check."""
+"""The probes, one coroutine a kind of check.
+
+Rule 1: what this process may not send is moot: it says nothing of the target.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from importlib import import_module
 from typing import cast
 
 from healthcheck.check import Check, Probe, Sample
+from healthcheck.probes.marks import mark_of, refusal
 
 
 class _Deferred:
@@ -16,10 +20,14 @@ class _Deferred:
         self._module = module
         self._probe: Probe | None = None
 
-    def __call__(self, check: Check) -> Awaitable[tuple[Sample, ...]]:
+    async def __call__(self, check: Check) -> tuple[Sample, ...]:
+        mark = mark_of(check)
+        why = "" if mark is None else refusal(mark)
+        if why:
+            return (Sample(ok=False, latency_s=0.0, why=why, moot=True),)
         if self._probe is None:
             self._probe = cast(Probe, import_module(f"{__name__}.{self._module}").probe)
-        return self._probe(check)
+        return await self._probe(check)
 
 
 _HTTP = _Deferred("http")

@@ -16,6 +16,7 @@ from ipaddress import ip_address
 from typing import Protocol
 
 from gslb import units
+from healthcheck.probes.marks import probing_socket
 from healthcheck.probes.tls import Secured, refusal
 
 GRACE_S = 0.05
@@ -110,24 +111,25 @@ class _Line(asyncio.Protocol):
 
 
 async def converse(
-    talk: Talk, host: str, port: int, timeout_s: float, secured: Secured | None = None
+    talk: Talk, host: str, port: int, timeout_s: float, secured: Secured | None = None, mark: int | None = None
 ) -> ssl.SSLObject | None:
     """Connect, and talk until the talk is done.  Gives the TLS session, of which the certificate may be asked.
 
-    Raises Failed, at the latest after `timeout_s`.
+    Packets bear `mark`, where there is one, and `host` is an address then.  Raises Failed, at the latest after `timeout_s`.
     """
     loop = asyncio.get_running_loop()
     line = _Line(talk, loop)
     waited_for = "connection" if secured is None else "TLS connection"
     try:
         async with asyncio.timeout(patience(timeout_s)):
-            transport, _ = await loop.create_connection(
-                lambda: line,
-                host,
-                port,
-                ssl=secured.context if secured else None,
-                server_hostname=secured.name if secured else None,
-            )
+            context, name = (secured.context, secured.name) if secured else (None, None)
+            if mark is None:
+                transport, _ = await loop.create_connection(lambda: line, host, port, ssl=context, server_hostname=name)
+            else:
+                channel = await _connected(host, port, mark)
+                transport, _ = await loop.create_connection(
+                    lambda: line, sock=channel, ssl=context, server_hostname=name
+                )
             waited_for = "answer"
             try:
                 await line.finished
@@ -145,6 +147,17 @@ async def converse(
             line.finished.cancel()  # a connection that comes up after this tells nobody
         elif not line.finished.cancelled():
             line.finished.exception()  # heard here, where the connection was not even made: nobody else will ask
+
+
+async def _connected(host: str, port: int, mark: int) -> socket.socket:
+    """A connected socket whose packets bear `mark`.  Raises OSError and Failed."""
+    channel = probing_socket(ip_version(host), socket.SOCK_STREAM, mark=mark)
+    try:
+        await asyncio.get_running_loop().sock_connect(channel, (host, port))
+    except BaseException:
+        channel.close()
+        raise
+    return channel
 
 
 def patience(timeout_s: float) -> float:

@@ -19,6 +19,7 @@ import dns.rdatatype
 from gslb import units
 from healthcheck.check import Check, Sample
 from healthcheck.probes.connection import Failed, converse, ip_version, patience, reason
+from healthcheck.probes.marks import mark_of, probing_socket
 
 _DATAGRAM_OCTETS = 65535
 _MOST_OTHERS = 64  # datagrams that are not the answer
@@ -32,7 +33,7 @@ async def probe(check: Check) -> tuple[Sample, ...]:
         question = Question(str(check.settings.get("query", ".")), str(check.settings.get("record", "A")))
         try:
             async with asyncio.timeout(patience(check.timeout_s)):
-                await _ask(question, check.address, check.port or 53, check.timeout_s)
+                await _ask(question, check)
         except TimeoutError:
             why = question.stray or f"no answer within {units.seconds_text(check.timeout_s)}"
     except OSError as error:
@@ -42,10 +43,10 @@ async def probe(check: Check) -> tuple[Sample, ...]:
     return (Sample(not why, time.perf_counter() - began, why),)
 
 
-async def _ask(question: Question, address: str, port: int, timeout_s: float) -> None:
+async def _ask(question: Question, check: Check) -> None:
     loop = asyncio.get_running_loop()
-    family = socket.AF_INET if ip_version(address) == 4 else socket.AF_INET6
-    with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as channel:
+    address, port, mark = check.address, check.port or 53, mark_of(check)
+    with probing_socket(ip_version(address), socket.SOCK_DGRAM, mark=mark) as channel:
         channel.connect((address, port))  # of a datagram socket: nothing to wait for
         await loop.sock_sendall(channel, question.wire)
         for _ in range(_MOST_OTHERS):
@@ -56,7 +57,7 @@ async def _ask(question: Question, address: str, port: int, timeout_s: float) ->
             raise Failed(f"{_MOST_OTHERS} datagrams came, and no answer: {question.stray}")
     if reply.flags & dns.flags.TC:
         stream = Stream(question)
-        await converse(stream, address, port, timeout_s)
+        await converse(stream, address, port, check.timeout_s, mark=mark)
         reply = stream.answer
     question.judge(reply)
 

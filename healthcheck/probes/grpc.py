@@ -16,6 +16,7 @@ import h2.exceptions
 
 from healthcheck.check import Check, Sample
 from healthcheck.probes.connection import Failed, converse
+from healthcheck.probes.marks import mark_of
 from healthcheck.probes.shown import shown, shown_octets
 from healthcheck.probes.tls import certificate_warning, secured
 
@@ -39,7 +40,7 @@ async def probe(check: Check) -> tuple[Sample, ...]:
             raise Failed("no port to connect to")
         authority = str(check.settings.get("host") or _authority(check.address, check.port))
         talk = HealthTalk(str(check.settings.get("service") or ""), authority, "http" if safe is None else "https")
-        session = await converse(talk, check.address, check.port, check.timeout_s, safe)
+        session = await converse(talk, check.address, check.port, check.timeout_s, safe, mark_of(check))
         if session is not None and safe is not None:
             now = time.time()  # noqa: TID251  # certificates end by the calendar
             warning = certificate_warning(session, check.settings, safe.name, now)

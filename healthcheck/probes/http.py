@@ -14,6 +14,7 @@ from typing import cast
 
 from healthcheck.check import Check, Sample
 from healthcheck.probes.connection import Failed, converse
+from healthcheck.probes.marks import mark_of
 from healthcheck.probes.response import Response
 from healthcheck.probes.tls import Secured, certificate_warning, secured
 
@@ -37,7 +38,7 @@ async def _ask(check: Check, path: str, safe: Secured | None) -> Sample:
     response = Response(request(host, path))
     warning = ""
     try:
-        session = await converse(response, check.address, port, check.timeout_s, safe)
+        session = await converse(response, check.address, port, check.timeout_s, safe, mark_of(check))
         if session is not None and safe is not None:
             warning = _warning(session, check, safe)
         expected = cast("Collection[int]", check.settings.get("expect", (200,)))

@@ -16,10 +16,11 @@ from struct import Struct
 from gslb import units
 from healthcheck.check import Check, Sample
 from healthcheck.probes.connection import Failed, ip_version, patience, reason
+from healthcheck.probes.marks import mark_of, probing_socket
 
 _HEADER = Struct(">BBHHH")  # type, code, checksum, identifier, sequence
 _ECHO = {4: (8, 0), 6: (128, 129)}  # IP version: request, reply
-_PROTOCOLS = {4: (socket.AF_INET, socket.IPPROTO_ICMP), 6: (socket.AF_INET6, socket.IPPROTO_ICMPV6)}
+_PROTOCOLS = {4: socket.IPPROTO_ICMP, 6: socket.IPPROTO_ICMPV6}
 _TOKEN_OCTETS = 16
 _MOST_OTHERS = 64  # datagrams that are not the reply
 _sequence = count(1)
@@ -36,7 +37,7 @@ async def probe(check: Check) -> tuple[Sample, ...]:
     why = ""
     try:
         async with asyncio.timeout(patience(check.timeout_s)):
-            await _ping(check.address)
+            await _ping(check.address, mark_of(check))
     except TimeoutError:
         why = f"no echo reply within {units.seconds_text(check.timeout_s)}"
     except OSError as error:
@@ -46,14 +47,14 @@ async def probe(check: Check) -> tuple[Sample, ...]:
     return (Sample(not why, time.perf_counter() - began, why),)
 
 
-async def _ping(address: str) -> None:
+async def _ping(address: str, mark: int | None) -> None:
     """Raises Failed and OSError."""
     loop = asyncio.get_running_loop()
     version = ip_version(address)
     request, reply = _ECHO[version]
     sequence = next(_sequence) & 0xFFFF
     token = os.urandom(_TOKEN_OCTETS)
-    with _socket(version) as channel:
+    with _socket(version, mark) as channel:
         channel.connect((address, 0))  # of a datagram socket: nothing to wait for
         await loop.sock_sendall(channel, _HEADER.pack(request, 0, 0, 0, sequence) + token)
         for _ in range(_MOST_OTHERS):
@@ -66,10 +67,9 @@ async def _ping(address: str) -> None:
     raise Failed(f"{_MOST_OTHERS} datagrams came, and no reply to this request")
 
 
-def _socket(version: int) -> socket.socket:
-    family, protocol = _PROTOCOLS[version]
+def _socket(version: int, mark: int | None) -> socket.socket:
     try:
-        return socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, protocol)
+        return probing_socket(version, socket.SOCK_DGRAM, _PROTOCOLS[version], mark)
     except OSError as error:
         if error.errno in (errno.EACCES, errno.EPERM):
             raise Failed(FORBIDDEN) from error

@@ -7,6 +7,7 @@ import time
 from gslb.model.escape import octets
 from healthcheck.check import Check, Sample
 from healthcheck.probes.connection import Failed, converse
+from healthcheck.probes.marks import mark_of
 from healthcheck.probes.shown import shown_octets
 
 MOST_OCTETS = 64 * 1024  # in which the expected text must stand
@@ -21,7 +22,7 @@ async def probe(check: Check) -> tuple[Sample, ...]:
         send, expect = (octets(str(check.settings.get(name) or "")) for name in ("send", "expect"))
         if check.port is None:
             raise Failed("no port to connect to")
-        await converse(Banner(send, expect), check.address, check.port, check.timeout_s)
+        await converse(Banner(send, expect), check.address, check.port, check.timeout_s, mark=mark_of(check))
     except (Failed, ValueError) as error:
         why = str(error)
     return (Sample(not why, time.perf_counter() - began, why),)

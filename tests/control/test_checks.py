@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address, ip_address
 
 import pytest
 
-from gslb.control.checks import Checks, checks_of
+from gslb.control.checks import MARK_BITS, MARKS, Checks, checks_of, probes_of
 from gslb.model.deployment import (
     Answer,
     Backend,
@@ -18,9 +19,10 @@ from gslb.model.deployment import (
     MonitorId,
     Pool,
     PoolId,
+    Via,
 )
 from gslb.model.framing import frame
-from healthcheck.check import Check
+from healthcheck.check import MARK, Check
 from healthcheck.messages import Role, Work
 from tests.control.make import DEPLOYMENT, FRA, IAD
 
@@ -83,6 +85,62 @@ def test_backends_are_checked_at_their_own_site_and_answers_from_afar() -> None:
     balanced = replace(pool("a", "192.0.2.1"), balance=Balance((Listen("tcp", 80),), Forward.L2, backends))
     assert list(checks_of(deployed(balanced), FRA).owners) == ["web/10.1.0.11", "web/10.1.0.12"]
     assert list(checks_of(deployed(balanced), IAD).owners) == ["web/192.0.2.1"]
+
+
+def balanced(name: str, answers: Sequence[str], backends: Sequence[str], forward: Forward = Forward.IPIP) -> Pool:
+    spread = tuple(Backend(ip_address(address), forward=forward) for address in backends)
+    return replace(pool(name, *answers, monitor=SEEN), balance=Balance((Listen("tcp", 80),), forward, spread))
+
+
+SEEN = MonitorId("seen")
+CLIENTS = {SEEN: replace(MONITORS[WEB], name=SEEN, via=Via.VIP)}
+
+
+def test_backends_are_asked_as_clients_ask_by_a_mark_for_each() -> None:
+    web = balanced("web", ["2001:db8::1", "192.0.2.1"], ["10.1.0.11", "10.1.0.12"])
+    deployment = replace(deployed(web), monitors=CLIENTS)
+    checks = checks_of(deployment, FRA)
+    assert checks.owners == {
+        "seen/web/10.1.0.11": ((PoolId("web"), "10.1.0.11"),),
+        "seen/web/10.1.0.12": ((PoolId("web"), "10.1.0.12"),),
+    }
+    marks = {probe.backend: probe.mark for probe in probes_of(deployment, FRA)}
+    assert len(set(marks.values())) == 2
+    for probe in probes_of(deployment, FRA):
+        check = asked(checks)[f"seen/web/{probe.backend}"]
+        assert (check.address, check.port) == ("192.0.2.1", 80)
+        assert check.settings == {"path": ("/healthz",), "expect": (200,), MARK: probe.mark}
+        assert probe.pool == "web"
+        assert MARKS <= probe.mark < MARKS + (1 << MARK_BITS)
+    assert probes_of(deployment, IAD) == ()
+    assert asked(checks_of(deployment, IAD)).keys() == {"seen/2001:db8::1", "seen/192.0.2.1"}
+
+
+def test_a_mark_stays_when_other_backends_come() -> None:
+    some = replace(deployed(balanced("web", ["192.0.2.1"], ["10.1.0.11", "10.1.0.12"])), monitors=CLIENTS)
+    more = [f"10.1.0.{number}" for number in range(1, 250)]
+    grown = replace(deployed(balanced("web", ["192.0.2.1"], more)), monitors=CLIENTS)
+    assert set(probes_of(some, FRA)) <= set(probes_of(grown, FRA))
+    assert [hex(probe.mark) for probe in probes_of(some, FRA)] == [
+        "0x67b725f5",
+        "0x678f5b28",
+    ]  # changing these moves probes
+
+
+@pytest.mark.parametrize(
+    ("forward", "backend", "asked_at"),
+    [
+        (Forward.L2, "10.1.0.11", "192.0.2.1"),
+        (Forward.L2, "2001:db8::11", "2001:db8::1"),
+        (Forward.GUE, "2001:db8::11", "192.0.2.1"),
+    ],
+)
+def test_the_answer_that_is_asked_is_of_a_family_that_reaches_the_backend(
+    forward: Forward, backend: str, asked_at: str
+) -> None:
+    web = balanced("web", ["2001:db8::1", "192.0.2.1"], [backend], forward)
+    checks = checks_of(replace(deployed(web), monitors=CLIENTS), FRA)
+    assert [check.address for check in asked(checks).values()] == [asked_at]
 
 
 def test_pools_of_at_least_four_are_compared() -> None:

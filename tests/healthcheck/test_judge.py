@@ -260,3 +260,22 @@ def test_a_result_of_an_unknown_check_is_dropped() -> None:
     site = Site(order("a"))
     site.check("b", OK)
     assert site.pulse().found == ()
+
+
+def test_a_target_that_this_node_could_not_ask_keeps_its_verdict_and_says_why() -> None:
+    unasked = (Sample(ok=False, latency_s=0.0, why="may not set marks", moot=True),)
+    site = Site(order("a"), order("new"))
+    site.check("a", OK)
+    for _ in range(5):
+        site.check("a", unasked)
+        site.check("new", unasked)
+    report = site.pulse()
+    assert {found.id: (found.health, found.at) for found in report.found} == {"a": (Health.UP, 105.0)}
+    assert {detail.id: detail.warning for detail in report.details} == {
+        "a": "may not set marks",
+        "new": "may not set marks",
+    }
+    assert report.pulse is not None
+    assert report.pulse.rounds == {"a": (1, 0)}
+    site.check("a", OK)
+    assert {detail.id: detail.warning for detail in site.pulse().details} == {"a": ""}
