@@ -44,25 +44,45 @@ def _filled(steps: Sequence[tuple[int, int]], shares: Sequence[float], slots: in
     order of those alone is worked out instead: which one it would come to first does not change by that.
     """
     table = [-1] * slots
-    positions = [start for start, _ in steps]
-    skips = [skip for _, skip in steps]
+    positions, skips, turns = [start for start, _ in steps], [skip for _, skip in steps], [0.0] * len(steps)
     free, few = slots, slots // (16 * len(steps))
     if few < 8:  # measured: with many members nothing is won by it
         few = 0
     if min(shares) == 1.0:  # nobody ever waits
-        for _ in range((slots - few) // len(steps)):
-            for place, skip in enumerate(skips):
-                slot = positions[place]
-                while table[slot] >= 0:
-                    slot += skip
-                    if slot >= slots:
-                        slot -= slots
-                table[slot] = place
-                positions[place] = slot
-            free -= len(steps)
-    turns, place = [0.0] * len(steps), len(steps) - 1
-    while free > few:
-        for place, share in enumerate(shares):  # noqa: B007  who had the last turn is read below
+        rounds = (slots - few) // len(steps)
+        _fill_rounds(table, positions, skips, rounds)
+        free -= rounds * len(steps)
+    first = _fill_turns(table, positions, skips, (shares, turns), free - few)
+    if few:
+        _fill_rest(table, steps, shares, turns, first)
+    return table
+
+
+def _fill_rounds(table: list[int], positions: list[int], skips: Sequence[int], rounds: int) -> None:
+    """Fill slots by whole rounds in which each place has its turn."""
+    slots = len(table)
+    for _ in range(rounds):
+        for place, skip in enumerate(skips):
+            slot = positions[place]
+            while table[slot] >= 0:
+                slot += skip
+                if slot >= slots:
+                    slot -= slots
+            table[slot] = place
+            positions[place] = slot
+
+
+def _fill_turns(
+    table: list[int],
+    positions: list[int],
+    skips: Sequence[int],
+    due: tuple[Sequence[float], list[float]],
+    count: int,
+) -> int:
+    """Fill `count` slots by the turns that are `due` (shares of a turn a round, and turns so far); whose turn is next."""
+    slots, (shares, turns) = len(table), due
+    while count:
+        for place, share in enumerate(shares):
             turn = turns[place] + share
             if turn < 1.0:
                 turns[place] = turn
@@ -75,12 +95,10 @@ def _filled(steps: Sequence[tuple[int, int]], shares: Sequence[float], slots: in
                     slot -= slots
             table[slot] = place
             positions[place] = slot
-            free -= 1
-            if free == few:
-                break
-    if free:
-        _fill_rest(table, steps, shares, turns, place + 1)
-    return table
+            count -= 1
+            if not count:
+                return place + 1
+    return 0
 
 
 def _fill_rest(
