@@ -7,9 +7,10 @@ Source: F. R. Hampel, "The influence curve and its role in robust estimation", J
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from statistics import median
+from typing import NamedTuple
 
 PEERS = 3  # besides the target itself
 SAMPLES = 8  # before a target is compared
@@ -31,6 +32,14 @@ class Peer:
     results: int
 
 
+class Beyond(NamedTuple):
+    """A value beyond the mark of its group, and the group's median."""
+
+    value: float
+    middle: float
+    mark: float
+
+
 def outliers(peers: Mapping[str, Peer], before: Mapping[str, str]) -> dict[str, str]:
     """Who stands out, and how, in words.  `before` is who did; the words of those that still do stay the same."""
     latencies = {
@@ -38,24 +47,30 @@ def outliers(peers: Mapping[str, Peer], before: Mapping[str, str]) -> dict[str, 
     }
     errors = {name: one.errors for name, one in peers.items() if one.results >= SAMPLES}
     found: dict[str, str] = {}
-    for name, (value, middle) in _beyond(errors, ERROR_RATIO, ERROR_FLOOR, before).items():
-        found[name] = f"{value:.0%} of its checks fail, of its peers' {middle:.0%}"
-    for name, (value, middle) in _beyond(latencies, LATENCY_RATIO, LATENCY_FLOOR_S, before).items():
-        found[name] = f"answers in {_ms(value)}, its peers in {_ms(middle)}"
+    for name, one in beyond(errors, ERROR_RATIO, ERROR_FLOOR, before).items():
+        found[name] = f"{one.value:.0%} of its checks fail, of its peers' {one.middle:.0%}"
+    for name, one in beyond(latencies, LATENCY_RATIO, LATENCY_FLOOR_S, before).items():
+        found[name] = f"answers in {_ms(one.value)}, its peers in {_ms(one.middle)}"
     return {name: before.get(name) or text for name, text in found.items()}
 
 
-def _beyond(
-    values: Mapping[str, float], ratio: float, floor: float, before: Mapping[str, str]
-) -> dict[str, tuple[float, float]]:
-    """The values beyond the mark of their group, each with the group's median."""
-    if len(values) <= PEERS:
+def beyond(
+    values: Mapping[str, float], ratio: float, floor: float, before: Container[str], peers: int = PEERS
+) -> dict[str, Beyond]:
+    """The values beyond the mark of their group; those in `before` until they fall well below it.  None of a group of
+    `peers` or fewer.
+    """
+    if len(values) <= peers:
         return {}
     middle = median(values.values())
     spread = median(abs(value - middle) for value in values.values())
     mark = max(middle * ratio, middle + floor, middle + SPREADS * spread)
     stays = middle + (mark - middle) * STAYS
-    return {name: (value, middle) for name, value in values.items() if value > (stays if name in before else mark)}
+    return {
+        name: Beyond(value, middle, mark)
+        for name, value in values.items()
+        if value > (stays if name in before else mark)
+    }
 
 
 def _ms(seconds: float) -> str:
