@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from gslb.config import rules_monitors, rules_names, rules_policies, rules_pools, rules_services, rules_zones
+from gslb.config import (
+    rules_balance,
+    rules_monitors,
+    rules_names,
+    rules_policies,
+    rules_pools,
+    rules_services,
+    rules_zones,
+)
 from gslb.config.draft import Draft, Finding
 
 Rule = Callable[[Draft], Iterator[Finding]]
@@ -17,6 +25,7 @@ RULES: tuple[Rule, ...] = (
     *rules_names.RULES,
     *rules_monitors.RULES,
     *rules_pools.RULES,
+    *rules_balance.RULES,
     *rules_policies.RULES,
     *rules_services.RULES,
     *rules_zones.RULES,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from gslb import units
 from gslb.config.draft import Draft, Finding
 from gslb.config.problem import KeyPath
-from gslb.model.deployment import Address, Forward
+from gslb.model.deployment import Address
 
 
 def pool_without_answers(draft: Draft) -> Iterator[Finding]:
@@ -45,26 +45,11 @@ def soft_auto_without_servers(draft: Draft) -> Iterator[Finding]:
             yield draft.error((*path, "soft"), "expected servers beside it", (*path, "servers"))
 
 
-def backend_without_mode(draft: Draft) -> Iterator[Finding]:
-    """L2 forwards in the family of the answer: a backend of a family that no answer has is never reached."""
-    for pool in draft.deployment.pools.values():
-        families = {answer.address.version for answer in pool.answers}
-        for number, backend in enumerate(pool.balance.backends if pool.balance else ()):
-            if backend.forward is Forward.L2 and families and backend.address.version not in families:
-                path: KeyPath = ("pools", pool.name, "balance", "backends", number)
-                message = (
-                    f"forwarding l2 carries no IPv{families.pop()} answer to an IPv{backend.address.version} backend, "
-                    "expected forward: ipip or gue"
-                )
-                yield draft.error(path, message, ("pools", pool.name, "answers"), value=str(backend.address))
-
-
 RULES = (
     pool_without_answers,
     address_twice_in_pool,
     soft_not_below_hard,
     soft_auto_without_servers,
-    backend_without_mode,
 )
 
 
