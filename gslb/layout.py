@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 be16 = c_uint16.__ctype_be__
 be32 = c_uint32.__ctype_be__
-LAYOUT_HASH = "6a3314a2a3a7"  # of all that follows
+LAYOUT_HASH = "06b7267cf6b4"  # of all that follows
 
 RING_SLOTS = 65537
 MOST_VIPS = 4096
@@ -29,6 +29,7 @@ HANDSHAKES = 65536
 EVENT_OCTETS = 1048576
 CAPTURE_OCTETS = 4194304
 SNAP_OCTETS = 256
+COARSE_SHIFT = 32
 
 
 class Program(IntEnum):
@@ -82,6 +83,7 @@ class PacketFlags(IntEnum):
     PACKET_OPTIONS = 4
     PACKET_DONT_FRAGMENT = 8
     PACKET_DEEP = 16
+    PACKET_SHORT = 32
 
 
 class VipKey(Structure):  # 20 octets
@@ -169,7 +171,7 @@ class Settings(Structure):  # 88 octets
     new_flows_per_s: int
     events_per_s: int
     gue_port: int
-    zero: int
+    prefixes: int
     _fields_ = (
         ("key", c_uint64 * 2),
         ("source6", c_uint8 * 16),
@@ -181,7 +183,7 @@ class Settings(Structure):  # 88 octets
         ("new_flows_per_s", c_uint32),
         ("events_per_s", c_uint32),
         ("gue_port", be16),
-        ("zero", c_uint16),
+        ("prefixes", c_uint16),
     )
 
 
@@ -282,36 +284,38 @@ class Handshake(Structure):  # 8 octets
     _fields_ = (("tag", c_uint32), ("at_us", c_uint32))
 
 
-class Packet(Structure):  # 52 octets
-    source: Array[c_uint8]
-    destination: Array[c_uint8]
+class Packet(Structure):  # 60 octets
+    to: VipKey
     source_port: int
-    destination_port: int
+    octets: int
+    source: Array[c_uint8]
     fragment_id: int
+    sequence: int
     l3: int
     l4: int
-    octets: int
-    protocol: int
+    payload: int
     version: int
     flags: int
     tcp_flags: int
     tos: int
     ttl: int
+    zero: int
     _fields_ = (
-        ("source", c_uint8 * 16),
-        ("destination", c_uint8 * 16),
+        ("to", VipKey),
         ("source_port", be16),
-        ("destination_port", be16),
+        ("octets", c_uint16),
+        ("source", c_uint8 * 16),
         ("fragment_id", be32),
+        ("sequence", be32),
         ("l3", c_uint16),
         ("l4", c_uint16),
-        ("octets", c_uint16),
-        ("protocol", c_uint8),
+        ("payload", c_uint16),
         ("version", c_uint8),
         ("flags", c_uint8),
         ("tcp_flags", c_uint8),
         ("tos", c_uint8),
         ("ttl", c_uint8),
+        ("zero", c_uint8),
     )
 
 

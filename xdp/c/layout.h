@@ -26,6 +26,7 @@ enum sizes {
 	EVENT_OCTETS = 1 << 20,
 	CAPTURE_OCTETS = 1 << 22,
 	SNAP_OCTETS = 256,         /* of a captured packet */
+	COARSE_SHIFT = 32,         /* coarse time: nanoseconds of the monotonic clock >> 32, units of 4.29 s */
 };
 
 enum program {
@@ -109,7 +110,7 @@ struct ring {
 	struct slot slots[RING_SLOTS];
 };
 
-/* When a slot last sent a packet elsewhere than to its current backend: `units` of 4 s of the monotonic clock, modulo 2^16. */
+/* When a slot last sent a packet elsewhere than to its current backend: coarse time modulo 2^16. */
 struct ring_use {
 	__u16 at[RING_SLOTS + 1];
 };
@@ -141,7 +142,7 @@ struct settings {
 	__u32 new_flows_per_s;     /* a CPU may remember so many */
 	__u32 events_per_s;        /* a CPU may tell so many handshakes */
 	__be16 gue_port;
-	__u16 zero;
+	__u16 prefixes;            /* not 0: vip_prefixes holds something */
 };
 
 /* Written by who captures, and by nobody else. */
@@ -204,7 +205,7 @@ struct fragmented {
 struct udp_flow {
 	__u32 tag;                 /* of the flow's hash; 0: free */
 	__u16 backend;
-	__u16 seen;                /* units of 4 s, modulo 2^16 */
+	__u16 seen;                /* coarse time, modulo 2^16 */
 };
 
 struct handshake {
@@ -214,20 +215,21 @@ struct handshake {
 
 /* What the entry program found out, for the program behind it.  Offsets are from the first octet of the frame. */
 struct packet {
-	__u8 source[16];
-	__u8 destination[16];
+	struct vip_key to;         /* destination address and port, and the transport's protocol */
 	__be16 source_port;
-	__be16 destination_port;
-	__be32 fragment_id;
+	__u16 octets;              /* of the IP packet by its own header */
+	__u8 source[16];
+	__be32 fragment_id;        /* IPv4: 16 bits of it */
+	__be32 sequence;           /* of TCP */
 	__u16 l3;                  /* offset of the IP header */
 	__u16 l4;                  /* offset of the transport header */
-	__u16 octets;              /* of the IP packet by its own header */
-	__u8 protocol;             /* of the transport */
+	__u16 payload;             /* offset of what TCP carries */
 	__u8 version;              /* 4 or 6 */
 	__u8 flags;                /* enum packet_flags */
 	__u8 tcp_flags;
 	__u8 tos;
 	__u8 ttl;
+	__u8 zero;
 };
 
 enum packet_flags {
@@ -236,6 +238,7 @@ enum packet_flags {
 	PACKET_OPTIONS = 4,
 	PACKET_DONT_FRAGMENT = 8,
 	PACKET_DEEP = 16,          /* more extension headers than are walked */
+	PACKET_SHORT = 32,         /* the transport header is cut off: no ports */
 };
 
 /* To user space: one client's handshake. */
