@@ -54,7 +54,7 @@ class Rates:
 
     def __init__(self) -> None:
         self._last: Pulse | None = None
-        self._share = 1.0
+        self._share: float | None = None
         self._gathered: dict[str, _Gathered] = {}
         self._known: dict[str, float] = {}
         self.seconds = 0.0  # that the last pulse tells of; 0 where it tells nothing
@@ -63,8 +63,8 @@ class Rates:
         self.loads: dict[str, float] = {}  # of pools that are known by now
 
     @property
-    def share(self) -> float:
-        """How much of all new handshakes was followed, 0..1."""
+    def share(self) -> float | None:
+        """How much of all new handshakes was followed, 0..1; None while that is not known."""
         return self._share
 
     def take(self, pulse: Pulse) -> None:
@@ -72,7 +72,7 @@ class Rates:
         last, self._last = self._last, pulse
         self.vips, self.backends, self.loads, self.seconds = {}, {}, {}, 0.0
         if last is None or last.born != pulse.born:
-            self._share = 1.0
+            self._share = None
             self._gathered.clear()
             return
         seconds = pulse.at - last.at
@@ -82,12 +82,14 @@ class Rates:
         self.seconds = seconds
         self.vips, self.backends = _grown(last.vips, pulse.vips), _grown(last.backends, pulse.backends)
         pools = {pool: total(found.values()) for pool, found in self.vips.items()}
-        before, self._share = self._share, _share_of(total(pools.values()))
+        share = _share_of(total(pools.values()))
+        before = share if self._share is None else self._share
+        self._share = share
         for pool in self._known.keys() - pools.keys():
             del self._known[pool]
         self._gathered = {pool: one for pool, one in self._gathered.items() if pool in pools}
         for pool, count in pools.items():
-            handshakes = self._handshakes(pool, count.handshakes, (min(before, self._share), max(before, self._share)))
+            handshakes = self._handshakes(pool, count.handshakes, (min(before, share), max(before, share)))
             if handshakes is not None:
                 self._known[pool] = handshakes
                 self.loads[pool] = handshakes + count.udp_flows / seconds
