@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 be16 = c_uint16.__ctype_be__
 be32 = c_uint32.__ctype_be__
-LAYOUT_HASH = "06b7267cf6b4"  # of all that follows
+LAYOUT_HASH = "f9abbbb2eae8"  # of all that follows
 
 RING_SLOTS = 65537
 MOST_VIPS = 4096
@@ -366,4 +366,27 @@ class MapShape(NamedTuple):
     holds: int = 0
 
 
-MAPS: dict[str, MapShape] = {}
+MAPS: dict[str, MapShape] = {
+    "backend_counts": MapShape(6, 4, 64, 16384, 0),
+    "backends": MapShape(2, 4, 64, 16384, 0),
+    "capture": MapShape(2, 4, 16, 1, 0),
+    "captured": MapShape(27, 0, 0, 4194304, 0),
+    "counts": MapShape(6, 4, 152, 1, 0),
+    "fragments": MapShape(9, 40, 8, 16384, 0),
+    "handshake_log": MapShape(27, 0, 0, 1048576, 0),
+    "handshakes": MapShape(2, 4, 8, 65536, 0),
+    "limits": MapShape(6, 4, 16, 1, 0),
+    "marks": MapShape(1, 4, 4, 16384, 0),
+    "new_flows": MapShape(9, 8, 8, 262144, 0),
+    "programs": MapShape(3, 4, 4, 2, 0),
+    "quic_ids": MapShape(1, 8, 4, 65536, 0),
+    "ring_uses": MapShape(12, 4, 4, 1024, 0, 131076),
+    "rings": MapShape(12, 4, 4, 1024, 0, 262148),
+    "scratch": MapShape(6, 4, 60, 1, 0),
+    "settings": MapShape(2, 4, 88, 1, 0),
+    "snapshot": MapShape(6, 4, 280, 1, 0),
+    "udp_flows": MapShape(2, 4, 8, 65536, 0),
+    "vip_counts": MapShape(6, 4, 64, 4096, 0),
+    "vip_prefixes": MapShape(11, 24, 16, 8192, 1),
+    "vips": MapShape(1, 20, 16, 8192, 0),
+}

@@ -1,0 +1,213 @@
+"""The data plane in the kernel: made or adopted, attached, upgraded, removed.  IO: libbpf, bpffs, netlink.
+
+Rule 1: all that is in force is pinned: with every process dead forwarding goes on, and the next process adopts it.
+Rule 2: a layout's folder is whole or not there; what a crash left half made is removed and made again.
+Rule 3: newer programs take the place of older ones by updates of links and of the program array, never by detaching.
+Rule 4: an older layout stays in force until the tables of the new one are filled (`take_over`).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from gslb.layout import LAYOUT_HASH, Program, Ring, RingUse
+from gslb.model.deployment import Attach
+from xdp import kernelinfo, links, loading, machine, pins, preflight, tc
+from xdp.libbpf import Map, Object, library, require
+from xdp.messages import Interface
+from xdp.preflight import Refused
+
+OBJECTS = loading.DIRECTORY
+ENTRY, BALANCER, PROBE = "entry", "lb", "probe"
+_ARRAY = 2  # BPF_MAP_TYPE_ARRAY
+_INNER = {"rings": ("ring", Ring), "ring_uses": ("ring_use", RingUse)}
+
+__all__ = ["OBJECTS", "DataPlane", "Refused", "remove"]
+
+
+class DataPlane:
+    """Programs, maps and links of one node.  `adopted`: the maps were in force already, and hold what they held."""
+
+    def __init__(self, home: Path, objects: Path) -> None:
+        self._home = home
+        self._folder = home / LAYOUT_HASH
+        self._directory = objects
+        self._objects: dict[str, Object] = {}
+        self._programs: dict[str, int] = {}
+        self._maps: dict[str, Map] = {}
+        self.adopted = False
+
+    @classmethod
+    def open(cls, home: Path, objects: Path = OBJECTS) -> DataPlane:
+        """The data plane whose pins lie in `home` (`pins.folder`): what is there is adopted, what is not is made.
+
+        Raises Refused, and then all is as it was.
+        """
+        _prepare(home, objects)
+        plane = cls(home, objects)
+        try:
+            plane._start()
+        except OSError as error:
+            plane.close()
+            raise Refused(f"the data plane cannot be set up: {error.strerror or error}") from error
+        except Refused:
+            plane.close()
+            raise
+        return plane
+
+    @property
+    def maps(self) -> Mapping[str, Map]:
+        """Every map by name."""
+        return self._maps
+
+    def new_inner(self, name: Literal["rings", "ring_uses"]) -> Map:
+        """An empty inner map for one of the maps of maps; the caller closes its descriptor.  Raises OSError."""
+        called, value = _INNER[name]
+        size = ctypes.sizeof(value)
+        fd = require(library().bpf_map_create(_ARRAY, called.encode(), 4, size, 1, None), f"make a map for {name}")
+        return Map(fd, called, size)
+
+    def inner(self, name: Literal["rings", "ring_uses"], index: int) -> Map | None:
+        """The inner map in force at `index`, or None; the caller closes its descriptor.  Raises OSError."""
+        found = self._maps[name].lookup(index.to_bytes(4, sys.byteorder))
+        return kernelinfo.map_of(int.from_bytes(found, sys.byteorder)) if found else None
+
+    def attach(self, interface: str, how: Attach) -> Interface:
+        """Have the program run on an interface, or say why it does not.  Call it when the tables are filled.  Raises OSError."""
+        self._adopt_links()
+        return links.attach(self._links, self._programs[ENTRY], interface, how)
+
+    def detach(self, interface: str) -> None:
+        """Take the program from an interface.  Raises OSError."""
+        for folder in pins.layouts(self._home):
+            links.detach(folder / pins.LINKS, interface)
+
+    def attached(self) -> tuple[Interface, ...]:
+        """The interfaces on which the program runs.  Raises OSError."""
+        return links.attached(self._links)
+
+    def attach_probe(self, interface: str) -> None:
+        """Send what leaves by `interface` with a mark of `marks` to that backend, as the balancer would.
+
+        Raises Refused, OSError.
+        """
+        if PROBE not in self._programs:
+            self._load(PROBE)
+            self._pin(self._folder)
+        tc.attach(self._home, self._programs[PROBE], interface)
+
+    def take_over(self) -> None:
+        """End what older layouts have in force, now that the tables are filled: links and filters run these programs, maps go.
+
+        Raises Refused, OSError.
+        """
+        older = self._older()
+        self._adopt_links()
+        for interface in tc.attached(self._home) if older else ():
+            self.attach_probe(interface)
+        for folder in older:
+            pins.clear(folder)
+
+    def remove(self) -> None:
+        """Take all of it out of the kernel: links, filters, programs, maps, pins.  Raises OSError."""
+        self.close()
+        remove(self._home)
+
+    def close(self) -> None:
+        """Let go of it; all of it stays in force."""
+        for loaded in self._objects.values():
+            loaded.close()
+        self._objects.clear()
+        self._programs.clear()
+        self._maps = {}
+
+    @property
+    def _links(self) -> Path:
+        return self._folder / pins.LINKS
+
+    def _start(self) -> None:
+        pins.clear(self._home / pins.BUILDING)
+        whole = self._folder.exists()
+        with ExitStack() as stack:
+            held = pins.held(self._folder)
+            for pinned in held.values():
+                stack.callback(os.close, pinned.fd)
+            self._maps = dict(held)
+            for name in (ENTRY, BALANCER):
+                self._load(name)
+            self._maps = {name: loaded.map(name) for loaded in self._objects.values() for name in _shared(loaded)}
+        folder = self._folder if whole else self._home / pins.BUILDING
+        pins.make(folder)
+        self._pin(folder)
+        balancer = self._programs[BALANCER].to_bytes(4, sys.byteorder)
+        self._maps["programs"].update(Program.PROGRAM_BALANCER.to_bytes(4, sys.byteorder), balancer)
+        if not whole:
+            folder.rename(self._folder)
+        links.sweep(self._links)
+        for pin in links.every(self._links):
+            links.update(pin, self._programs[ENTRY])
+        self.adopted = whole
+
+    def _load(self, name: str) -> None:
+        """Raises Refused, OSError."""
+        loaded = self._objects[name] = loading.load(self._directory / f"{name}.bpf.o", self._maps)
+        self._maps |= {found: loaded.map(found) for found in _shared(loaded) if found not in self._maps}
+        self._programs[name] = loaded.program_fd(next(iter(loaded.programs())))
+
+    def _pin(self, folder: Path) -> None:
+        """Pin the maps that are not, and the programs in the place of older ones."""
+        for name, pinned in self._maps.items():
+            if not (folder / pins.MAPS / name).exists():
+                pins.put(pinned.fd, folder / pins.MAPS / name)
+        for name, fd in self._programs.items():
+            pins.put(fd, folder / pins.PROGRAMS / name)
+
+    def _older(self) -> list[Path]:
+        return [folder for folder in pins.layouts(self._home) if folder != self._folder]
+
+    def _adopt_links(self) -> None:
+        """Have links of older layouts run the new program, and lie beside its others."""
+        for folder in self._older():
+            links.sweep(folder / pins.LINKS)
+            for pin in links.every(folder / pins.LINKS):
+                links.update(pin, self._programs[ENTRY])
+                pin.rename(self._links / pin.name)
+
+
+def remove(home: Path) -> None:
+    """Take everything of a node out of the kernel, also what other layouts or a crash left.  Raises OSError."""
+    if not home.exists():
+        return
+    for folder in pins.layouts(home):
+        for pin in links.every(folder / pins.LINKS):
+            links.end(pin)
+    for interface in tc.attached(home):
+        tc.detach(home, interface)
+    pins.clear(home)
+    with suppress(OSError):  # another node's are there
+        home.parent.rmdir()
+
+
+def _shared(loaded: Object) -> list[str]:
+    return [name for name in loaded.maps() if loading.shared(name)]
+
+
+def _prepare(home: Path, objects: Path) -> None:
+    """Raises Refused."""
+    found = machine.machine(loading.missing(objects, (ENTRY, BALANCER)), home)
+    refused = preflight.refusal(found)
+    if refused is None:
+        return
+    if found.bpffs or preflight.refusal(replace(found, bpffs=True)) is not None:
+        raise refused
+    try:
+        pins.mount()
+    except OSError as error:
+        raise refused from error

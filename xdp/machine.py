@@ -1,0 +1,123 @@
+"""The facts of this machine and of its interfaces that decide whether XDP runs.  IO: /proc, ioctl, netlink.
+
+Rule 1: a fact that cannot be had is its harmless default: facts explain a refusal, they never cause one that the kernel would not give.
+Source: Linux uapi ethtool.h (ETHTOOL_GDRVINFO, GCHANNELS, GFLAGS, GGRO), sockios.h, if_arp.h.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import socket
+import struct
+from array import array
+from pathlib import Path
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from xdp import pins
+from xdp.libbpf import library
+from xdp.preflight import Machine, Nic
+
+_SIOCETHTOOL = 0x8946
+_GDRVINFO, _GFLAGS, _GGRO, _GCHANNELS = 0x03, 0x25, 0x2B, 0x3C
+_LRO = 1 << 15  # ETH_FLAG_LRO
+_LOOPBACK = 0x8  # IFF_LOOPBACK
+_WHOLE = "4294967295"  # ids of the first user namespace
+
+
+def machine(missing: tuple[str, ...], where: Path) -> Machine:
+    """The facts; `missing` are object files that are not there, `where` is the folder in bpffs that is wanted."""
+    return Machine(
+        libbpf=_has_libbpf(),
+        missing=missing,
+        kernel=_kernel(os.uname().release),
+        capabilities=_capabilities(Path("/proc/self/status").read_text()),
+        root_of_all=Path("/proc/self/uid_map").read_text().split()[2:3] == [_WHOLE],
+        bpffs=pins.mounted(where),
+    )
+
+
+def nic(name: str) -> Nic:
+    """The facts of one interface."""
+    found = Nic(name)
+    driver = _driver(name)
+    maximum, now = _channels(name)
+    try:
+        with IPRoute() as netlink:
+            (link,) = netlink.get_links(ifname=name)
+            kind = link.get(("linkinfo", "kind")) or ""
+            parent = _name(link.get("link"))
+            found = Nic(
+                name, kind, driver, link.get("mtu") or 1500, loopback=bool(link["flags"] & _LOOPBACK), parent=parent
+            )
+    except (NetlinkError, OSError, ValueError):
+        found = Nic(name, driver=driver)
+    return Nic(
+        name,
+        found.kind,
+        found.driver,
+        found.mtu,
+        now,
+        maximum,
+        bool(_value(name, _GFLAGS) & _LRO),
+        bool(_value(name, _GGRO)),
+        found.loopback,
+        found.parent,
+    )
+
+
+def _has_libbpf() -> bool:
+    try:
+        library()
+    except (OSError, AttributeError):
+        return False
+    return True
+
+
+def _kernel(release: str) -> tuple[int, int]:
+    found = re.match(r"(\d+)\.(\d+)", release)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def _capabilities(status: str) -> int:
+    found = re.search(r"^CapEff:\s*([0-9a-f]+)$", status, re.M)
+    return int(found[1], 16) if found else 0
+
+
+def _name(index: int | None) -> str:
+    try:
+        return socket.if_indextoname(index) if index else ""
+    except OSError:
+        return ""
+
+
+def _driver(name: str) -> str:
+    answer = _ethtool(name, struct.pack("=I", _GDRVINFO) + bytes(192))
+    return answer[4:36].split(b"\0")[0].decode(errors="replace")
+
+
+def _channels(name: str) -> tuple[int, int]:
+    """The most queues, and those in use: combined ones, else receiving ones."""
+    answer = _ethtool(name, struct.pack("=I", _GCHANNELS) + bytes(32))
+    most_rx, _, _, most, rx, _, _, now = struct.unpack("=4x8I", answer)
+    return (most, now) if most else (most_rx, rx)
+
+
+def _value(name: str, command: int) -> int:
+    (value,) = struct.unpack("=4xI", _ethtool(name, struct.pack("=II", command, 0)))
+    return int(value)
+
+
+def _ethtool(name: str, request: bytes) -> bytes:
+    """What the driver answers; zeros where it does not."""
+    data = array("B", request)
+    ifreq = struct.pack("16sP16x", name.encode()[:15], data.buffer_info()[0])
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
+            fcntl.ioctl(handle, _SIOCETHTOOL, ifreq)
+    except OSError:
+        return bytes(len(request))
+    return data.tobytes()
