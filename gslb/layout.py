@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 be16 = c_uint16.__ctype_be__
 be32 = c_uint32.__ctype_be__
-LAYOUT_HASH = "f9abbbb2eae8"  # of all that follows
+LAYOUT_HASH = "8bed78f8fc11"  # of all that follows
 
 RING_SLOTS = 65537
 MOST_VIPS = 4096
@@ -160,7 +160,7 @@ class QuicKey(Structure):  # 8 octets
     _fields_ = (("ring", c_uint32), ("server", c_uint32))
 
 
-class Settings(Structure):  # 88 octets
+class Settings(Structure):  # 112 octets
     key: Array[c_uint64]
     source6: Array[c_uint8]
     spread6: Array[c_uint8]
@@ -172,6 +172,8 @@ class Settings(Structure):  # 88 octets
     events_per_s: int
     gue_port: int
     prefixes: int
+    version: int
+    deployment: Array[c_uint8]
     _fields_ = (
         ("key", c_uint64 * 2),
         ("source6", c_uint8 * 16),
@@ -184,6 +186,8 @@ class Settings(Structure):  # 88 octets
         ("events_per_s", c_uint32),
         ("gue_port", be16),
         ("prefixes", c_uint16),
+        ("version", c_uint64),
+        ("deployment", c_uint8 * 16),
     )
 
 
@@ -383,7 +387,7 @@ MAPS: dict[str, MapShape] = {
     "ring_uses": MapShape(12, 4, 4, 1024, 0, 131076),
     "rings": MapShape(12, 4, 4, 1024, 0, 262148),
     "scratch": MapShape(6, 4, 60, 1, 0),
-    "settings": MapShape(2, 4, 88, 1, 0),
+    "settings": MapShape(2, 4, 112, 1, 0),
     "snapshot": MapShape(6, 4, 280, 1, 0),
     "udp_flows": MapShape(2, 4, 8, 65536, 0),
     "vip_counts": MapShape(6, 4, 64, 4096, 0),

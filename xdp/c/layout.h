@@ -143,6 +143,8 @@ struct settings {
 	__u32 events_per_s;        /* a CPU may tell so many handshakes */
 	__be16 gue_port;
 	__u16 prefixes;            /* not 0: vip_prefixes holds something */
+	__u64 version;             /* of the plan in force; the last that a change of tables writes */
+	__u8 deployment[16];       /* digest of its name */
 };
 
 /* Written by who captures, and by nobody else. */

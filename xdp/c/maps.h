@@ -17,18 +17,19 @@
 		__type(value, value_type);                                                                             \
 	}
 
+/* Inner maps: by sizes, since clang leaves the structs behind such pointers out of the BTF. */
 struct one_ring {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct ring);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct ring));
 };
 
 struct one_ring_use {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct ring_use);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct ring_use));
 };
 
 /* ---- written by user space ---- */
