@@ -40,6 +40,7 @@ from gslb.model.deployment import (
     PoolId,
     Return,
     SiteId,
+    WithoutBalancer,
 )
 
 T = TypeVar("T")
@@ -50,13 +51,6 @@ class Source(StrEnum):
 
     BALANCER = "balancer"
     PUSH = "push"
-
-
-class WithoutBalancer(StrEnum):
-    """What a balanced pool does on a node that cannot load the balancer."""
-
-    DOWN = "down"
-    SERVE = "serve"
 
 
 def _soft(scalar: Scalar) -> float | None:

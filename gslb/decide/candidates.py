@@ -6,15 +6,19 @@ Rule 2: an address with weight 0 is never answered, so it is no candidate.
 Rule 3: a candidate belongs to one pool and one record type; whether it is usable depends on nothing but itself and
 the other candidates of the same policy and type, never on the client.  So each policy settles its candidates once,
 and clients differ only in the order in which pools are tried.
-Rule 4: all answers of a balanced pool fail when fewer than `min_healthy` of its backends serve.
+Rule 4: all answers of a balanced pool fail when fewer than `min_healthy` of its backends serve, or when this node cannot balance
+it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 
+from gslb.decide.routes import Same, same
 from gslb.decide.targets import Ruling, Target
-from gslb.model.deployment import DYNAMIC_TYPES, Address, Pool, PoolId, SiteId
+from gslb.model.deployment import DYNAMIC_TYPES, Address, Pool, PoolId, SiteId, WithoutBalancer
 from gslb.model.history import Ejection
 from gslb.model.plan import Member
 from gslb.model.world import Verdict
@@ -35,23 +39,30 @@ def backends_of(
     """The backends of a balanced pool; none where nothing is said of any, as on a node that cannot reach them."""
     if pool.balance is None:
         return ()
-    found = tuple(
+    names = _names(same(pool))
+    if names.addresses.isdisjoint(verdicts) and names.targets.isdisjoint(ruling) and names.keys.isdisjoint(ejections):
+        return ()
+    return tuple(
         Target(
             pool=pool.name,
-            member=Member(address, backend.weight, pool.name),
-            override=ruling.get(backend_target(pool.name, backend.address)),
-            verdict=verdicts.get(address),
-            ejection=ejections.get(f"{pool.name}/{address}"),
+            member=member,
+            override=ruling.get(target),
+            verdict=verdicts.get(member.address),
+            ejection=ejections.get(key),
         )
-        for backend in pool.balance.backends
-        for address in (str(backend.address),)
+        for member, target, key in names.of_each
     )
-    return found if any(target.verdict or target.override for target in found) else ()
 
 
-def starved(pool: Pool, backends: tuple[Target, ...]) -> str:
-    """How few backends serve, in words; empty where they are enough or nothing is said of them."""
-    if pool.balance is None or not backends:
+def starved(pool: Pool, backends: tuple[Target, ...], unbalanced: str) -> str:
+    """Why all answers of the pool fail: how few backends serve, or that this node cannot balance it; empty where they do not."""
+    if pool.balance is None:
+        return ""
+    if unbalanced:
+        return (
+            "" if pool.balance.without_balancer is WithoutBalancer.SERVE else f"cannot be balanced here: {unbalanced}"
+        )
+    if not backends:
         return ""
     serving = sum(target.serves for target in backends)
     if serving >= pool.balance.min_healthy:
@@ -82,6 +93,35 @@ def answers_of(
         if candidates:
             found[rtype] = candidates
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """What the backends of one pool are called: as targets of overrides, and as keys of the history of ejections."""
+
+    of_each: tuple[tuple[Member, str, str], ...]
+    addresses: frozenset[str]
+    targets: frozenset[str]
+    keys: frozenset[str]
+
+
+@lru_cache(maxsize=4096)
+def _names(pool: Same[Pool]) -> _Names:
+    name, balance = pool.value.name, pool.value.balance
+    of_each = tuple(
+        (
+            Member(str(backend.address), backend.weight, name),
+            backend_target(name, backend.address),
+            f"{name}/{backend.address}",
+        )
+        for backend in (balance.backends if balance else ())
+    )
+    return _Names(
+        of_each,
+        addresses=frozenset(member.address for member, _, _ in of_each),
+        targets=frozenset(target for _, target, _ in of_each),
+        keys=frozenset(key for _, _, key in of_each),
+    )
 
 
 def site_target(site: SiteId) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from gslb.decide.balancers import balancers_of
 from gslb.decide.choices import Interned, choices_of, moved_of
 from gslb.decide.inheritance import inherited
 from gslb.decide.returning import kept_of, outs_of
@@ -54,6 +55,7 @@ def decide(model: Deployment, geography: Geography, world: World, previous: Plan
         choices=tuple(interned.indexes),
         heavy=tuple(sorted({*world.heavy})) if any(choice.shed for choice in interned.indexes) else (),
         history=_history(settled, situation, sheds),
+        balancers=balancers_of(model, situation, settled),
     )
     return plan if previous is None else _successor(plan, previous)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 from gslb.decide.candidates import answers_of, backends_of
 from gslb.decide.ejection import Ejected, Peers, began, eject, in_force
@@ -12,6 +13,7 @@ from gslb.model.deployment import Deployment, PolicyId, Pool, PoolId
 from gslb.model.history import History
 from gslb.model.world import Verdict, World
 
+_PANIC = 0.5
 Ruled = Mapping[PolicyId, tuple[PoolId, ...]]  # the pools that the rules of each policy name
 
 
@@ -54,21 +56,29 @@ def ejections_of(model: Deployment, world: World, ruling: Ruling, ruled: Ruled, 
     groups = [
         peers
         for name in sorted(standing_out | known)
-        for peers in _peers(model.pools[name], world.verdicts.get(name, {}), ruling, _strictest(model, ruled, name))
+        for peers in _peers(
+            model.pools[name],
+            world.verdicts.get(name, {}),
+            ruling,
+            in_force(history.ejected, world.now),
+            _strictest(model, ruled, name),
+        )
     ]
     return eject(groups, history.ejected, world.now, _may_lose(model, ruled, history, world.now))
 
 
 def _strictest(model: Deployment, ruled: Ruled, pool: PoolId) -> float:
-    """The panic threshold of the strictest policy that uses the pool."""
+    """The panic threshold of the strictest policy that uses the pool; where none does, the default of policies."""
     using = (policy for policy in model.policies.values() if pool in ruled[policy.name] or pool in policy.spill.to)
-    return max((policy.panic for policy in using), default=1.0)
+    return max((policy.panic for policy in using), default=_PANIC)
 
 
-def _peers(pool: Pool, verdicts: Mapping[str, Verdict], ruling: Ruling, panic: float) -> Iterable[Peers]:
-    backends = backends_of(pool, ruling, verdicts, {})
+def _peers(
+    pool: Pool, verdicts: Mapping[str, Verdict], ruling: Ruling, ejected: Ejected, panic: float
+) -> Iterable[Peers]:
+    backends = backends_of(pool, ruling, verdicts, ejected)
     if backends:
-        return (Peers(pool.name, backends, panic),)
+        return (Peers(pool.name, tuple(replace(one, ejection=None) for one in backends), panic),)
     return tuple(Peers(pool.name, one, panic) for one in answers_of(pool, ruling, verdicts, {}, "").values())
 
 

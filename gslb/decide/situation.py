@@ -26,13 +26,15 @@ from gslb.model.world import Load, World
 class Condition:
     """One pool: its targets and its room, whatever the policy.
 
-    `backends` is empty where the answers are the targets; `grades` is by record type.  `doubly`: the evidence against it is double.  `asked_up`: an
-    operator's `up` covers it or one of its answers.  A pool whose load is not known has room.  `lately` is the share of
+    `behind` are the backends, where anything is said of them; `backends` are the same where they are what is checked, and none where the
+    answers are.  `grades` is by record type.  `doubly`: the evidence against it is double.  `asked_up`: an operator's `up` covers it
+    or one of its answers.  A pool whose load is not known has room.  `lately` is the share of
     its targets whose ejection began within the window of velocity; `unsettled` are those whose verdict may change soon, and
     that neither an operator nor an ejection rules.
     """
 
     pool: Pool
+    behind: tuple[Target, ...]
     backends: tuple[Target, ...]
     answers: Mapping[int, tuple[Candidate, ...]]
     grades: Mapping[int, Grade]
@@ -82,21 +84,26 @@ def situation_of(model: Deployment, world: World, before: History) -> Situation:
 
 def _condition(pool: Pool, world: World, ruling: Ruling, active: Ejected, lately: float) -> Condition:
     verdicts = world.verdicts.get(pool.name, {})
-    backends = backends_of(pool, ruling, verdicts, active)
-    answers = answers_of(pool, ruling, verdicts, active, starved(pool, backends))
+    behind = backends_of(pool, ruling, verdicts, active)
+    unbalanced = world.unbalanced.get(pool.name, "") if pool.balance is not None else ""
+    starving = starved(pool, behind, unbalanced)
+    cut_off = bool(unbalanced and starving)  # by what this node knows, so nothing that a check says could change it
+    backends = behind if cut_off or not unbalanced else ()  # the answers are then served without the balancer
+    answers = answers_of(pool, ruling, verdicts, active, starving)
     candidates = tuple(one for of_type in answers.values() for one in of_type)
     below_soft, below_hard = _room(pool, world.loads.get(pool.name))
     return Condition(
         pool=pool,
+        behind=behind,
         backends=backends,
         answers=answers,
         grades={rtype: grade_of(of_type, backends) for rtype, of_type in answers.items()},
-        doubly=_doubly(backends or candidates),
+        doubly=cut_off or _doubly(backends or candidates),
         asked_up=any(one.forced_up for one in candidates),
         below_soft=below_soft,
         below_hard=below_hard,
         lately=lately,
-        unsettled=tuple(one for one in backends or candidates if _is_unsettled(one)),
+        unsettled=tuple(one for one in backends or candidates if not cut_off and _is_unsettled(one)),
     )
 
 

@@ -10,8 +10,8 @@ Rule 3: `decide` and `explain` run this same list; nothing else adds or removes 
     spread            a pool below `panic` is put in whole where no other pool has room (gslb.decide.panic)
     slowed            a pool that would be too much to leave at once is kept whole (gslb.decide.velocity)
     held              a pool that was out and comes back by hand only stays out
-    voted_down        the monitors' quorum takes out
-    passively_failed  an outlier that is ejected is out (gslb.decide.ejection)
+    voted_down        the monitors' quorum takes out; so does a balancer that cannot balance the pool here
+    passively_failed  an outlier, by checks or by what the balancer sees, is out while it is ejected (gslb.decide.ejection)
     failed_over       what is left of a pool below `panic` is out where another pool has room
 
 Capacity comes after these, and before the order of the pools: a pool that sheds is still usable.

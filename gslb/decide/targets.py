@@ -22,7 +22,8 @@ Ruling = Mapping[str, Override]  # the override that rules each name
 class Target:
     """One address of one pool, with what is said of it.  Equal only to itself.
 
-    `ejection` is one in force.  `starved` says how few of the backends behind it serve, where they are too few.
+    `ejection` is one in force.  `starved` says why it fails whatever its own checks say: too few of the backends behind it serve, or
+    none can be reached from here.
     """
 
     pool: PoolId
@@ -56,7 +57,7 @@ class Target:
 
     @property
     def failing(self) -> bool:
-        """Its checks find it down, or too few of the backends behind it serve."""
+        """Its checks find it down, or what is behind it does not serve."""
         return bool(self.starved) or (self.verdict is not None and self.verdict.health is Health.DOWN)
 
     @property

@@ -144,6 +144,13 @@ class Listen:
     port: int
 
 
+class WithoutBalancer(StrEnum):
+    """What a balanced pool is on a node of its site that cannot balance."""
+
+    DOWN = "down"
+    SERVE = "serve"
+
+
 @dataclass(frozen=True, slots=True)
 class Balance:
     """How the site's balancer spreads a pool's addresses over backends."""
@@ -152,7 +159,7 @@ class Balance:
     forward: Forward
     backends: tuple[Backend, ...]
     min_healthy: int = 1
-    without_balancer: str | None = None
+    without_balancer: WithoutBalancer = WithoutBalancer.DOWN
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from gslb.model.deployment import (
     Rule,
     SiteId,
     Spill,
+    WithoutBalancer,
 )
 from gslb.model.world import Forced, Health, Load, Override, Verdict, World
 from tests.decide.worlds import deployment
@@ -51,6 +52,7 @@ def _pools(draw: st.DrawFn, index: int) -> Pool:
         forward=Forward.L2,
         backends=tuple(Backend(address, draw(st.integers(1, 2))) for address in backends),
         min_healthy=draw(st.integers(1, max(1, len(backends)))),
+        without_balancer=draw(st.sampled_from(WithoutBalancer)),
     )
     return Pool(
         PoolId(f"p{index}"),
@@ -103,7 +105,8 @@ def observed(draw: st.DrawFn, model: Deployment, now: float) -> World:
     }
     loads = draw(st.dictionaries(st.sampled_from(list(model.pools)), st.sampled_from((0.3, 0.85, 0.95)).map(Load)))
     overrides = draw(st.lists(_overrides(model, now), max_size=2))
-    return World(now, verdicts=verdicts, loads=loads, overrides=tuple(overrides))
+    unbalanced = draw(st.dictionaries(st.sampled_from(list(model.pools)), st.just("no privilege"), max_size=2))
+    return World(now, verdicts=verdicts, loads=loads, overrides=tuple(overrides), unbalanced=unbalanced)
 
 
 def _overrides(model: Deployment, now: float) -> st.SearchStrategy[Override]:

@@ -81,10 +81,20 @@ class Twin:
             word = max(words, key=lambda o: (o.since, o.state.value, o.until or 1e99, o.force)) if words else None
             said = said or word is not None or address in self.world.verdicts.get(pool.name, {})
             fine = not self.down(pool, address) and not self.ejected(pool, address)
+            said = said or self.ejected(pool, address)
             found.append((word.state.value if word else "", backend.weight, word.state is Forced.UP if word else fine))
-        return found if said else []
+        by_itself = self.unbalanced(pool) and pool.balance is not None and pool.balance.without_balancer == "serve"
+        return found if said and not by_itself else []
+
+    def unbalanced(self, pool: Pool) -> bool:
+        return pool.balance is not None and pool.name in self.world.unbalanced
+
+    def cut_off(self, pool: Pool) -> bool:
+        return self.unbalanced(pool) and pool.balance is not None and pool.balance.without_balancer == "down"
 
     def starved(self, pool: Pool) -> bool:
+        if self.cut_off(pool):
+            return True
         backends = self.backends(pool)
         return bool(backends and pool.balance) and sum(s for _, _, s in backends) < pool.balance.min_healthy  # type: ignore[union-attr]
 
@@ -129,6 +139,8 @@ class Twin:
     def doubly(self, pool: Pool) -> bool:
         backends = [str(b.address) for b in pool.balance.backends] if pool.balance and self.backends(pool) else []
         answers = [str(a.address) for rtype in (1, 28) for a in live(pool, rtype)]
+        if self.cut_off(pool):
+            return True
         targets = backends or answers
         starving = not backends and self.starved(pool)
         failing = [t for t in targets if self.down(pool, t) or starving]
