@@ -83,11 +83,11 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, DECAP_COUNTS);
-	__type(key, __u32);
+	__type(key, enum decap_count);
 	__type(value, __u64);
 } decap_counts SEC(".maps");
 
-static __always_inline void count(__u32 what)
+static __always_inline void count(enum decap_count what)
 {
 	__u64 *counter = bpf_map_lookup_elem(&decap_counts, &what);
 
