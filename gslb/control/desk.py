@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Protocol
 
 from gslb.control.events import Hub
+from gslb.control.passive import PassiveFigures
 from gslb.control.planner import Model
 from gslb.control.report import Report
 from gslb.control.store import OverridesRead, Store
 from gslb.model.deployment import Deployment, MonitorId, PoolId, SiteId
 from gslb.model.plan import Plan
 from gslb.model.world import World
+from xdp.messages import Pulse, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +35,17 @@ class Figures:
     """Numbers for metrics that are neither in the report nor in plan and world.  Counts only grow within a run.
 
     `answers[pool, rtype]`: answers given with addresses of a pool, "" for those of last resort.  `checks[monitor, passed]`:
-    rounds.  `latencies[pool, address]`: seconds of a target's checks, by quantile.
+    rounds.  `latencies[pool, address]`: seconds of a target's checks, by quantile.  `balancer` and `pulse`: what the balancer
+    said last; None where there is none.
     """
 
     answers: Mapping[tuple[PoolId, int], int] = field(default_factory=dict)
     checks: Mapping[tuple[MonitorId, bool], int] = field(default_factory=dict)
     latencies: Mapping[tuple[PoolId, str], Mapping[float, float]] = field(default_factory=dict)
     losses: Mapping[SiteId, Loss] = field(default_factory=dict)
+    balancer: State | None = None
+    pulse: Pulse | None = None
+    passive: PassiveFigures = field(default_factory=PassiveFigures)
 
 
 class Desk(Protocol):

@@ -7,6 +7,7 @@ Rule 2: content that is in force already is not published again.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -38,6 +39,24 @@ class Executor(Protocol):
 
     def apply(self, plan: Plan, content: Content) -> Manifest | None:
         """Put `plan` in force; None when it is already.  Raises OSError, ValueError, and then nothing changed."""
+
+
+class Executors:
+    """DNS, and the balancer beside it: that is told, and not waited for, so that nothing of it keeps a plan from DNS."""
+
+    def __init__(self, dns: Executor, tell: Callable[[Plan], None]) -> None:
+        self._dns = dns
+        self._tell = tell
+
+    @property
+    def in_force(self) -> Manifest | None:
+        """What is in force in DNS."""
+        return self._dns.in_force
+
+    def apply(self, plan: Plan, content: Content) -> Manifest | None:
+        """Put `plan` in force in both; a failure of DNS keeps it from neither."""
+        self._tell(plan)
+        return self._dns.apply(plan, content)
 
 
 class DnsTables:

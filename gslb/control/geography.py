@@ -105,6 +105,7 @@ def _describe(deployment: Deployment) -> list[str]:
 
 def main() -> int:
     """The child."""
+    privilege.keep_only()
     privilege.die_with_parent()
     deployment, cache = pickle.load(sys.stdin.buffer)  # noqa: S301  # from our parent, by a pipe
     try:

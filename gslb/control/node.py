@@ -23,7 +23,7 @@ from pathlib import Path
 
 from gslb.config.load import Loaded, load
 from gslb.config.problem import Refused, folded
-from gslb.control import geography, watch
+from gslb.control import geography, privilege, watch
 from gslb.control.clock import Clock
 from gslb.control.facts import Facts
 from gslb.control.kept import keep
@@ -170,7 +170,10 @@ class Controller:
             self._facts.problem("configuration", ())
             return True
         try:
-            self._listening = await self._link.ask(wanted_of(loaded.deployment, node))
+            asked = wanted_of(loaded.deployment, node)
+            self._listening = await self._link.ask(asked)
+            privilege.keep_only({privilege.CAP_NET_RAW} if asked.marks else ())
+            privilege.hand_down(privilege.CAP_NET_RAW)
             secret = self._open(loaded.deployment, node)
         except Declined as error:
             if not first:  # at first the supervisor says it

@@ -14,7 +14,7 @@ from typing import Any
 
 from gslb.model.deployment import DYNAMIC_TYPES, PolicyId, PoolId
 from gslb.model.unreadable import defect, shown
-from gslb.model.world import Demand, Health, Load, Override, Verdict, Verdicts, World
+from gslb.model.world import Demand, Health, Load, Override, Rtt, Rtts, Verdict, Verdicts, World
 
 FORMAT = 1
 
@@ -28,7 +28,8 @@ class Observed:
     """Everything observed at `at` (seconds since the epoch).
 
     `geography` is the digest of the location table whose rankings `demand` counts.  `blind_since`: since when this site's
-    reference targets are unreachable, so that its opinions do not count.
+    reference targets are unreachable, so that its opinions do not count.  `rtts` are by classes of that table too;
+    `unbalanced`: why this node cannot balance a pool of its site.
     """
 
     at: float
@@ -38,10 +39,13 @@ class Observed:
     demand: Demand = field(default_factory=dict)
     heavy: tuple[str, ...] = ()
     blind_since: float | None = None
+    rtts: Rtts = field(default_factory=dict)
+    unbalanced: Mapping[PoolId, str] = field(default_factory=dict)
 
     def world(self, now: float, overrides: Iterable[Override], geography: str) -> World:
-        """The world at `now`; demand that was counted by another location table says nothing."""
+        """The world at `now`; what was counted by another location table says nothing."""
         passed = max(0.0, now - self.at)
+        located = self.geography == geography
         return World(
             now=now,
             verdicts={
@@ -50,8 +54,10 @@ class Observed:
             },
             loads={pool: replace(load, age_s=load.age_s + passed) for pool, load in self.loads.items()},
             overrides=tuple(one for one in overrides if one.holds_at(now)),
-            demand=self.demand if self.geography == geography else {},
+            demand=self.demand if located else {},
             heavy=self.heavy,
+            rtts=_older(self.rtts, passed) if located else {},
+            unbalanced=self.unbalanced,
         )
 
 
@@ -73,6 +79,11 @@ def dump_observed(deployment: str, seen: Observed) -> bytes:
         },
         "heavy": list(seen.heavy),
         "blind_since": seen.blind_since,
+        "rtts": {
+            pool: [[*where, rtt.p50_s, rtt.p90_s, rtt.count, round(rtt.age_s, 3)] for where, rtt in found.items()]
+            for pool, found in seen.rtts.items()
+        },
+        "unbalanced": dict(seen.unbalanced),
     }
     return json.dumps(raw, separators=(",", ":")).encode()
 
@@ -101,11 +112,25 @@ def parse_observed(data: bytes, deployment: str) -> Observed:
             demand={PolicyId(policy): _rates(by_type) for policy, by_type in raw["demand"].items()},
             heavy=tuple(str(address) for address in raw["heavy"]),
             blind_since=None if raw["blind_since"] is None else _finite(raw["blind_since"]),
+            rtts={PoolId(pool): dict(map(_rtt, found)) for pool, found in raw.get("rtts", {}).items()},
+            unbalanced={PoolId(pool): str(why) for pool, why in raw.get("unbalanced", {}).items()},
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         if isinstance(error, ObservedUnreadable):
             raise
         raise ObservedUnreadable(f"not observations: {defect(error)}") from error
+
+
+def _older(rtts: Rtts, passed: float) -> Rtts:
+    return {
+        pool: {where: replace(rtt, age_s=rtt.age_s + passed) for where, rtt in found.items()}
+        for pool, found in rtts.items()
+    }
+
+
+def _rtt(raw: Any) -> tuple[tuple[int, int], Rtt]:
+    family, known_class, p50, p90, count, age = raw
+    return (int(family), int(known_class)), Rtt(_finite(p50), _finite(p90), int(_finite(count)), _finite(age))
 
 
 def _verdict_json(verdict: Verdict) -> list[object]:

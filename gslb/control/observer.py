@@ -1,4 +1,5 @@
-"""What this node knows of the world: health by checks, load by pages and reports, demand by its own answers.  IO.
+"""What this node knows of the world: health by checks and by its balancer, load by pages, reports and the balancer's counts,
+demand by its own answers.  IO.
 
 Rule 1: nothing observed is lost by a restart: the last of it is kept on disk, and the next run begins with it.
 Rule 2: what an earlier run knew of demand is told until the meter tells some, and for REMEMBERED_S at most.
@@ -10,20 +11,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
+from gslb.control import balancerfile
+from gslb.control.balancing import Balancing
 from gslb.control.clock import Clock
 from gslb.control.demand import DemandMeter, Measured
 from gslb.control.facts import Facts
 from gslb.control.loads import Loads
 from gslb.control.observed import Observed
+from gslb.control.passive import ClassOf, Passive
 from gslb.control.prober import Prober
 from gslb.control.store import StateError, Store
 from gslb.control.tasks import keep_running
 from gslb.model.deployment import Deployment, Node, PoolId
 from gslb.model.location import Geography
-from gslb.model.world import World
+from gslb.model.world import Health, Rtts, Verdict, Verdicts, World
 
 TICK_S = 1.0  # between two looks at loads and counts
 KEEP_S = 2.0  # at most so often the state file is written
@@ -46,6 +51,7 @@ class Observer:
         self._clock = clock
         self._facts = facts
         self._looked = looked
+        self._changed = changed
         self.prober = Prober(changed)
         self.loads = Loads()
         self._meter = DemandMeter(store.folder / "run")
@@ -58,6 +64,10 @@ class Observer:
         if read.note is not None:
             log.warning("what was observed last is not known", extra={"why": read.note})
         self._last = read.seen
+        self._run = store.folder / "run"
+        self.balancing = Balancing(self._run, changed, read.seen.unbalanced if read.seen is not None else None)
+        self.passive = Passive()
+        self._told: dict[str, Any] | None = None  # what the balancer's file says
 
     @property
     def last(self) -> Observed | None:
@@ -84,6 +94,15 @@ class Observer:
                 max((one.timeout_s for one in (deployment.monitors or {}).values()), default=0)
             )
 
+    async def balance(self, deployment: Deployment, node: Node, secret: bytes, class_of: ClassOf, classes: str) -> None:
+        """Drive and hear the balancer for this deployment from now on; at first after its first word.
+
+        `class_of` tells the location class of a client's network, by the table whose digest is `classes`.
+        """
+        self.passive.want(deployment, node.site, class_of, classes)
+        self.balancing.want(deployment, node, secret)
+        await self.balancing.first_word()
+
     def seen(self, now: float) -> Observed:
         """What is known at `now`."""
         geography = self._model[1].digest if self._model is not None else ""
@@ -93,18 +112,21 @@ class Observer:
             demand, heavy = self._last.demand, heavy or self._last.heavy
         return Observed(
             at=now,
-            verdicts=self.prober.verdicts(),
+            verdicts=_standing_out(self.prober.verdicts(), self.passive.outliers(time.monotonic())),
             loads=self.loads.world(time.monotonic()),
             geography=geography,
             demand=demand,
             heavy=heavy,
             blind_since=self.prober.blind_since,
+            rtts=self._rtts(geography),
+            unbalanced=self.balancing.unbalanced(),
         )
 
     async def run(self, stop: asyncio.Event) -> None:
         """Observe until `stop`."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(keep_running(lambda: self.prober.run(stop), "checks", stop))
+            tasks.create_task(keep_running(lambda: self.balancing.run(stop), "balancer", stop))
             tasks.create_task(keep_running(lambda: self._tick(stop), "loads and demand", stop))
 
     def keep(self) -> None:
@@ -122,11 +144,34 @@ class Observer:
 
     def figures(self) -> dict[str, Any]:
         """Statistics of checks and loads, as JSON values."""
-        return {**self.prober.state(), "loads": self.loads.state(time.monotonic())}
+        now = time.monotonic()
+        return {**self.prober.state(), "loads": self.loads.state(now), "passive": self.passive.state(now)}
 
     def report_load(self, pool: PoolId, value: float, at: float | None, wall: float) -> None:
         """Take a load that was pushed; `at` is when, and `wall` the time now, in seconds since the epoch.  Raises BadLoad."""
         self.loads.pushed(pool, value, time.monotonic(), at, wall)
+
+    def _rtts(self, geography: str) -> Rtts:
+        """Round trips; those that an earlier run measured, until there are others."""
+        found = self.passive.rtts(time.monotonic())
+        if not found and self._last is not None and self._last.geography == geography:
+            return self._last.rtts
+        return found
+
+    def _hear_balancer(self, now: float) -> None:
+        """Learn from what the balancer counted, and keep what it says of itself."""
+        other = False
+        for pulse in self.balancing.pulses():
+            other = self.passive.take(pulse, now) or other
+        for pool, value in self.passive.loads(now).items():
+            self.loads.counted(pool, value, now)
+        if other:
+            self._changed()
+        self._facts.problem("balancer", self.balancing.problems())
+        told = self.balancing.to_json()
+        if told != self._told:
+            self._told = told
+            balancerfile.save(self._run, told)
 
     def _measure(self, now: float) -> None:
         if self._model is None:
@@ -151,6 +196,7 @@ class Observer:
         while not stop.is_set():
             now = time.monotonic()
             self._read_pages()
+            self._hear_balancer(now)
             self._measure(now)
             self._looked()
             if now - self._kept_at >= KEEP_S:
@@ -160,3 +206,16 @@ class Observer:
             except TimeoutError:
                 continue
         self.keep()
+
+
+def _standing_out(verdicts: Verdicts, outliers: Mapping[PoolId, Mapping[str, str]]) -> Verdicts:
+    """The verdicts, with who stands out by the balancer's counts; checks that say so already have the word."""
+    if not outliers:
+        return verdicts
+    found = {pool: dict(known) for pool, known in verdicts.items()}
+    for pool, backends in outliers.items():
+        known = found.setdefault(pool, {})
+        for backend, how in backends.items():
+            verdict = known.get(backend, Verdict(Health.UP))
+            known[backend] = verdict if verdict.outlier else replace(verdict, outlier=how)
+    return found

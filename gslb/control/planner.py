@@ -2,7 +2,7 @@
 
 Rule 1: a new model is taken when its first plan is in force, and else the old one stays.
 Rule 2: a plan is stored before it is published, so a restart never gives its version again.
-Rule 3: a plan's version is 1 + the highest of stored and executed; content that is in force keeps its version.
+Rule 3: a plan's version is 1 + the highest of stored and executed (also in a balancer that outlived its node's files); content that is in force keeps its version.
 Rule 4: answers follow verdicts on a full disk too: room for some plans is kept (gslb.control.reserve).
 Rule 5: history alone is stored, without waiting for the disk, and not published.
 """
@@ -59,10 +59,16 @@ class Planner:
     """Keeps the plan in force true to the model, to what is observed, and to the overrides."""
 
     def __init__(
-        self, store: Store, executor: Executor, facts: Facts, seen: Callable[[float], Observed] = Observed
+        self,
+        store: Store,
+        executor: Executor,
+        facts: Facts,
+        seen: Callable[[float], Observed] = Observed,
+        reported: Callable[[], int] = lambda: 0,
     ) -> None:
-        """`seen` tells what is observed at a moment."""
+        """`seen` tells what is observed at a moment, `reported` the highest version that a data plane reports."""
         self._seen = seen
+        self._reported = reported
         self._store = store
         self._executor = executor
         self._facts = facts
@@ -215,7 +221,9 @@ class Planner:
 
     def _numbered(self, plan: Plan) -> Plan:
         """The plan with a version that no executor has seen with other content."""
-        executed = self._executor.in_force
+        executed, reported = self._executor.in_force, self._reported()
+        if plan.version < reported:
+            return replace(plan, version=max(reported, executed.plan_version if executed is not None else 0) + 1)
         if executed is None or plan.version > executed.plan_version:
             return plan
         if self._digest(plan) == executed.plan_digest:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gslb import __version__
-from gslb.control import facts, lock, standing
+from gslb.control import balancerfile, facts, lock, standing
 from gslb.control.observed import Observed
 from gslb.control.store import Store
 from gslb.control.targets import targets
@@ -45,6 +45,7 @@ def report(store: Store, deployment: Deployment | None, now: float, known: Known
     Raises PermissionError where the folder may not be read: nothing can be said of the node then.
     """
     told = facts.read(store.folder)
+    checks = store.read_figures()
     pages = _pages(store.folder / "run")
     counts, tallies = _sums(pages)
     known = known if known is not None else _stored(store, now)
@@ -71,8 +72,15 @@ def report(store: Store, deployment: Deployment | None, now: float, known: Known
         "blind_since": seen.blind_since,
         "pools": standing.pools(deployment, plan, seen, overrides, now) if deployment is not None else [],
         "policies": standing.policies(deployment, plan) if deployment is not None else [],
-        "checks": store.read_figures(),
+        "checks": checks,
+        "balancer": _balancer(store.folder / "run", checks),
     }
+
+
+def _balancer(run: Path, checks: Mapping[str, Any]) -> Report | None:
+    """What the balancer said of itself last, and what its counts tell; None where nothing is balanced."""
+    state = balancerfile.read(run)
+    return None if state is None else {**state, "passive": checks.get("passive", {})}
 
 
 def _stored(store: Store, now: float) -> Known:

@@ -10,10 +10,11 @@ from typing import Any
 
 from gslb.control.changes import Moment
 from gslb.control.chronicle import Chronicle
+from gslb.control.classes import Classes
 from gslb.control.clock import Clock
 from gslb.control.desk import Figures
 from gslb.control.events import Hub
-from gslb.control.executor import DnsTables
+from gslb.control.executor import DnsTables, Executors
 from gslb.control.facts import TAKEN, Facts
 from gslb.control.fullness import Fullness
 from gslb.control.locator import Locator
@@ -60,11 +61,13 @@ class Station:
         self._read: str | None = None  # stamps of the overrides file: when it was read last, and when a plan followed
         self._taken: str | None = None
         self._configuration: str | None = None
-        executor = DnsTables(store.folder / "serving", store.deployment)
+        dns = DnsTables(store.folder / "serving", store.deployment)
         facts.open(store.folder)
         self._occasions = Occasions()
         self.observer = Observer(store, clock, facts, wake, self._looked)
-        self.planner = Planner(store, executor, facts, self.observer.seen)
+        balancing = self.observer.balancing
+        executor = Executors(dns, balancing.apply)
+        self.planner = Planner(store, executor, facts, self.observer.seen, lambda: balancing.version)
         self.planner.read_overrides()  # before the first plan: what is drained must not be answered by a restart
         folders = start.state / "geography", store.folder / "serving"
         self.locator = Locator(self.planner, facts, folders, start.audience.progress, again)
@@ -88,6 +91,9 @@ class Station:
     async def adopt(self, model: Model, configuration: str) -> bool:
         """Observe for a model and put it in force; False when that failed and the old one stays."""
         await self.observer.want(model.deployment, model.node, model.geography)
+        classes = Classes(model.located.path)
+        digest = model.geography.digest
+        await self.observer.balance(model.deployment, model.node, model.secret, classes.of, digest)
         if not self.planner.adopt(model, self._clock.now()):
             return False
         self._configuration = configuration
@@ -149,6 +155,9 @@ class Station:
             checks={(name, bool(passed)): counts[not passed] for name, counts in rounds for passed in (1, 0)},
             latencies=_latencies(state["targets"]),
             losses=self._losses.known,
+            balancer=self.observer.balancing.state,
+            pulse=self.observer.balancing.pulse,
+            passive=self.observer.passive.figures(),
         )
 
     def push_load(self, pool: PoolId, value: float, at: float | None) -> None:
@@ -197,6 +206,7 @@ class Station:
             verdicts=known.verdicts,
             overrides=self.planner.overrides,
             blind_since=known.blind_since,
+            balancers=plan.balancers if plan is not None else {},
         )
 
 

@@ -2,12 +2,14 @@
 
     supervisor ── controller         reads, decides, publishes (gslb.control.node)
                ├─ udp 0..n-1         one a core, each with its own socket an address (gslb.nameserver.worker)
-               └─ tcp                (gslb.nameserver.tcp)
+               ├─ tcp                (gslb.nameserver.tcp)
+               └─ balancer           where a pool of the site is balanced (gslb.control.balancerchild)
 
 Rule 1: it stays small: what needs a parser or a library beyond the nameserver's happens in the controller.
 Rule 2: whoever dies is replaced, a worker on the same sockets; a crash loop slows down and never gives up.
 Rule 3: told to stop, it ends everything that it made.  Killed, it leaves the workers serving: the next run takes their
 sockets, starts its own workers on them, and only then lets the old ones finish (`gslb.control.orphans`).
+Rule 4: rights that the configuration has no use for are dropped once it is known, and do not come back with a reload.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import socket
 from functools import partial
 
 from gslb.control import addresses, orphans, privilege, remembered, wanted
+from gslb.control.balancerchild import BalancerChild, Post
 from gslb.control.children import Child, Restarts, bury, fork
 from gslb.control.crew import Crew, clear_away, worker_count
 from gslb.control.listening import Listening
@@ -38,6 +41,10 @@ from gslb.nameserver.sockets import CannotListen, Endpoint
 
 LOOK_S = 3.0  # between two looks at the node's addresses
 STOP_WITHIN_S = 5.0  # then what has not ended is killed
+GAVE_UP = (
+    "this run gave up the rights that a balancer needs, since no pool was balanced when it started; "
+    "restart gslb: systemctl restart gslb"
+)
 READING_S = 1.0  # a controller in the midst of reading is not waited for: what it writes, it writes whole
 
 log = logging.getLogger("gslb.supervisor")
@@ -65,6 +72,8 @@ class Supervisor:
         self._confirmed = False  # the controller has read the configuration once
         self._resumed = False  # the last good generation is served, whatever the controller finds
         self._crew: Crew | None = None
+        self._balancer: BalancerChild | None = None
+        self._gave_up = False  # rights that a balancer would need
         self._lock: Lock | None = None
         self._store: Store | None = None
         self._orphans: set[Orphan] = set()
@@ -81,6 +90,7 @@ class Supervisor:
         self._resume()
         while not self._done():
             self._reactor.turn()
+            self._step_down()
         self._clear_up()
         if self._why is not None:
             raise CannotStart(self._why)
@@ -98,6 +108,7 @@ class Supervisor:
             self._stop(1)
             return
         self._wanted = known
+        self._balance(known)
         self._resumed = self._serves()
 
     def _serves(self) -> bool:
@@ -157,6 +168,8 @@ class Supervisor:
                 self._stop(1)
             return
         self._wanted, self._confirmed = asked, True
+        self._balance(asked)
+        self._give_up(asked)
         remembered.remember(self._start, asked)
         listening = sorted({endpoint.label.rpartition("/")[0] for endpoint in self._listening.endpoints})
         channel.send(child.line, {"do": "go", "listening": listening})
@@ -172,10 +185,11 @@ class Supervisor:
         self._cover(asked)
         self._store = store
         self._crew = Crew(self._reactor, self._listening, store.folder, self._all_serving)
+        self._balancer = BalancerChild(self._reactor, Post(asked.deployment, asked.node, store.folder))
         for orphan in found.serving:
             self._orphans.add(orphan)
             self._reactor.watch(orphan.notice, partial(self._orphan_ended, orphan))
-        privilege.keep_only({privilege.CAP_NET_BIND_SERVICE})
+        privilege.keep_only({privilege.CAP_NET_BIND_SERVICE, privilege.CAP_NET_RAW, *privilege.BALANCER})
         gc.freeze()  # what is here now is shared with every child, and stays so
         self._crew.renew(asked)
         self._reactor.after("look", LOOK_S, self._look)
@@ -213,6 +227,25 @@ class Supervisor:
         else:
             crew.listen(new)
         self._drop_surplus(asked)
+
+    def _give_up(self, asked: Wanted) -> None:
+        """Keep the rights that new processes of this configuration need, now that it is known for sure."""
+        kept = {privilege.CAP_NET_BIND_SERVICE}
+        if asked.balances:
+            kept |= privilege.BALANCER
+        if asked.marks:
+            kept.add(privilege.CAP_NET_RAW)
+        self._gave_up = self._gave_up or bool((privilege.held() - kept) & privilege.BALANCER)
+        privilege.keep_only(kept)
+
+    def _balance(self, asked: Wanted) -> None:
+        """Have a balancer, or none."""
+        if self._balancer is None or self._stopping:
+            return
+        if asked.balances:
+            self._balancer.keep(GAVE_UP if self._gave_up else "")
+        else:
+            self._balancer.clear()
 
     def _cover(self, asked: Wanted) -> frozenset[Endpoint]:
         return self._listening.cover(asked, worker_count(asked), addresses.present())
@@ -279,6 +312,11 @@ class Supervisor:
         self._reactor.after("kill controller", READING_S, self._kill_controller)
         self._reactor.after("kill", STOP_WITHIN_S, self._kill)
 
+    def _step_down(self) -> None:
+        """The balancer goes last, when nothing answers any more with the addresses that it balances."""
+        if self._stopping and self._balancer is not None and not (self._children() or self._orphans):
+            self._balancer.finish()
+
     def _kill_controller(self) -> None:
         if self._controller is not None:
             os.kill(self._controller.pid, signal.SIGKILL)
@@ -294,7 +332,8 @@ class Supervisor:
         return crew | ({self._controller} if self._controller is not None else set())
 
     def _done(self) -> bool:
-        return self._stopping and not self._children() and not self._orphans
+        balancing = self._balancer is not None and self._balancer.living
+        return self._stopping and not (self._children() or self._orphans or balancing)
 
     def _clear_up(self) -> None:
         self._listening.close(self._listening.endpoints)
@@ -306,7 +345,7 @@ class Supervisor:
 
 
 def _control(start: Start, first: bool, line: socket.socket) -> int:  # noqa: FBT001  # bound by partial
-    privilege.keep_only()
+    privilege.keep_only({privilege.CAP_NET_RAW})  # until it has read whether the checks need it
     node = importlib.import_module("gslb.control.node")  # heavy: only this child loads it
     status: int = node.run(start, line, first=first)
     return status

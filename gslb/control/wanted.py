@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
-from gslb.model.deployment import Deployment, Node
+from gslb.model.deployment import Attach, Deployment, Node, Via
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One node's standing orders.  `later` are the anycast prefixes: their addresses may not be here yet."""
+    """One node's standing orders.  `later` are the anycast prefixes: their addresses may not be here yet.
+
+    `balances`: this node runs a balancer; `marks`: its checks set marks on their sockets, to go by way of the balancer.
+    """
 
     deployment: str
     node: str
@@ -23,6 +26,8 @@ class Wanted:
     later: tuple[IPv4Network | IPv6Network, ...]
     workers: int | None
     tcp_clients: int
+    balances: bool = False
+    marks: bool = False
 
     def to_json(self) -> dict[str, object]:
         """For the channel."""
@@ -33,11 +38,16 @@ class Wanted:
             "later": [str(network) for network in self.later],
             "workers": self.workers,
             "tcp_clients": self.tcp_clients,
+            "balances": self.balances,
+            "marks": self.marks,
         }
 
 
 def wanted_of(deployment: Deployment, node: Node) -> Wanted:
     """What `deployment` asks of `node`."""
+    balanced = [pool for pool in deployment.pools.values() if pool.datacenter == node.site and pool.balance is not None]
+    balances = bool(balanced) and deployment.balancer.attach is not Attach.OFF
+    monitors = [deployment.monitors[pool.monitor] for pool in balanced if deployment.monitors and pool.monitor]
     return Wanted(
         deployment=deployment.name,
         node=node.name,
@@ -45,6 +55,8 @@ def wanted_of(deployment: Deployment, node: Node) -> Wanted:
         later=tuple(prefix for anycast in deployment.anycast for prefix in anycast.prefixes),
         workers=deployment.dns.workers,
         tcp_clients=deployment.limits.tcp_clients,
+        balances=balances,
+        marks=balances and any(monitor.via is Via.VIP for monitor in monitors),
     )
 
 
@@ -57,4 +69,6 @@ def from_json(body: Mapping[str, Any]) -> Wanted:
         later=tuple(ip_network(text) for text in body["later"]),
         workers=body["workers"],
         tcp_clients=body["tcp_clients"],
+        balances=body["balances"],
+        marks=body["marks"],
     )

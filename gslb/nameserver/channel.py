@@ -48,9 +48,9 @@ def receive(channel: socket.socket) -> tuple[dict[str, object], list[int]] | Non
     return message, descriptors
 
 
-def listen(folder: Path, name: str) -> socket.socket:
+def listen(folder: Path, name: str, kind: socket.SocketKind = socket.SOCK_SEQPACKET) -> socket.socket:
     """A unix socket `folder/name`, however long that path is.  Raises OSError."""
-    door = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    door = socket.socket(socket.AF_UNIX, kind)
     handle = os.open(folder, os.O_PATH | os.O_DIRECTORY)
     try:
         (folder / name).unlink(missing_ok=True)
@@ -64,9 +64,11 @@ def listen(folder: Path, name: str) -> socket.socket:
     return door
 
 
-def connect(folder: Path, name: str, timeout_s: float) -> socket.socket:
+def connect(
+    folder: Path, name: str, timeout_s: float, kind: socket.SocketKind = socket.SOCK_SEQPACKET
+) -> socket.socket:
     """A channel to whoever listens at `folder/name`.  Raises OSError."""
-    channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    channel = socket.socket(socket.AF_UNIX, kind)
     channel.settimeout(timeout_s)
     handle = os.open(folder, os.O_PATH | os.O_DIRECTORY)
     try:

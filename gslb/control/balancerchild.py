@@ -1,0 +1,147 @@
+"""The balancer's process as the supervisor keeps it: forked with few rights, replaced when it dies, told to finish.  IO.
+
+Rule 1: it holds the rights of `privilege.BALANCER` that the supervisor held, and no other.
+Rule 2: the socket that controllers connect to is the supervisor's, so who connects while the process is replaced only waits.
+Rule 3: told to finish, it takes the balancer out of the kernel.  It is told so when the run ends, or when nothing is to be
+balanced any more; however else it ends, the kernel goes on forwarding.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from gslb.control import privilege
+from gslb.control.children import Child, Restarts, bury, fork
+from gslb.control.lock import Lock
+from gslb.control.reactor import Reactor
+from gslb.nameserver import channel
+
+DOOR = "balancer.door"  # in the run folder
+LOCK = "balancer.lock"
+STOP_WITHIN_S = 5.0  # then it is killed, and what it has not removed stays in the kernel
+
+log = logging.getLogger("gslb.supervisor")
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """Whose balancer it is.  `folder`: the node's state folder."""
+
+    deployment: str
+    node: str
+    folder: Path
+
+
+class BalancerChild:
+    """At most one process."""
+
+    def __init__(self, reactor: Reactor, post: Post) -> None:
+        self._reactor = reactor
+        self._post = post
+        self._restarts = Restarts()
+        self._door: socket.socket | None = None
+        self._child: Child | None = None
+        self._wanted = False
+        self._unable = ""
+        self._looked = False  # for what an earlier run left
+
+    @property
+    def living(self) -> frozenset[Child]:
+        """The process, while there is one."""
+        return frozenset({self._child}) if self._child is not None else frozenset()
+
+    def keep(self, unable: str = "") -> None:
+        """Have one from now on; `unable`: why it cannot do anything, in words for people."""
+        self._wanted, self._unable = True, unable
+        self._begin()
+
+    def finish(self) -> None:
+        """Have it take the balancer out of the kernel, and no longer have one."""
+        if not self._wanted:
+            return
+        self._begin()  # one that died has left all in force
+        self._wanted = False
+        if self._child is not None:
+            channel.send(self._child.line, {"do": "finish"})
+            self._reactor.after("kill balancer", STOP_WITHIN_S, partial(self._kill, self._child))
+
+    def clear(self) -> None:
+        """Have none, nor anything that an earlier run left in the kernel."""
+        if not self._wanted and not self._looked:
+            self._wanted = _left(self._post)
+        self._looked = True
+        self.finish()
+
+    def _begin(self) -> None:
+        if self._child is not None or not self._wanted:
+            return
+        try:
+            if self._door is None:
+                self._door = channel.listen(self._post.folder / "run", DOOR, socket.SOCK_STREAM)
+                (self._post.folder / "run" / DOOR).chmod(0o600)
+            body = partial(_balance, self._post, self._unable, self._door)
+            child = fork("balancer", 0, body, (self._door.fileno(),), self._reactor.now)
+        except OSError as error:
+            delay_s = self._restarts.delay_s(0.0)
+            log.error("the balancer cannot be started", extra={"why": str(error), "next_try_s": delay_s})
+            self._reactor.after("balancer", delay_s, self._begin)
+            return
+        self._child = child
+        self._reactor.watch(child.notice, partial(self._ended, child))
+
+    def _ended(self, child: Child) -> None:
+        self._reactor.unwatch(child.notice)
+        lived_s = self._reactor.now - child.born_s
+        status = bury(child)
+        self._child = None
+        if not self._wanted:
+            if status:
+                log.error("the balancer was not removed: packets are forwarded on", extra={"status": status})
+            return
+        delay_s = self._restarts.delay_s(lived_s)
+        fields = {"pid": child.pid, "status": status, "wait_s": delay_s}
+        log.warning("the balancer's process died and is replaced; packets are forwarded meanwhile", extra=fields)
+        self._reactor.after("balancer", delay_s, self._begin)
+
+    def _kill(self, child: Child) -> None:
+        if self._child is child and not self._wanted:
+            os.kill(child.pid, signal.SIGKILL)
+
+
+def _left(post: Post) -> bool:
+    """Whether there are pins of this node's balancer."""
+    try:
+        folder: Path = importlib.import_module("xdp.pins").folder(post.deployment, post.node)
+        return folder.exists()
+    except OSError:  # not ours to look at
+        return False
+
+
+def _balance(post: Post, unable: str, door: socket.socket, line: socket.socket) -> int:
+    privilege.keep_only(privilege.BALANCER)
+    lock = Lock(post.folder, LOCK, wait=True)  # the process of a killed run ends soon
+    parts, process = (importlib.import_module(f"xdp.{name}") for name in ("parts", "process"))  # heavy: only here
+    begin = partial(parts.refusing, unable) if unable else partial(parts.opened, post.deployment, post.node)
+    status: int = process.run(begin, door, line, _order(line))
+    lock.release()
+    return status
+
+
+def _order(line: socket.socket) -> Callable[[], bool | None]:
+    """What the line says: to finish, that the supervisor is gone (False), or nothing of importance (None)."""
+
+    def heard() -> bool | None:
+        received = channel.receive(line)
+        if received is None:
+            return False
+        return True if received[0].get("do") == "finish" else None
+
+    return heard

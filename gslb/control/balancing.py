@@ -1,0 +1,239 @@
+"""The balancer of this node as its controller sees it: told what to do, and heard.  IO.
+
+    plan ── Want ──socket──> the balancer's process ──socket──> State, Pulse ──> unbalanced, status, figures
+
+Rule 1: the controller never waits for the balancer: what is wrong there never keeps a plan from DNS.
+Rule 2: the process is told the whole wanted state, the newest one, and again whenever it was replaced.
+Rule 3: what it said last holds while it is replaced, since the kernel forwards on; until it has said something for the
+first time, what an earlier run knew holds, and for PATIENCE_S at most.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from gslb.control import forwarding
+from gslb.control.balancerchild import DOOR
+from gslb.control.forwarding import Orders
+from gslb.control.uplink import uplinks
+from gslb.model.deployment import Attach, Deployment, Node, PoolId
+from gslb.model.framing import Frames, Garbled, frame
+from gslb.model.plan import Plan
+from gslb.nameserver import channel
+from xdp.messages import Pulse, Report, State, Want
+
+PATIENCE_S = 15.0  # for the first word of the process
+FIRST_S = 5.0  # that the first decision of all waits for it
+SILENCE_S = 10.0  # it says something every second
+AGAIN_S = 0.5  # between two attempts to reach it
+LOOK_S = 5.0  # between two looks for the interface of the default route
+MOST_PULSES = 10  # that wait for who counts
+PIECE = 256 * 1024
+SILENT = "the balancer's process does not answer; the log says why"
+
+log = logging.getLogger("gslb.balancer")
+
+
+class Balancing:
+    """One node's balancer.  `changed` is called when a decision may come out otherwise.
+
+    `known` is what the last run knew of pools that it could not balance; None where there is none.
+    """
+
+    def __init__(self, run: Path, changed: Callable[[], None], known: Mapping[PoolId, str] | None) -> None:
+        self._run = run
+        self._changed = changed
+        self._known = known
+        self._orders: Orders | None = None
+        self._plan: Plan | None = None
+        self._want: Want | None = None
+        self._serial = 0
+        self._state: State | None = None
+        self._pulses: deque[Pulse] = deque(maxlen=MOST_PULSES)
+        self._since = time.monotonic()  # nobody has heard of the process since
+        self._heard = asyncio.Event()
+        self._busy, self._idle = asyncio.Event(), asyncio.Event()  # there is something to balance, or not
+        self._news = asyncio.Event()  # there is something to say
+        self.pulse: Pulse | None = None
+
+    @property
+    def balances(self) -> bool:
+        """Whether this node has a balancer."""
+        return self._orders is not None and bool(self._orders.pools) and self._orders.attach is not Attach.OFF
+
+    @property
+    def state(self) -> State | None:
+        """What the process said last of what is in force."""
+        return self._state if self.balances else None
+
+    @property
+    def version(self) -> int:
+        """The version of the plan that the balancer has in force, by its own word."""
+        return self._state.version if self._state is not None else 0
+
+    def want(self, deployment: Deployment, node: Node, secret: bytes) -> None:
+        """Balance for this deployment from now on."""
+        orders = forwarding.orders_of(deployment, node, secret)
+        if not self.balances:
+            self._since = time.monotonic()
+            self._state = None
+        self._orders = orders
+        if self.balances:
+            self._busy.set()
+            self._idle.clear()
+        else:
+            self._busy.clear()
+            self._idle.set()
+            self._want = self._state = self.pulse = None
+        self._renew()
+
+    def apply(self, plan: Plan) -> None:
+        """Put the plan's tables in force, as far as they are for this site."""
+        self._plan = plan
+        self._renew()
+
+    def unbalanced(self) -> Mapping[PoolId, str]:
+        """Which of the site's balanced pools this node cannot balance, and why."""
+        orders = self._orders
+        if orders is None:
+            return self._known or {}
+        state = self._state
+        if orders.attach is Attach.OFF or (state is not None and (state.serial or state.refused)):
+            return forwarding.unbalanced(orders, self._want, state or State(0, 0, ""))
+        if time.monotonic() - self._since < PATIENCE_S or state is not None:
+            known = self._known or {}
+            return {pool: known[pool] for pool in orders.pools if pool in known}
+        return dict.fromkeys(orders.pools, SILENT)
+
+    def problems(self) -> tuple[str, ...]:
+        """What people should mend, one line each."""
+        if not self.balances or self._orders is None:
+            return ()
+        if self._state is None:
+            return (SILENT,) if time.monotonic() - self._since >= PATIENCE_S else ()
+        return forwarding.problems(self._orders, self._want, self._state)
+
+    def to_json(self) -> dict[str, Any] | None:
+        """For `gslb status` and the API; None where nothing is balanced, or nothing is known yet."""
+        return forwarding.state_json(self.state) if self.state is not None else None
+
+    def pulses(self) -> list[Pulse]:
+        """The pulses since the last call, the oldest first."""
+        taken = list(self._pulses)
+        self._pulses.clear()
+        return taken
+
+    async def first_word(self) -> None:
+        """Where no earlier run has left its word: wait until the process says how it is, FIRST_S at most."""
+        if self.balances and self._known is None:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._heard.wait(), FIRST_S)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Talk with the process, as long as there is something to balance, until `stop`."""
+        async with asyncio.TaskGroup() as tasks:
+            working = tasks.create_task(self._work())
+            await stop.wait()
+            working.cancel()
+
+    # --- what is wanted ---
+
+    def _renew(self) -> None:
+        """Say what is wanted now, if it is not what was said."""
+        orders, plan = self._orders, self._plan
+        if orders is None or plan is None or not self.balances:
+            return
+        tables = forwarding.tables_of(orders, plan)
+        said = self._want
+        same = said is not None and said.tables == tables and said.version >= self.version
+        version = said.version if said is not None and same else plan.version
+        want = forwarding.want_of(orders, orders.named or uplinks(), tables, version, self._serial)
+        if want != said:
+            self._serial += 1
+            self._want = replace(want, serial=self._serial)
+            self._news.set()
+
+    async def _follow(self) -> None:
+        """Follow the default route."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            self._renew()
+
+    # --- the conversation ---
+
+    async def _work(self) -> None:
+        while True:
+            await self._busy.wait()
+            try:
+                await self._converse()
+            except (OSError, Garbled) as error:
+                log.debug("the balancer's process is not reached: %s", error)
+            self._told()
+            await asyncio.sleep(AGAIN_S)
+
+    async def _converse(self) -> None:
+        """One connection, until it ends or nothing is to be balanced.  Raises OSError, Garbled."""
+        line = channel.connect(self._run, DOOR, 0.0, socket.SOCK_STREAM)  # where nobody accepts it fails at once
+        self._news.set()
+        tasks = [
+            asyncio.create_task(work) for work in (self._say(line), self._hear(line), self._follow(), self._idle.wait())
+        ]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            ends = await asyncio.gather(*tasks, return_exceptions=True)
+            line.close()
+        for end in ends:
+            if isinstance(end, Exception):
+                raise end
+
+    async def _say(self, line: socket.socket) -> None:
+        """Say the newest want, one message at a time."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            if self._want is not None:
+                await loop.sock_sendall(line, frame(self._want))
+
+    async def _hear(self, line: socket.socket) -> None:
+        frames: Frames[Report] = Frames(Report)
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                data = await asyncio.wait_for(loop.sock_recv(line, PIECE), SILENCE_S)
+            except TimeoutError as error:
+                raise Garbled(f"it said nothing for {SILENCE_S:g} s") from error
+            if not data:
+                return
+            for report in frames.feed(data):
+                self._take(report)
+
+    def _take(self, report: Report) -> None:
+        if report.pulse is not None:
+            self.pulse = report.pulse
+            self._pulses.append(report.pulse)
+        if report.state is not None and self.balances:
+            self._state = report.state
+            self._heard.set()
+            self._told()
+
+    def _told(self) -> None:
+        """Have a decision made where pools are balanced, or are so no more, that were not so a moment ago."""
+        if self._orders is None:
+            return
+        now = self.unbalanced()
+        if now != self._known:
+            self._known = dict(now)
+            self._changed()

@@ -1,0 +1,221 @@
+"""What the balancer's process does: the state that the controller wants is put in force, and what is in force is told.
+
+No sockets and no clock here: `now` is the monotonic time in seconds, and the kernel is behind `Parts`.
+
+Rule 1: tables are filled before an interface is attached; nothing is taken away because something new failed.
+Rule 2: what cannot be had is a sentence in `state`, and is tried again every RETRY_S and at each new Want.
+Rule 3: `close` leaves all in force; only `remove` takes it away.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from gslb.model.deployment import Attach
+from xdp.messages import Attached, Interface, Pulse, State, TableState, Want
+from xdp.preflight import Refused
+
+RETRY_S = 10.0
+
+log = logging.getLogger("gslb.balancer")
+
+
+class Plane(Protocol):
+    """Programs, maps and links: `xdp.loader.DataPlane`."""
+
+    @property
+    def adopted(self) -> bool:
+        """Whether it was in force already, by an earlier process."""
+
+    def attach(self, interface: str, how: Attach) -> Interface:
+        """Attach an interface, or bring the newest program to it."""
+
+    def detach(self, interface: str) -> None:
+        """Take the program from an interface."""
+
+    def attached(self) -> tuple[Interface, ...]:
+        """The interfaces that have the program now."""
+
+    def attach_probe(self, interface: str) -> None:
+        """Send what leaves by `interface` with a probe's mark to the backend that the mark names."""
+
+    def take_over(self) -> None:
+        """Drop what an earlier layout left in force, now that the tables are filled and the interfaces attached."""
+
+    def remove(self) -> None:
+        """Take all of it out of the kernel."""
+
+    def close(self) -> None:
+        """Let go of it; it stays in force."""
+
+
+class Filler(Protocol):
+    """Fills the maps: `xdp.tables.Tables`."""
+
+    def want(self, want: Want) -> Mapping[str, TableState]:
+        """Put these tables in force.  Raises ValueError, OSError, and then what was in force stays."""
+
+    def tick(self, now: float) -> Mapping[str, TableState] | None:
+        """Age slots, and follow next hops; how the tables stand then."""
+
+
+class Reader(Protocol):
+    """Reads the counters: `xdp.counters.Counters`."""
+
+    def read(self) -> Pulse:
+        """All counters, and the handshakes since the last call.  Raises OSError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The kernel's side of a balancer that runs."""
+
+    plane: Plane
+    tables: Filler
+    counters: Reader
+
+
+class Driver:
+    """One balancer.  `begin` opens its parts, or raises Refused or OSError."""
+
+    def __init__(self, begin: Callable[[], Parts]) -> None:
+        self._begin = begin
+        self._parts: Parts | None = None
+        self._want: Want | None = None
+        self._filled = False  # the tables are as wanted
+        self._interfaces: dict[str, Interface] = {}
+        self._how: Attach | None = None
+        self._probed: set[str] = set()
+        self._taken_over = False
+        self._retry_at = 0.0
+        self._problems: dict[str, str] = {}
+        self.state = State(serial=0, version=0, refused="")
+
+    def want(self, want: Want, now: float) -> None:
+        """Do this from now on."""
+        self._want = want
+        self._filled = False
+        self._look(now)
+
+    def tick(self, now: float) -> None:
+        """Once a second: what ages, and what is to be tried again."""
+        if self._parts is not None and self._filled:
+            try:
+                tables = self._parts.tables.tick(now)
+            except OSError as error:
+                self._problems["ageing"] = f"next hops and slots are not followed now: {error}"
+            else:
+                self._problems.pop("ageing", None)
+                if tables is not None:
+                    self.state = replace(self.state, tables=dict(tables))
+            self._tell()
+        if now >= self._retry_at:
+            self._look(now)
+
+    def pulse(self) -> Pulse | None:
+        """All counters; None where there are none."""
+        if self._parts is None:
+            return None
+        try:
+            return self._parts.counters.read()
+        except OSError as error:
+            self._problems["counters"] = f"counters cannot be read: {error}"
+            self._tell()
+            return None
+
+    def remove(self) -> None:
+        """Take all out of the kernel, also what an earlier process left.  Raises OSError, Refused."""
+        if self._parts is None:
+            self._parts = self._begin()
+        self._parts.plane.remove()
+        self.close()
+
+    def close(self) -> None:
+        """Let go; what is in force stays."""
+        if self._parts is not None:
+            self._parts.plane.close()
+            self._parts = None
+
+    def _look(self, now: float) -> None:
+        """Open what is not open, and bring in force what is not."""
+        self._retry_at = now + RETRY_S
+        serial = self._want.serial if self._want is not None else 0
+        if self._parts is None:
+            try:
+                self._parts = self._begin()
+            except (Refused, OSError) as error:
+                self.state = State(serial=serial, version=self.state.version, refused=str(error))
+                return
+            self.state = replace(self.state, refused="", adopted=self._parts.plane.adopted)
+        if self._want is not None:
+            self._fill(self._parts, self._want)
+            self._attach(self._parts.plane, self._want)
+        self._tell()
+
+    def _fill(self, parts: Parts, want: Want) -> None:
+        if self._filled:
+            return
+        try:
+            tables = parts.tables.want(want)
+        except (ValueError, OSError) as error:
+            self._problems["tables"] = f"the tables stay as they were: {error}"
+            self.state = replace(self.state, serial=want.serial)
+            return
+        self._problems.pop("tables", None)
+        self._filled = True
+        self.state = replace(self.state, serial=want.serial, version=want.version, tables=dict(tables))
+
+    def _attach(self, plane: Plane, want: Want) -> None:
+        """Attach what is wanted and is not attached so; detach the others.  Not before the tables were filled once."""
+        if not self.state.version and not plane.adopted:
+            return
+        there = {one.name for one in plane.attached()}
+        for name in want.interfaces:
+            known = self._interfaces.get(name)
+            if known is None or known.attached is Attached.NOT or name not in there or self._how is not want.attach:
+                self._interfaces[name] = _attached(plane, name, want.attach)
+        self._how = want.attach
+        for name in (there | self._interfaces.keys()) - set(want.interfaces):
+            self._detach(plane, name)
+        for name in want.interfaces:
+            if want.probes and name not in self._probed and self._interfaces[name].attached is not Attached.NOT:
+                self._probe(plane, name)
+        if self._filled and not self._taken_over:
+            self._try("takeover", "what an earlier version left is not removed", plane.take_over)
+            self._taken_over = "takeover" not in self._problems
+
+    def _detach(self, plane: Plane, name: str) -> None:
+        self._interfaces.pop(name, None)
+        self._try(f"detach {name}", f"{name} cannot be detached", lambda: plane.detach(name))
+
+    def _probe(self, plane: Plane, name: str) -> None:
+        part = f"probe {name}"
+        self._try(part, f"checks to VIPs cannot leave by {name}", lambda: plane.attach_probe(name))
+        if part not in self._problems:
+            self._probed.add(name)
+
+    def _try(self, part: str, failure: str, attempt: Callable[[], None]) -> None:
+        """Attempt; its failure is a problem, until an attempt at this part succeeds."""
+        try:
+            attempt()
+        except (Refused, OSError) as error:
+            self._problems[part] = f"{failure}: {error}"
+        else:
+            self._problems.pop(part, None)
+
+    def _tell(self) -> None:
+        self.state = replace(
+            self.state, interfaces=tuple(self._interfaces.values()), problems=tuple(self._problems.values())
+        )
+
+
+def _attached(plane: Plane, name: str, how: Attach) -> Interface:
+    try:
+        return plane.attach(name, how)
+    except Refused as error:
+        return Interface(name, Attached.NOT, error.why, error.mend)
+    except OSError as error:
+        return Interface(name, Attached.NOT, str(error))
