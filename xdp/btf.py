@@ -58,7 +58,7 @@ class MapDefinition:
 
 @dataclass(frozen=True, slots=True)
 class Btf:
-    """What one object defines, by name."""
+    """What one object defines, by name; numbers of enums are those of a C int."""
 
     structs: Mapping[str, Struct] = field(default_factory=dict)
     enums: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
@@ -70,7 +70,7 @@ def read(path: Path) -> Btf:
     octets = path.read_bytes()
     try:
         return _Types(*_section(octets, b".BTF")).all()
-    except (struct.error, IndexError, UnicodeDecodeError, RecursionError) as error:
+    except (struct.error, IndexError, ValueError, OverflowError) as error:
         raise Malformed(
             f"{path}: expected an ELF object with BTF (clang -g -target bpf), found a broken one"
         ) from error
@@ -99,7 +99,7 @@ class _Type:
     kind: int
     name: str
     size: int  # or, of what refers, the type referred to
-    signed: bool
+    flag: bool  # of a struct: places of members are bit fields
     parts: tuple[tuple[int, ...], ...]
 
 
@@ -112,14 +112,14 @@ class _Types:
             raise Malformed(f"expected BTF's magic number eb9f, found {magic:04x}")
         self._strings = octets[header + strings : header + strings + strings_size]
         body = octets[header + types : header + types + types_size]
-        self._types = [_Type(0, "void", 0, signed=False, parts=()), *self._read(body, order)]
+        self._types = [_Type(0, "void", 0, flag=False, parts=()), *self._read(body, order)]
 
     def all(self) -> Btf:
         structs = {found.name: self._struct(found) for found in self._types if found.kind == _STRUCT and found.name}
         enums = {
-            found.name: {self._name(part[0]): self._number(found, part) for part in found.parts}
+            found.name: {self._name(part[0]): part[1] - (part[1] >> 31 << 32) for part in found.parts}
             for found in self._types
-            if found.kind in (_ENUM, _ENUM64) and found.name
+            if found.kind == _ENUM and found.name
         }
         return Btf(structs, enums, dict(self._maps()))
 
@@ -140,26 +140,21 @@ class _Types:
     def _name(self, offset: int) -> str:
         return self._strings[offset : self._strings.index(b"\0", offset)].decode()
 
-    @staticmethod
-    def _number(found: _Type, part: tuple[int, ...]) -> int:
-        number, bits = part[1], 32
-        if found.kind == _ENUM64:
-            number, bits = number | part[2] << 32, 64
-        return number - (1 << bits) if found.signed and number >> (bits - 1) else number
-
     def _struct(self, found: _Type) -> Struct:
         members = []
         for name, number, place in found.parts:
-            bits = place & 0xFFFFFF if found.signed else place  # kind_flag: the upper octet is the width of a bit field
+            bits = place & 0xFFFFFF if found.flag else place  # the upper octet is the width of a bit field
             members.append(Member(self._name(name), bits // 8, self._size(number), self._spelled(number)))
         return Struct(found.name, found.size, tuple(members))
 
     def _plain(self, number: int) -> _Type:
         """The type without const, volatile and the like."""
-        found = self._types[number]
-        while found.kind in _ALIASES:
-            found = self._types[found.size]
-        return found
+        for _ in range(_DEEPEST):
+            found = self._types[number]
+            if found.kind not in _ALIASES:
+                return found
+            number = found.size
+        raise Malformed("types within types, too deep")
 
     def _size(self, number: int, depth: int = 0) -> int:
         if depth > _DEEPEST:
