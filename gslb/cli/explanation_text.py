@@ -12,7 +12,7 @@ from gslb.geo.rows import Row
 from gslb.inspect.explanation import Burden, Decided, InForce, Report
 from gslb.inspect.question import Record, Reply
 from gslb.model.history import Cause
-from gslb.model.plan import Member, Mode
+from gslb.model.plan import Member, Mode, Serving
 from gslb.model.world import Verdict
 
 _WIDTH = 9  # of the step's name
@@ -39,6 +39,12 @@ _MODES = {
     Mode.LAST_RESORT: "all are down, so the policy's addresses of last resort",
     Mode.NODATA: "no address: NODATA",
     Mode.SERVFAIL: "no answer: SERVFAIL",
+}
+
+_SERVING = {
+    Serving.UP: "its balancer gives it new flows",
+    Serving.DRAIN: "its balancer leaves it its flows, and gives it no new ones",
+    Serving.DOWN: "its balancer gives it nothing",
 }
 
 
@@ -111,9 +117,12 @@ def _fate(tried: Tried, decided: Decided) -> str:
 
 def _standing(tried: Tried, decided: Decided) -> Iterator[str]:
     """Its targets as they were checked, and what automatic decisions made of it."""
+    servings = decided.servings.get(tried.pool, {})
     for target in tried.targets:
-        if target.verdict is not None:
-            yield _target(target, target.verdict, decided.now)
+        told = [] if target.verdict is None else [_target(target, target.verdict, decided.now)]
+        told += _served(target, servings.get(target.member.address))
+        if told:
+            yield "; ".join(told)
     if tried.share.healthy < tried.share.total:
         yield f"{tried.share.healthy} of {tried.share.total} of its weight is healthy"
     if tried.out is not None:
@@ -121,6 +130,16 @@ def _standing(tried: Tried, decided: Decided) -> Iterator[str]:
         yield f"out by automatic decision for {_age(tried.out.since, decided.now)}{held}"
     if tried.kept is not None:
         yield f"kept in the answers by {tried.kept.by} for {_age(tried.kept.since, decided.now)}"
+
+
+def _served(target: Target, serving: Serving | None) -> Iterator[str]:
+    """What the balancer does with a backend, where that is not plain from its checks."""
+    word = target.override
+    if serving is None or (serving is Serving.UP and word is None and not target.failing):
+        return
+    name = target.member.address if target.verdict is None else ""
+    asked = "" if word is None else f" ({word.state} by {word.who}: {word.why})"
+    yield f"{name} {_SERVING[serving]}{asked}".lstrip()
 
 
 def _target(target: Target, verdict: Verdict, now: float) -> str:

@@ -1,6 +1,7 @@
 """What changed between two moments of a node, one by one and with its cause: for the audit log and for events.  Pure.
 
 A target that is checked for the first time and is up, or that was up and is checked no more, is none: the configuration changed.
+Nor is a backend that comes and serves, or goes.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TypeVar
 from gslb.control.endings import Ending, ending_of
 from gslb.model.deployment import TYPE_A, TYPE_AAAA, PolicyId, PoolId
 from gslb.model.history import Ejection, History, Kept, Out, Shed
+from gslb.model.plan import BalancerTable, Serving
 from gslb.model.world import Health, Override, Verdict, Verdicts
 
 _Key = TypeVar("_Key")
@@ -30,6 +32,7 @@ class What(StrEnum):
     TARGET = "target"
     POOL = "pool"
     EJECTION = "ejection"
+    BACKEND = "backend"
     OUT = "out"
     KEPT = "kept"
     SHED = "shed"
@@ -64,6 +67,7 @@ class Moment:
     verdicts: Verdicts = field(default_factory=dict)
     overrides: tuple[Override, ...] = ()
     blind_since: float | None = None
+    balancers: Mapping[PoolId, BalancerTable] = field(default_factory=dict)
 
 
 def changes(before: Moment, after: Moment, endings: Iterable[Ending] = ()) -> tuple[Change, ...]:
@@ -76,6 +80,7 @@ def changes(before: Moment, after: Moment, endings: Iterable[Ending] = ()) -> tu
             _blind(before, after),
             _verdicts(before, after),
             _ejections(before, after),
+            _backends(before, after),
             _outs(before, after),
             _kept(before, after),
             _sheds(before, after),
@@ -172,6 +177,41 @@ def _ejection(one: Ejection) -> object:
     return {"until": one.until, "times": one.times}
 
 
+def _backends(before: Moment, after: Moment) -> Iterator[Change]:
+    rulings = {one.target: one for one in after.overrides if one.holds_at(after.now)}
+    ejected = _in_force(after)
+    for pool, table in after.balancers.items():
+        was = before.balancers.get(pool)
+        if table == was:
+            continue
+        known = {one.address: one.serving for one in was.backends} if was is not None else {}
+        for one in table.backends:
+            if known.get(one.address, Serving.UP) is not one.serving:
+                target, verdict = f"{pool}/{one.address}", after.verdicts.get(pool, {}).get(one.address)
+                why = _serving_why(one.serving, rulings.get(f"backend/{target}"), verdict, ejected.get(target))
+                yield Change(What.BACKEND, target, GSLB, why, _serving(known.get(one.address)), one.serving.value)
+
+
+def _serving(one: Serving | None) -> str | None:
+    return None if one is None else one.value
+
+
+def _serving_why(serving: Serving, ruling: Override | None, verdict: Verdict | None, ejection: Ejection | None) -> str:
+    """Why a backend is given what it is given: the words of gslb.decide.balancers, in their order."""
+    if ruling is not None:
+        asked = f"{ruling.state} {ruling.target} by {ruling.who}: {ruling.why}"
+        return asked if ruling.state.value == serving.value else f"nothing else serves ({asked})"
+    if verdict is not None and verdict.health is Health.DOWN:
+        return verdict.why if serving is Serving.DOWN else f"its checks fail, and too few others serve ({verdict.why})"
+    if ejection is not None:
+        return (
+            f"an outlier: {ejection.why}"
+            if serving is Serving.DRAIN
+            else f"an outlier, and too few others serve ({ejection.why})"
+        )
+    return "nothing speaks against it any more"
+
+
 def _outs(before: Moment, after: Moment) -> Iterator[Change]:
     was, now = _flat(before.history.out), _flat(after.history.out)
     for key in _keys(was, now):
@@ -230,7 +270,8 @@ def _shed(one: Shed | None) -> object:
 
 def _plan(before: Moment, after: Moment) -> Iterator[Change]:
     if before.plan != after.plan and after.plan is not None:
-        yield Change(What.PLAN, "plan", GSLB, "answers changed", _version(before.plan), _version(after.plan))
+        why = "answers changed" if before.balancers == after.balancers else "answers or tables of balancers changed"
+        yield Change(What.PLAN, "plan", GSLB, why, _version(before.plan), _version(after.plan))
 
 
 def _version(plan: tuple[int, str] | None) -> object:

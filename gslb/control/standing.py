@@ -75,6 +75,7 @@ def _answered(plan: Plan | None) -> frozenset[PoolId | None]:
 def _pool(pool: Pool, view: _View) -> Report:
     override = view.ruling.get(pool_target(pool.name)) or view.ruling.get(site_target(pool.datacenter))
     verdicts = view.seen.verdicts.get(pool.name, {})
+    servings = _servings(pool.name, view.plan)
     return {
         "name": pool.name,
         "site": pool.datacenter,
@@ -82,7 +83,9 @@ def _pool(pool: Pool, view: _View) -> Report:
         "checked": bool(verdicts),
         "override": override.state.value if override is not None else None,
         "answered": pool.name in view.answered,
-        "targets": [_target(pool.name, address, verdict, view) for address, verdict in verdicts.items()],
+        "targets": [
+            _target(pool.name, address, verdict, view, servings.get(address)) for address, verdict in verdicts.items()
+        ],
         "load": _load(pool, view),
         "shed": _shed(pool.name, view),
         "out": _out(pool.name, view),
@@ -90,7 +93,7 @@ def _pool(pool: Pool, view: _View) -> Report:
     }
 
 
-def _target(pool: PoolId, address: str, verdict: Verdict, view: _View) -> Report:
+def _target(pool: PoolId, address: str, verdict: Verdict, view: _View, serving: str | None) -> Report:
     ejection = view.plan.history.ejected.get(f"{pool}/{address}") if view.plan is not None else None
     left_s = ejection.until - view.now if ejection is not None else 0.0
     override = view.ruling.get(f"answer/{pool}/{address}") or view.ruling.get(f"backend/{pool}/{address}")
@@ -103,7 +106,14 @@ def _target(pool: PoolId, address: str, verdict: Verdict, view: _View) -> Report
         "outlier": verdict.outlier,
         "ejected_s": round(left_s, 1) if left_s > 0 else None,
         "override": override.state.value if override is not None else None,
+        "serving": serving,
     }
+
+
+def _servings(pool: PoolId, plan: Plan | None) -> Mapping[str, str]:
+    """What the balancer does with each backend."""
+    table = plan.balancers.get(pool) if plan is not None else None
+    return {one.address: one.serving.value for one in table.backends} if table is not None else {}
 
 
 def _load(pool: Pool, view: _View) -> Report | None:

@@ -30,7 +30,7 @@ from gslb.inspect.shedding import Given, Going, given
 from gslb.model.choice import CHOICE_SLOTS, sticky_keys, sticky_slot
 from gslb.model.deployment import Address, Deployment, Network, PoolId, Rule
 from gslb.model.history import Shed
-from gslb.model.plan import Member, Plan
+from gslb.model.plan import Member, Plan, Serving
 from gslb.model.world import Load
 from gslb.nameserver.answer import Responder
 from gslb.nameserver.generation import Manifest
@@ -79,7 +79,10 @@ class Burden:
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """The dynamic part: place, class, decision, what spill makes of it, slot, and TTL at the time `now`."""
+    """The dynamic part: place, class, decision, what spill makes of it, slot, and TTL at the time `now`.
+
+    `servings` says what the balancers do with each backend of the balanced pools.
+    """
 
     now: float
     place: Place
@@ -91,6 +94,7 @@ class Decided:
     burdens: Mapping[PoolId, Burden]
     heavy: bool
     kilometres: Mapping[PoolId, float]
+    servings: Mapping[PoolId, Mapping[str, Serving]]
     slot: Slot | None
     record_ttl: int
     ttl: int
@@ -202,6 +206,11 @@ def _decided(teller: _Teller, asked: Asked, ending: Ending) -> Decided:
         burdens={tried.pool: _burden(teller, tried.pool) for tried in decision.tried},
         heavy=asked.client is None and str(asked.resolver) in teller.plan.heavy and bool(spilled.choice.shed),
         kilometres=_distances(model, decision, place.location),
+        servings={
+            tried.pool: {one.address: one.serving for one in teller.plan.balancers[tried.pool].backends}
+            for tried in decision.tried
+            if tried.pool in teller.plan.balancers
+        },
         slot=_slot(teller, address, decision, spilled),
         record_ttl=ending.record.ttl,
         ttl=answered_ttl(ending.record.ttl, decision.ttl),

@@ -14,7 +14,7 @@ from gslb.inspect.explanation import Decided, InForce, Report, Slot
 from gslb.inspect.question import Record, Reply
 from gslb.inspect.shedding import Going
 from gslb.model.history import Shed
-from gslb.model.plan import Member
+from gslb.model.plan import Member, Serving
 
 
 def as_json(told: Report) -> dict[str, object]:
@@ -77,6 +77,7 @@ def _decided(decided: Decided) -> dict[str, object]:
 
 def _tried(tried: Tried, decided: Decided) -> dict[str, object]:
     km, burden = decided.kilometres.get(tried.pool), decided.burdens[tried.pool]
+    servings = decided.servings.get(tried.pool, {})
     return {
         "pool": tried.pool,
         "datacenter": tried.datacenter,
@@ -86,7 +87,7 @@ def _tried(tried: Tried, decided: Decided) -> dict[str, object]:
         "first": tried.chosen,
         "chosen": any(member.pool == tried.pool for member in decided.members),
         "reasons": [_reason(reason) for reason in tried.reasons],
-        "targets": [_target(target, decided.now) for target in tried.targets],
+        "targets": [_target(target, decided.now, servings.get(target.member.address)) for target in tried.targets],
         "healthy": {"weight": tried.share.healthy, "of": tried.share.total},
         "load": None if burden.load is None else asdict(burden.load),
         "marks": None if burden.marks is None else asdict(burden.marks),
@@ -98,7 +99,7 @@ def _tried(tried: Tried, decided: Decided) -> dict[str, object]:
     }
 
 
-def _target(target: Target, now: float) -> dict[str, object]:
+def _target(target: Target, now: float, serving: Serving | None) -> dict[str, object]:
     verdict, ejection = target.verdict, target.ejection
     return {
         "address": target.member.address,
@@ -109,6 +110,7 @@ def _target(target: Target, now: float) -> dict[str, object]:
         "outlier": "" if verdict is None else verdict.outlier,
         "ejected": None if ejection is None else {"for_s": age(now, ejection.until), "why": ejection.why},
         "override": None if target.override is None else target.override.state.value,
+        "serving": None if serving is None else serving.value,
     }
 
 

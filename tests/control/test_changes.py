@@ -11,19 +11,29 @@ from hypothesis import strategies as st
 
 from gslb.control.changes import Change, Moment, What, changes
 from gslb.control.endings import Ending
-from gslb.model.deployment import TYPE_A, PolicyId, PoolId
+from gslb.model.deployment import TYPE_A, Forward, PolicyId, PoolId, SiteId
 from gslb.model.history import Cause, Ejection, History, Keeper, Kept, Moved, Out, Shed
+from gslb.model.plan import BackendPlan, BalancerTable, Serving, Vip
 from gslb.model.world import Forced, Health, Override, Verdict
 
 NOW = 1_000.0
 FRA, IAD, WEB = PoolId("web-fra"), PoolId("web-iad"), PolicyId("web")
 DRAIN = Override("site/fra", Forced.DRAIN, "alice", "CHG-7", NOW - 10, NOW + 100)
+
+
+def table(*servings: Serving) -> dict[PoolId, BalancerTable]:
+    """What is done with the backends 10.1.0.1, 10.1.0.2 and so on."""
+    backends = (BackendPlan(f"10.1.0.{n}", 1, Forward.L2, serving) for n, serving in enumerate(servings, 1))
+    return {FRA: BalancerTable(SiteId("fra"), (Vip("192.0.2.10/32", 6, 80),), tuple(backends))}
+
+
 STEADY = Moment(
     now=NOW,
     configuration="c1",
     plan=(1, "d1"),
     history=History(),
     verdicts={FRA: {"192.0.2.10": Verdict(Health.UP), "192.0.2.11": Verdict(Health.UP)}},
+    balancers=table(Serving.UP, Serving.UP),
 )
 
 
@@ -88,6 +98,11 @@ CASES = {
         after(history=History(ejected={"web-fra/192.0.2.10": Ejection(NOW + 60, 2, "slow")})),
         [Change(What.EJECTION, "web-fra/192.0.2.10", "gslb", "slow", None, {"until": NOW + 60, "times": 2})],
     ),
+    "a backend": (
+        after(balancers=table(Serving.UP, Serving.DRAIN)),
+        [Change(What.BACKEND, "web-fra/10.1.0.2", "gslb", "nothing speaks against it any more", "up", "drain")],
+    ),
+    "a backend that comes and serves": (after(balancers=table(Serving.UP, Serving.UP, Serving.UP)), []),
     "an ejection that is over is none": (
         after(history=History(ejected={"web-fra/192.0.2.10": Ejection(NOW + 1, 2, "slow")})),
         [],
@@ -155,6 +170,48 @@ def test_what_came_goes_again(case: str) -> None:
     back = changes(replace(CASES[case][0], now=NOW), replace(STEADY, now=NOW + 1_000))
     moved = {(one.what, one.subject, repr(one.before), repr(one.after)) for one in there}
     assert {(one.what, one.subject, repr(one.after), repr(one.before)) for one in back} >= moved
+
+
+HOT = {"web-fra/10.1.0.1": Ejection(NOW + 60, 1, "slow")}
+ASKED = Override("backend/web-fra/10.1.0.1", Forced.DRAIN, "alice", "CHG-7", NOW - 10)
+
+
+@pytest.mark.parametrize(
+    ("serving", "known", "why"),
+    [
+        (Serving.DOWN, {"verdicts": {FRA: {"10.1.0.1": Verdict(Health.DOWN, why="refused")}}}, "refused"),
+        (
+            Serving.UP,
+            {"verdicts": {FRA: {"10.1.0.1": Verdict(Health.DOWN, why="refused")}}},
+            "its checks fail, and too few others serve (refused)",
+        ),
+        (Serving.DRAIN, {"history": History(ejected=HOT)}, "an outlier: slow"),
+        (Serving.UP, {"history": History(ejected=HOT)}, "an outlier, and too few others serve (slow)"),
+        (Serving.DRAIN, {"overrides": (ASKED,)}, "drain backend/web-fra/10.1.0.1 by alice: CHG-7"),
+        (
+            Serving.UP,
+            {"overrides": (ASKED,)},
+            "nothing else serves (drain backend/web-fra/10.1.0.1 by alice: CHG-7)",
+        ),
+        (Serving.UP, {}, "nothing speaks against it any more"),
+    ],
+)
+def test_why_a_backend_is_given_what_it_is_given(serving: Serving, known: dict[str, object], why: str) -> None:
+    before = Serving.DOWN if serving is Serving.UP else Serving.UP
+    found = changes(replace(STEADY, balancers=table(before)), after(balancers=table(serving), **known))
+    (told,) = (one for one in found if one.what is What.BACKEND)
+    assert (told.subject, told.why) == ("web-fra/10.1.0.1", why)
+    assert (told.before, told.after) == (before.value, serving.value)
+
+
+def test_a_backend_that_is_down_when_it_is_first_seen() -> None:
+    found = changes(replace(STEADY, balancers={}), after(balancers=table(Serving.UP, Serving.DOWN)))
+    assert [(one.subject, one.before, one.after) for one in found] == [("web-fra/10.1.0.2", None, "down")]
+
+
+def test_a_plan_in_which_only_tables_changed_says_so() -> None:
+    (*_, told) = changes(STEADY, after(plan=(2, "d2"), balancers=table(Serving.UP, Serving.DOWN)))
+    assert told.why == "answers or tables of balancers changed"
 
 
 def test_who_ended_an_override() -> None:

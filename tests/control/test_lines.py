@@ -8,14 +8,17 @@ import pytest
 
 from gslb.control.changes import Change, Moment, What, changes
 from gslb.control.lines import MOST, lines
-from gslb.model.deployment import TYPE_A, PolicyId, PoolId
+from gslb.model.deployment import TYPE_A, Forward, PolicyId, PoolId, SiteId
 from gslb.model.history import Cause, Ejection, History, Keeper, Kept, Moved, Out, Shed
+from gslb.model.plan import BackendPlan, BalancerTable, Serving
 from gslb.model.world import Forced, Health, Override, Verdict
 
 NOW = 1_000.0
 FRA, IAD, WEB = PoolId("web-fra"), PoolId("web-iad"), PolicyId("web")
 STEADY = Moment(NOW, "c", (1, "d"), verdicts={FRA: {"192.0.2.10": Verdict(Health.UP)}})
 DOWN = replace(STEADY, verdicts={FRA: {"192.0.2.10": Verdict(Health.DOWN, why="refused")}})
+BACKEND = BackendPlan("10.1.0.1", 1, Forward.L2)
+OTHER = BackendPlan("10.1.0.2", 1, Forward.L2, Serving.DRAIN)
 DRAINED = replace(STEADY, overrides=(Override("site/fra", Forced.DRAIN, "alice", "CHG-7", NOW - 1),))
 
 
@@ -51,6 +54,11 @@ def past(history: History) -> Moment:
             past(History(ejected={"web-fra/192.0.2.10": Ejection(NOW + 60, 1, "slow")})),
             ["ejection web-fra/192.0.2.10: in -> ejected"],
             ["ejection web-fra/192.0.2.10: ejected -> in"],
+        ),
+        (
+            replace(STEADY, balancers={FRA: BalancerTable(SiteId("fra"), (), (BACKEND, OTHER))}),
+            ["backend web-fra/10.1.0.2: not known -> drain"],
+            [],
         ),
         (replace(STEADY, blind_since=NOW), ["blind site: sees -> blind"], ["blind site: blind -> sees"]),
         (past(History(sheds={FRA: Shed(Cause.RETURN, 0.0, NOW, "g")})), [], []),

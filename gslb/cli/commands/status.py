@@ -204,7 +204,8 @@ def _targets(found: Report) -> Iterator[str]:
         for one in pool["targets"]:
             name = f"{pool['name']} {one['address']}"
             if one["health"] == "down":
-                yield f"down        {name}: {one['why']} (checked {duration(one['age_s'])} ago)"
+                serves = "; given flows all the same: too few others serve" if one["serving"] == "up" else ""
+                yield f"down        {name}: {one['why']} (checked {duration(one['age_s'])} ago){serves}"
             elif one["ejected_s"] is not None:
                 yield f"ejected     {name} for {duration(one['ejected_s'])} more: {one['outlier']}"
             elif one["settles_s"] is not None:
