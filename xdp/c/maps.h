@@ -98,7 +98,7 @@ struct limits {
 	__u32 second;              /* of the monotonic clock: nanoseconds >> 30 */
 	__u32 new_flows;
 	__u32 events;
-	__u32 zero;
+	__u32 answers;
 };
 
 MAP(BPF_MAP_TYPE_PERCPU_ARRAY, 1, __u32, struct limits) limits SEC(".maps");

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * The one parse: Ethernet, VLAN tags, IP, extension headers, ports -> struct packet.  It changes nothing in the frame.
+ *
+ * Rule 1: lengths are those of the IP header; what follows in the frame is Ethernet's padding.
+ * Rule 2: a header that says more than the frame holds is MALFORMED; a transport header that the IP packet cuts off is only SHORT,
+ *         since whom the packet is for is known.
+ * Standards: IEEE 802.1Q (two tags), RFC 791, RFC 8200 section 4 (extension headers), RFC 6946 (atomic fragments).
+ */
+#pragma once
+
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <bpf/bpf_endian.h>
+
+#include "layout.h"
+
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+enum parsed {
+	PARSED,
+	NOT_IP,
+	MALFORMED,
+};
+
+enum parse_sizes {
+	VLAN_OCTETS = 4,
+	TCP_OCTETS = 20,
+	UDP_OCTETS = 8,
+	ICMP_OCTETS = 8,
+	MOST_EXTENSIONS = 6,
+	TCP_FIN = 0x01,
+	TCP_SYN = 0x02,
+	TCP_RST = 0x04,
+	TCP_ACK = 0x10,
+};
+
+enum fragment_bits {
+	IP4_DONT_FRAGMENT = 0x4000,
+	IP4_MORE = 0x2000,
+	IP4_OFFSET = 0x1fff,
+	IP6_MORE = 0x0001,
+	IP6_OFFSET = 0xfff8,
+};
+
+struct fragment_header {
+	__u8 next;
+	__u8 reserved;
+	__be16 offset;             /* in octets: its low three bits are flags */
+	__be32 id;
+};
+
+static __always_inline void set_mapped(__u8 *address, __be32 ip4)
+{
+	__u64 *words = (__u64 *)address;
+
+	words[0] = 0;
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	words[1] = 0xffff0000ULL | (__u64)ip4 << 32;
+#else
+	words[1] = 0x0000ffff00000000ULL | ip4;
+#endif
+}
+
+/* Ports and what TCP says.  `octets` are those of the IP packet behind its headers. */
+static __always_inline void parse_transport(struct packet *p, void *at, void *end, __u32 octets)
+{
+	const __u8 *o = at;
+
+	p->to.port = 0;
+	p->source_port = 0;
+	p->tcp_flags = 0;
+	if (p->flags & PACKET_LATER)
+		return;
+	if (likely(p->to.protocol == IPPROTO_TCP)) {
+		if (octets < TCP_OCTETS || at + TCP_OCTETS > end) {
+			p->flags |= PACKET_SHORT;
+			return;
+		}
+		p->source_port = *(__be16 *)&o[0];
+		p->to.port = *(__be16 *)&o[2];
+		p->sequence = *(__be32 *)&o[4];
+		p->payload = p->l4 + (o[12] >> 4) * 4;
+		p->tcp_flags = o[13];
+		return;
+	}
+	if (p->to.protocol == IPPROTO_UDP) {
+		if (octets < UDP_OCTETS || at + UDP_OCTETS > end) {
+			p->flags |= PACKET_SHORT;
+			return;
+		}
+		p->source_port = *(__be16 *)&o[0];
+		p->to.port = *(__be16 *)&o[2];
+		return;
+	}
+	if ((p->to.protocol == IPPROTO_ICMP || p->to.protocol == IPPROTO_ICMPV6) && octets < ICMP_OCTETS)
+		p->flags |= PACKET_SHORT;
+}
+
+static __always_inline int parse4(struct packet *p, void *data, void *end, __u32 l3)
+{
+	struct iphdr *ip = data + l3;
+	__u32 octets, header;
+	__u16 fragment;
+	__u8 flags = 0;
+
+	if ((void *)(ip + 1) > end)
+		return MALFORMED;
+	header = ip->ihl * 4;
+	octets = bpf_ntohs(ip->tot_len);
+	if (ip->version != 4 || header < sizeof(*ip) || octets < header || octets > (__u64)(end - (void *)ip))
+		return MALFORMED;
+	fragment = bpf_ntohs(ip->frag_off);
+	if (fragment & IP4_DONT_FRAGMENT)
+		flags |= PACKET_DONT_FRAGMENT;
+	if (unlikely(fragment & (IP4_MORE | IP4_OFFSET))) {
+		flags |= PACKET_FRAGMENT;
+		if (fragment & IP4_OFFSET)
+			flags |= PACKET_LATER;
+		p->fragment_id = (__be32)ip->id;
+	}
+	if (unlikely(header != sizeof(*ip)))
+		flags |= PACKET_OPTIONS;
+	p->version = 4;
+	p->flags = flags;
+	p->octets = octets;
+	p->l3 = l3;
+	p->l4 = l3 + header;
+	p->tos = ip->tos;
+	p->ttl = ip->ttl;
+	p->to.protocol = ip->protocol;
+	p->to.zero = 0;
+	set_mapped(p->source, ip->saddr);
+	set_mapped(p->to.address, ip->daddr);
+	parse_transport(p, (void *)ip + header, end, octets - header);
+	return PARSED;
+}
+
+static __always_inline int is_extension(__u8 header)
+{
+	return header == IPPROTO_HOPOPTS || header == IPPROTO_ROUTING || header == IPPROTO_DSTOPTS ||
+	       header == IPPROTO_FRAGMENT;
+}
+
+/* Walk extension headers from `at`, an offset behind the IPv6 header; what is found goes to p->flags and p->fragment_id. */
+static __always_inline __u32 parse_extensions(struct packet *p, void *ip, void *end, __u8 *next, __u32 octets)
+{
+	__u32 at = sizeof(struct ipv6hdr);
+
+	for (int i = 0; i < MOST_EXTENSIONS; i++) {
+		const __u8 *o;
+
+		if (!is_extension(*next))
+			return at;
+		o = ip + at;
+		if (at + 8 > octets || (void *)o + 8 > end) {
+			p->flags |= PACKET_SHORT;
+			return at;
+		}
+		if (*next == IPPROTO_FRAGMENT) {
+			const struct fragment_header *f = (const void *)o;
+			__u16 offset = bpf_ntohs(f->offset);
+
+			if (offset & (IP6_OFFSET | IP6_MORE))
+				p->flags |= PACKET_FRAGMENT;
+			p->fragment_id = f->id;
+			*next = f->next;
+			at += sizeof(*f);
+			if (offset & IP6_OFFSET) {
+				p->flags |= PACKET_LATER;
+				return at;
+			}
+			continue;
+		}
+		*next = o[0];
+		at += 8 + o[1] * 8;
+	}
+	if (is_extension(*next))
+		p->flags |= PACKET_DEEP;
+	return at;
+}
+
+static __always_inline int parse6(struct packet *p, void *data, void *end, __u32 l3)
+{
+	struct ipv6hdr *ip = data + l3;
+	__u32 octets, header = sizeof(*ip);
+	__u8 next;
+
+	if ((void *)(ip + 1) > end)
+		return MALFORMED;
+	octets = sizeof(*ip) + bpf_ntohs(ip->payload_len);
+	if (ip->version != 6 || octets > 0xffff || octets > (__u64)(end - (void *)ip))
+		return MALFORMED;
+	p->version = 6;
+	p->flags = PACKET_DONT_FRAGMENT;
+	p->octets = octets;
+	p->l3 = l3;
+	p->tos = ip->priority << 4 | ip->flow_lbl[0] >> 4;
+	p->ttl = ip->hop_limit;
+	__builtin_memcpy(p->source, &ip->saddr, 16);
+	__builtin_memcpy(p->to.address, &ip->daddr, 16);
+	next = ip->nexthdr;
+	if (unlikely(is_extension(next)))
+		header = parse_extensions(p, ip, end, &next, octets);
+	p->to.protocol = next;
+	p->to.zero = 0;
+	p->l4 = l3 + header;
+	if (unlikely(p->flags & (PACKET_DEEP | PACKET_SHORT)) || header > octets) {
+		if (header > octets)
+			p->flags |= PACKET_SHORT;
+		p->to.port = 0;
+		p->source_port = 0;
+		p->tcp_flags = 0;
+		return PARSED;
+	}
+	parse_transport(p, (void *)ip + header, end, octets - header);
+	return PARSED;
+}
+
+static __always_inline int is_vlan(__be16 type)
+{
+	return type == bpf_htons(ETH_P_8021Q) || type == bpf_htons(ETH_P_8021AD);
+}
+
+static __always_inline int parse(struct packet *p, void *data, void *end)
+{
+	__u32 l3 = sizeof(struct ethhdr);
+	__be16 type;
+
+	if (data + sizeof(struct ethhdr) > end)
+		return NOT_IP;
+	type = *(__be16 *)(data + 12);
+	if (is_vlan(type)) {
+		if (data + 18 > end)
+			return NOT_IP;
+		type = *(__be16 *)(data + 16);
+		l3 = 18;
+		if (is_vlan(type)) {
+			if (data + 22 > end)
+				return NOT_IP;
+			type = *(__be16 *)(data + 20);
+			l3 = 22;
+		}
+	}
+	if (likely(type == bpf_htons(ETH_P_IP)))
+		return parse4(p, data, end, l3);
+	if (type == bpf_htons(ETH_P_IPV6))
+		return parse6(p, data, end, l3);
+	return NOT_IP;
+}
