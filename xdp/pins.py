@@ -29,9 +29,12 @@ def folder(deployment: str, node: str) -> Path:
 
 
 def mounted(path: Path) -> bool:
-    """Whether `path`, or the nearest folder above it that exists, lies in a bpffs."""
-    while not path.exists():
-        path = path.parent
+    """Whether `path`, or the nearest folder above it that exists, lies in a bpffs.  Raises Refused where that may not be seen."""
+    try:
+        while not path.exists():
+            path = path.parent
+    except PermissionError as error:
+        raise _not_ours(error) from error
     return _kind(path) == _MAGIC
 
 
@@ -74,11 +77,13 @@ def make(path: Path) -> None:
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise
-        user = os.geteuid()
-        raise Refused(
-            f"user {user} may not write in {BPFFS} ({error.strerror})",
-            f"mkdir -p {ROOT} && chown {user} {ROOT} && chmod 711 {BPFFS}",
-        ) from error
+        raise _not_ours(error) from error
+
+
+def _not_ours(error: OSError) -> Refused:
+    user = os.geteuid()
+    mend = f"mkdir -p {ROOT} && chown {user} {ROOT} && chmod 711 {BPFFS}"
+    return Refused(f"user {user} may not write in {BPFFS} ({error.strerror})", mend)
 
 
 def held(path: Path) -> Mapping[str, Map]:
