@@ -1,0 +1,92 @@
+"""A balancer's kernel side as files in a folder: what is in force outlives the process that put it there.
+
+It keeps the promises of `xdp.driver.Plane`, `Filler` and `Reader`; tests/xdp/test_driver.py holds both to them.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from gslb.model.deployment import Attach
+from xdp.driver import Parts
+from xdp.messages import Attached, Count, Interface, Pulse, TableState, Want
+from xdp.preflight import Refused
+
+GENERIC = "slow0"  # an interface that has no native mode
+ABSENT = "none0"
+
+
+class FakePlane:
+    """`folder` stands for the pins."""
+
+    def __init__(self, folder: Path) -> None:
+        if (folder / "refuse").exists():
+            raise Refused("no such kernel here", "apt-get install one")
+        self._folder = folder / "pins"
+        self.adopted = self._folder.exists()
+        (self._folder / "links").mkdir(parents=True, exist_ok=True)
+
+    def attach(self, interface: str, how: Attach) -> Interface:
+        if interface == ABSENT:
+            return Interface(interface, Attached.NOT, "there is no such interface", "ip link")
+        generic = how is Attach.GENERIC or interface == GENERIC
+        if generic and how is Attach.NATIVE:
+            return Interface(interface, Attached.NOT, "its driver has no native mode")
+        (self._folder / "links" / interface).write_text("generic" if generic else "native")
+        return next(one for one in self.attached() if one.name == interface)
+
+    def detach(self, interface: str) -> None:
+        (self._folder / "links" / interface).unlink(missing_ok=True)
+
+    def attached(self) -> tuple[Interface, ...]:
+        links = sorted((self._folder / "links").iterdir())
+        return tuple(Interface(one.name, Attached(one.read_text())) for one in links)
+
+    def attach_probe(self, interface: str) -> None:
+        (self._folder / f"probe-{interface}").touch()
+
+    def take_over(self) -> None:
+        (self._folder / "taken").touch()
+
+    def remove(self) -> None:
+        shutil.rmtree(self._folder)
+
+    def close(self) -> None:
+        pass
+
+
+class FakeTables:
+    """Tables as one file; an older version, or another deployment, is refused."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / "pins" / "tables"
+
+    def want(self, want: Want) -> Mapping[str, TableState]:
+        known = json.loads(self._file.read_text()) if self._file.exists() else {"version": 0}
+        if want.version < known["version"]:
+            raise ValueError(f"version {want.version} is older than {known['version']}, which is in force")
+        self._file.write_text(json.dumps({"version": want.version, "tables": sorted(want.tables)}))
+        return {pool: TableState("digest", {}) for pool in want.tables}
+
+    def tick(self, now: float) -> Mapping[str, TableState] | None:  # noqa: ARG002  # the Protocol's
+        return None
+
+
+class FakeCounters:
+    """Counts its calls."""
+
+    def __init__(self) -> None:
+        self._reads = 0
+
+    def read(self) -> Pulse:
+        self._reads += 1
+        return Pulse(float(self._reads), 0.0, vips={"web": {"192.0.2.10 tcp/80": Count(packets=self._reads)}})
+
+
+def fake_parts(folder: Path) -> Parts:
+    """Adopted where `folder` has pins.  Raises Refused while it has a file `refuse`."""
+    plane = FakePlane(folder)
+    return Parts(plane, FakeTables(folder), FakeCounters())

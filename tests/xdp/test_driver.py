@@ -1,0 +1,133 @@
+"""What a balancer's process does with what is wanted, over a kernel made of files."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from gslb.model.deployment import Attach, Forward, SiteId
+from gslb.model.plan import BackendPlan, BalancerTable, Vip
+from tests.xdp.fakekernel import ABSENT, GENERIC, fake_parts
+from xdp.driver import RETRY_S, Driver
+from xdp.messages import Attached, Interface, Probe, Want
+
+TABLE = BalancerTable(SiteId("fra"), (Vip("192.0.2.10/32", 6, 80),), (BackendPlan("10.1.0.11", 1, Forward.L2),))
+WANT = Want(1, "example", 7, ("eth0",), Attach.AUTO, "00" * 16, "198.18.0.0/15", "100::/64", 300.0, {"web": TABLE})
+
+
+@pytest.fixture
+def kernel(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+@pytest.fixture
+def driver(kernel: Path) -> Driver:
+    return Driver(partial(fake_parts, kernel))
+
+
+def links(kernel: Path) -> set[str]:
+    return {one.name for one in (kernel / "pins" / "links").iterdir()}
+
+
+def test_tables_and_interfaces_come_in_force_and_are_told(driver: Driver, kernel: Path) -> None:
+    driver.want(WANT, 0.0)
+    state = driver.state
+    assert (state.serial, state.version, state.refused, state.adopted, state.problems) == (1, 7, "", False, ())
+    assert state.interfaces == (Interface("eth0", Attached.NATIVE),)
+    assert state.tables.keys() == {"web"}
+    assert links(kernel) == {"eth0"}
+    assert (kernel / "pins" / "taken").exists()
+    pulse = driver.pulse()
+    assert pulse is not None
+    assert pulse.vips["web"]["192.0.2.10 tcp/80"].packets == 1
+
+
+def test_a_second_driver_adopts_and_drops_interfaces_that_are_not_wanted(driver: Driver, kernel: Path) -> None:
+    driver.want(replace(WANT, interfaces=("eth0", "eth1")), 0.0)
+    driver.close()
+    assert links(kernel) == {"eth0", "eth1"}
+    second = Driver(partial(fake_parts, kernel))
+    second.tick(1.0)
+    assert second.state.adopted
+    assert links(kernel) == {"eth0", "eth1"}, "nothing is taken away before anything is wanted"
+    second.want(WANT, 2.0)
+    assert links(kernel) == {"eth0"}
+
+
+def test_what_is_refused_is_told_and_tried_again(driver: Driver, kernel: Path) -> None:
+    (kernel / "refuse").touch()
+    driver.want(WANT, 0.0)
+    assert driver.state.refused == "no such kernel here; apt-get install one"
+    assert driver.state.serial == 1
+    assert driver.pulse() is None
+    (kernel / "refuse").unlink()
+    driver.tick(RETRY_S - 1)
+    assert driver.state.refused
+    driver.tick(RETRY_S)
+    assert driver.state.refused == ""
+    assert driver.state.version == 7
+
+
+def test_an_older_version_changes_nothing(driver: Driver, kernel: Path) -> None:
+    driver.want(WANT, 0.0)
+    driver.want(replace(WANT, serial=2, version=6, tables={}), 1.0)
+    state = driver.state
+    assert (state.serial, state.version) == (2, 7)
+    assert state.tables.keys() == {"web"}
+    assert "version 6 is older than 7" in state.problems[0]
+    driver.want(replace(WANT, serial=3, version=8), 2.0)
+    assert driver.state.problems == ()
+    assert links(kernel) == {"eth0"}
+
+
+def test_nothing_is_attached_before_the_tables_are_filled(driver: Driver, kernel: Path) -> None:
+    driver.tick(0.0)
+    (kernel / "pins" / "tables").write_text('{"version": 9}')
+    driver.want(WANT, 1.0)
+    assert driver.state.problems
+    assert links(kernel) == set()
+
+
+def test_an_interface_without_native_mode_is_told(driver: Driver) -> None:
+    driver.want(replace(WANT, interfaces=("eth0", GENERIC)), 0.0)
+    modes = {one.name: one.attached for one in driver.state.interfaces}
+    assert modes == {"eth0": Attached.NATIVE, GENERIC: Attached.GENERIC}
+
+
+def test_an_interface_that_comes_later_is_attached(
+    driver: Driver, kernel: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver.want(replace(WANT, interfaces=(ABSENT,)), 0.0)
+    assert driver.state.interfaces == (Interface(ABSENT, Attached.NOT, "there is no such interface", "ip link"),)
+    monkeypatch.setattr("tests.xdp.fakekernel.ABSENT", "")
+    driver.tick(RETRY_S)
+    assert links(kernel) == {ABSENT}
+    assert driver.state.interfaces[0].attached is Attached.NATIVE
+
+
+def test_an_interface_that_lost_its_program_has_it_again(driver: Driver, kernel: Path) -> None:
+    driver.want(WANT, 0.0)
+    (kernel / "pins" / "links" / "eth0").unlink()
+    driver.tick(RETRY_S)
+    assert links(kernel) == {"eth0"}
+
+
+def test_another_mode_is_attached_anew(driver: Driver) -> None:
+    driver.want(WANT, 0.0)
+    driver.want(replace(WANT, serial=2, attach=Attach.GENERIC), 1.0)
+    assert driver.state.interfaces[0].attached is Attached.GENERIC
+
+
+def test_probes_leave_by_the_interfaces(driver: Driver, kernel: Path) -> None:
+    driver.want(replace(WANT, probes=(Probe(0x67000001, "web", "10.1.0.11"),)), 0.0)
+    assert (kernel / "pins" / "probe-eth0").exists()
+
+
+def test_removing_leaves_nothing_also_of_an_earlier_process(driver: Driver, kernel: Path) -> None:
+    driver.want(WANT, 0.0)
+    driver.close()
+    Driver(partial(fake_parts, kernel)).remove()
+    assert not (kernel / "pins").exists()
