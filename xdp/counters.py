@@ -99,10 +99,7 @@ class Counters:
                 found[owner] = tuple(map(add, found.get(owner) or sums.get(owner, _NONE), grown))
         last.update(now)
         self._sums[kind] = found
-        pools: defaultdict[str, dict[str, Count]] = defaultdict(dict)
-        for (pool, name), sum_ in found.items():
-            pools[pool][name] = Count(*sum_)
-        return dict(pools)
+        return _by_pool(found)
 
     def _handshakes(self) -> tuple[Handshakes, ...]:
         records = self._log.read(MOST_HANDSHAKES)
@@ -129,6 +126,32 @@ def network_text(prefix: bytes) -> str:
     if len(prefix) == 7:
         return socket.inet_ntop(socket.AF_INET6, prefix.ljust(16, b"\0"))
     return socket.inet_ntop(socket.AF_INET, prefix[12:].ljust(4, b"\0"))
+
+
+def totals(maps: Mapping[str, Map], names: Names, at: float) -> Pulse:
+    """All that was counted since the maps were made, at the time `at`, without handshakes: those are for one reader.
+
+    Raises OSError.
+    """
+    vips = {vip: (name,) for vip, name in names.vips.items()}
+    return Pulse(
+        at, 0.0, _summed(maps[_VIPS], vips), _summed(maps[_BACKENDS], names.backends), read_events(maps["counts"])
+    )
+
+
+def _summed(counts: Map, names: Mapping[int, tuple[tuple[str, str], ...]]) -> dict[str, dict[str, Count]]:
+    sums: dict[tuple[str, str], _Counted] = {}
+    for each, counted in read_counts(counts, names).items():
+        for owner in names[each]:
+            sums[owner] = tuple(map(add, sums.get(owner, _NONE), counted))
+    return _by_pool(sums)
+
+
+def _by_pool(sums: Mapping[tuple[str, str], _Counted]) -> dict[str, dict[str, Count]]:
+    pools: defaultdict[str, dict[str, Count]] = defaultdict(dict)
+    for (pool, name), sum_ in sums.items():
+        pools[pool][name] = Count(*sum_)
+    return dict(pools)
 
 
 def read_counts(counts: Map, ids: Iterable[int]) -> dict[int, _Counted]:

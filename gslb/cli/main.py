@@ -22,6 +22,8 @@ COMMANDS = {
     "down": "force a site, pool or answer down",
     "auto": "end an override",
     "simulate": "show what becomes of answers, loads and distances if sites fail or the configuration changes",
+    "lb": "look into the balancer: what is in force, where flows go, live rates, sampled packets",
+    "backend": "on a backend: prepare the machine for what balancers send it, or say what is wrong with it",
     "geo": "show what is known of an address: location, class, order of pools, scope",
 }
 _OVERRIDES = ("drain", "up", "down", "auto")  # one module: they differ by one word

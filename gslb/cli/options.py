@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import getpass
 import os
 from pathlib import Path
 
@@ -59,6 +60,14 @@ def node_of(deployment: Deployment, arguments: argparse.Namespace) -> Node:
     if node is None:
         raise SystemExit(f"gslb: node {name} - {one_of(deployment.nodes, name)}")
     return node
+
+
+def operator() -> str:
+    """Who types: behind sudo, the one who called it."""
+    try:
+        return os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):  # a user without a name
+        return f"uid {os.getuid()}"
 
 
 def _only_node_of(deployment: Deployment, site: str) -> Node:

@@ -6,13 +6,11 @@ The running controller of this node watches the file; the last-site guard of `de
 from __future__ import annotations
 
 import argparse
-import getpass
-import os
 import sys
 import time
 from datetime import UTC, datetime
 
-from gslb.cli.options import add_config, add_node, add_state
+from gslb.cli.options import add_config, add_node, add_state, operator
 from gslb.cli.situation import situation
 from gslb.config.problem import Refused
 from gslb.config.zonefile import type_text
@@ -68,7 +66,7 @@ def _asked(model: Deployment, arguments: argparse.Namespace, now: float) -> Over
     return Override(
         target=target_of(model, arguments.what),
         state=Forced(arguments.command),
-        who=_operator(),
+        who=operator(),
         why=arguments.why,
         since=now,
         until=None if arguments.lasting is None else now + arguments.lasting,
@@ -87,7 +85,7 @@ def _begin(here: Situation, new: Override, now: float) -> int:
 
 
 def _end(here: Situation, arguments: argparse.Namespace, now: float) -> int:
-    done = end(from_files(here, now), arguments.what, _operator(), arguments.why or "")
+    done = end(from_files(here, now), arguments.what, operator(), arguments.why or "")
     if done.replaced is None:
         print(f"{done.target}: there is no override")
         return 0
@@ -140,14 +138,6 @@ def _told(override: Override) -> str:
 
 def _clock(moment: float) -> str:
     return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _operator() -> str:
-    """Who types: behind sudo, the one who called it."""
-    try:
-        return os.environ.get("SUDO_USER") or getpass.getuser()
-    except (KeyError, OSError):  # a user without a name
-        return f"uid {os.getuid()}"
 
 
 def _duration(text: str) -> float:

@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from gslb.cli.console import console as stdout
 from gslb.cli.options import add_config, add_node, add_state, node_of
 from gslb.cli.situation import configuration
 from gslb.config.problem import Refused
@@ -24,7 +25,6 @@ from gslb.model.plan import Mode
 
 _WATCH_S = 2.0  # between two looks
 _LISTED = 20  # overrides
-_WIDE = 10_000  # columns where nobody looks: a line stays a line for grep and awk
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 1
     except PermissionError as error:
         return _forbidden(error)
-    console = Console(width=None if sys.stdout.isatty() else _WIDE)
+    console = stdout()
     try:
         while True:
             found = report(store, deployment, time.time())  # noqa: TID251  # a command has no other clock
