@@ -1,7 +1,7 @@
 """The facts of this machine and of its interfaces that decide whether XDP runs.  IO: /proc, ioctl, netlink.
 
 Rule 1: a fact that cannot be had is its harmless default: facts explain a refusal, they never cause one that the kernel would not give.
-Source: Linux uapi ethtool.h (ETHTOOL_GDRVINFO, GCHANNELS, GFLAGS, GGRO), sockios.h, if_arp.h.
+Source: Linux uapi ethtool.h (ETHTOOL_GDRVINFO, GCHANNELS, GFLAGS, GGRO), sockios.h.
 """
 
 from __future__ import annotations
@@ -13,18 +13,16 @@ import socket
 import struct
 from array import array
 from pathlib import Path
-
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
+from typing import Any
 
 from xdp import pins
 from xdp.libbpf import library
-from xdp.preflight import Machine, Nic
+from xdp.netlink import Netlink
+from xdp.preflight import SUB_DEVICES, Machine, Nic
 
 _SIOCETHTOOL = 0x8946
 _GDRVINFO, _GFLAGS, _GGRO, _GCHANNELS = 0x03, 0x25, 0x2B, 0x3C
 _LRO = 1 << 15  # ETH_FLAG_LRO
-_LOOPBACK = 0x8  # IFF_LOOPBACK
 _WHOLE = "4294967295"  # ids of the first user namespace
 
 
@@ -42,31 +40,29 @@ def machine(missing: tuple[str, ...], where: Path) -> Machine:
 
 def nic(name: str) -> Nic:
     """The facts of one interface."""
-    found = Nic(name)
-    driver = _driver(name)
     maximum, now = _channels(name)
-    try:
-        with IPRoute() as netlink:
-            (link,) = netlink.get_links(ifname=name)
-            kind = link.get(("linkinfo", "kind")) or ""
-            parent = _name(link.get("link"))
-            found = Nic(
-                name, kind, driver, link.get("mtu") or 1500, loopback=bool(link["flags"] & _LOOPBACK), parent=parent
-            )
-    except (NetlinkError, OSError, ValueError):
-        found = Nic(name, driver=driver)
     return Nic(
         name,
-        found.kind,
-        found.driver,
-        found.mtu,
-        now,
-        maximum,
-        bool(_value(name, _GFLAGS) & _LRO),
-        bool(_value(name, _GGRO)),
-        found.loopback,
-        found.parent,
+        driver=_driver(name),
+        channels=now,
+        most_channels=maximum,
+        lro=bool(_value(name, _GFLAGS) & _LRO),
+        gro=bool(_value(name, _GGRO)),
+        **_link(name),
     )
+
+
+def _link(name: str) -> dict[str, Any]:
+    try:
+        with Netlink() as netlink:
+            links = {link.index: link for link in netlink.links()}
+    except OSError:
+        return {}
+    for link in links.values():
+        if link.name == name:
+            parent = links[link.parent].name if link.kind in SUB_DEVICES and link.parent in links else ""
+            return {"kind": link.kind, "mtu": link.mtu, "parent": parent, "loopback": name == "lo"}
+    return {}
 
 
 def _has_libbpf() -> bool:
@@ -85,13 +81,6 @@ def _kernel(release: str) -> tuple[int, int]:
 def _capabilities(status: str) -> int:
     found = re.search(r"^CapEff:\s*([0-9a-f]+)$", status, re.M)
     return int(found[1], 16) if found else 0
-
-
-def _name(index: int | None) -> str:
-    try:
-        return socket.if_indextoname(index) if index else ""
-    except OSError:
-        return ""
 
 
 def _driver(name: str) -> str:

@@ -15,6 +15,7 @@ OLDEST = (6, 1)  # Debian 12
 BPFFS = "/sys/fs/bpf"
 _VETH_MTU, _GVE_MTU, _VIRTIO_MTU = 3520, 2032, 3506
 _PAGE_MTU = 3498  # one page less headroom and skb_shared_info: what ena takes, the least of the drivers with one buffer a packet
+SUB_DEVICES = frozenset({"vlan", "macvlan", "ipvlan", "macvtap"})  # they stand on a parent
 _TUNNELS = frozenset(
     {"ipip", "sit", "ip6tnl", "gre", "gretap", "ip6gre", "ip6gretap", "vxlan", "geneve", "wireguard", "ppp"}
 )
@@ -149,7 +150,7 @@ _REASONS: tuple[tuple[Callable[[Nic], bool], str, str], ...] = (  # the first th
         "name the interface that clients' packets come in by",
     ),
     (
-        lambda nic: nic.kind in ("vlan", "macvlan", "ipvlan", "macvtap"),
+        lambda nic: nic.kind in SUB_DEVICES,
         "a {kind} runs no XDP natively, and the program reads VLAN tags itself",
         "use interface {parent} instead of {name}",
     ),

@@ -14,11 +14,9 @@ import socket
 from ctypes import c_char_p, c_int, c_size_t, c_uint32
 from pathlib import Path
 
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
-
 from xdp import said
 from xdp.libbpf import library, require
+from xdp.netlink import Netlink
 
 _INGRESS, _EGRESS = 1, 2  # enum bpf_tc_attach_point
 _REPLACE = 1  # BPF_TC_F_REPLACE
@@ -85,9 +83,9 @@ def _has(home: Path, index: int) -> bool:
 def _others(index: int) -> bool:
     """Whether clsact of an interface has any filter."""
     try:
-        with IPRoute() as netlink:
-            return any(True for parent in _PARENTS for _ in netlink.get_filters(index=index, parent=parent))
-    except (NetlinkError, OSError):
+        with Netlink() as netlink:
+            return any(netlink.filters(index, parent) for parent in _PARENTS)
+    except OSError:
         return True
 
 
