@@ -103,7 +103,7 @@ static __always_inline int answer_echo(struct xdp_md *ctx, const struct packet *
 /* Make the frame `octets` long.  Returns 0 where it cannot be. */
 static __always_inline int cut(struct xdp_md *ctx, __u32 octets)
 {
-	long more = (long)ctx->data_end - (long)ctx->data - octets;
+	__s64 more = (__s64)frame_octets(ctx) - octets;
 
 	return more >= 0 && (more == 0 || !bpf_xdp_adjust_tail(ctx, -(int)more));
 }

@@ -28,7 +28,7 @@ static __always_inline struct capture_event *take_snapshot(struct xdp_md *ctx, c
 	event = bpf_map_lookup_elem(&snapshot, &zero);
 	if (!event)
 		return 0;
-	octets = ctx->data_end - ctx->data;
+	octets = frame_octets(ctx);
 	kept = octets < SNAP_OCTETS ? octets : SNAP_OCTETS;
 	asm volatile("" : "+r"(kept)); /* the bounds below are of this register, for the verifier */
 	if (kept < 1 || kept > SNAP_OCTETS || bpf_xdp_load_bytes(ctx, 0, event->data, kept))

@@ -38,7 +38,7 @@ static __always_inline int forward_l2(struct xdp_md *ctx, const struct backend *
 /* Cut off what follows the IP packet in the frame. */
 static __always_inline void trim(struct xdp_md *ctx, const struct packet *p)
 {
-	long padding = (long)ctx->data_end - (long)ctx->data - p->l3 - p->octets;
+	__s64 padding = (__s64)frame_octets(ctx) - p->l3 - p->octets;
 
 	if (unlikely(padding > 0))
 		bpf_xdp_adjust_tail(ctx, -(int)padding);
