@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from ctypes import POINTER, c_char_p, c_int, c_size_t, c_uint32, c_uint64, c_void_p
 from functools import cache
 from pathlib import Path
@@ -74,6 +74,7 @@ _SIGNATURES: dict[str, tuple[object, ...]] = {  # result, then arguments
     "bpf_map_create": (c_int, c_int, c_char_p, c_uint32, c_uint32, c_uint32, c_void_p),
     "bpf_map_update_elem": (c_int, c_int, c_void_p, c_void_p, c_uint64),
     "bpf_map_lookup_elem": (c_int, c_int, c_void_p, c_void_p),
+    "bpf_map_update_batch": (c_int, c_int, c_void_p, c_void_p, POINTER(c_uint32), c_void_p),
     "bpf_map_delete_elem": (c_int, c_int, c_void_p),
     "bpf_map_get_next_key": (c_int, c_int, c_void_p, c_void_p),
     "bpf_obj_pin": (c_int, c_int, c_char_p),
@@ -158,6 +159,16 @@ class Map:
             return None
         require(result, f"read an entry of {self.name}")
         return value.raw
+
+    def update_many(self, entries: Sequence[tuple[bytes, bytes]]) -> None:
+        """Set several entries by one call, in their order: a map of maps waits once for all of them.
+
+        Raises OSError, and then some of them may be set.
+        """
+        keys, values = (b"".join(parts) for parts in zip(*entries, strict=True))
+        count = c_uint32(len(entries))
+        result = library().bpf_map_update_batch(self.fd, keys, values, ctypes.byref(count), None)
+        require(result, f"set {len(entries)} entries of {self.name}")
 
     def delete(self, key: bytes) -> bool:
         """Remove one entry; False where there was none.  Raises OSError."""
