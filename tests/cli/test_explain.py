@@ -328,3 +328,51 @@ def test_where_nothing_is_usable_an_answer_says_so(text: Text, store: Store) -> 
     assert "1. api-fra at fra (as written): answers (serve_all: nothing is usable)" in lines
     store.save_observed(Observed(time.time(), {PoolId("api-iad"): {"198.51.100.20": down}}))
     assert "1. api-fra at fra (as written): answers\n" in text("explain", "api.example.com")
+
+
+BALANCED = CONFIG.replace(
+    'web-fra: {datacenter: fra, answers: [{value: 192.0.2.10, weight: 3}, 192.0.2.11, "2001:db8:1::10"]}',
+    "web-fra: {datacenter: fra, answers: [192.0.2.10], balance: "
+    "{listen: [tcp/80], backends: [10.1.0.1, 10.1.0.2, 10.1.0.3, 10.1.0.4]}}",
+)
+
+
+@pytest.mark.usefixtures("secret")
+def test_what_the_balancer_does_with_backends(
+    text: Text, explain: Explain, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str]
+) -> None:
+    """An operator's word on a backend acts on its table, and explain and status say what became of each."""
+    (tmp_path / "gslb.yaml").write_text(BALANCED)
+    verdicts = {"10.1.0.1": Verdict(Health.UP, 1.0), "10.1.0.2": Verdict(Health.DOWN, 1.0, "refused")}
+    store.save_observed(Observed(time.time(), {FRA: verdicts}))
+    text("drain", "backend/web-fra/10.1.0.3", "--why", "CHG-7")
+    pools = {pool["pool"]: pool for pool in explain("www.example.com")["decision"]["pools"]}
+    assert {one["address"]: one["serving"] for one in pools[FRA]["targets"]} == {
+        "10.1.0.1": "up",
+        "10.1.0.2": "down",
+        "10.1.0.3": "drain",
+        "10.1.0.4": "up",
+    }
+    assert {one["serving"] for one in pools[IAD]["targets"]} == {None}
+    lines = [line.strip() for line in text("explain", "www.example.com").splitlines()]
+    assert any(line.startswith("10.1.0.1 up, checked ") and line.endswith(" s ago") for line in lines)
+    assert any(line.endswith("refused; its balancer gives it nothing") for line in lines)
+    drained = "10.1.0.3 its balancer leaves it its flows, and gives it no new ones (drain by "
+    assert [line.endswith(": CHG-7)") for line in lines if line.startswith(drained)] == [True]
+    assert not [line for line in lines if line.startswith("10.1.0.4")]
+    loaded = load(tmp_path / "gslb.yaml")
+    places = mapped_table(location_table(loaded.deployment, tmp_path / "state" / "geography").path).geography()
+    store.save_plan(decide(loaded.deployment, places, World(time.time(), verdicts={FRA: verdicts}), None))
+    main(["status", *options, "--json"])
+    told = json.loads(capsys.readouterr().out)
+    (fra,) = (pool for pool in told["pools"] if pool["name"] == FRA)
+    assert {one["address"]: one["serving"] for one in fra["targets"]} == {"10.1.0.1": "up", "10.1.0.2": "down"}
+
+
+@pytest.mark.usefixtures("secret")
+def test_why_a_pool_cannot_be_balanced_here(text: Text, explain: Explain, store: Store, tmp_path: Path) -> None:
+    (tmp_path / "gslb.yaml").write_text(BALANCED)
+    store.save_observed(Observed(time.time(), unbalanced={FRA: "no interface takes the program"}))
+    assert [pool["pool"] for pool in explain("www.example.com")["decision"]["pools"] if pool["chosen"]] == [IAD]
+    why = "192.0.2.10 removed by voted_down: cannot be balanced here: no interface takes the program"
+    assert why in text("explain", "www.example.com")
