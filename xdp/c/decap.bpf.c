@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * At a backend: takes the outer headers off packets that a balancer sent through a tunnel, and hands them to the kernel.
+ * At a backend: takes the outer headers off packets that a balancer sent through a tunnel, and hands them to the
+ * kernel.
  *
- * For backends whose kernel has no tunnel devices, and in front of those that have: a tunnel device takes whatever comes
- * in it, this program only packets to one of our own addresses that carry one to a VIP.
+ * For backends whose kernel has no tunnel devices, and in front of those that have: a tunnel device takes whatever
+ * comes in it, this program only packets to one of our own addresses that carry one to a VIP.
  *
  * Rule 1: what is not such a packet passes as it came, whatever is wrong with it.
- * Rule 2: VLAN tags stay; the inner packet changes in its ECN field alone (RFC 6040 section 4.2), and not in its TTL (RFC 2003
- *         section 3.1: the end of a tunnel that is the packet's destination is no router).
- * XDP and not TC: the socket layer, GRO and the kernel's own tunnel devices see the inner packet as if it had come so.
- * Standards: RFC 2003, RFC 2473, RFC 6040, draft-ietf-intarea-gue-09 (variant 1: an IP header follows UDP).
+ * Rule 2: VLAN tags stay; the inner packet changes in its ECN field alone (RFC 6040 section 4.2), and not in its TTL
+ * (RFC 2003 section 3.1: the end of a tunnel that is the packet's destination is no router). XDP and not TC: the socket
+ * layer, GRO and the kernel's own tunnel devices see the inner packet as if it had come so. Standards: RFC 2003, RFC
+ * 2473, RFC 6040, draft-ietf-intarea-gue-09 (variant 1: an IP header follows UDP).
  */
 #include <stdbool.h>
 #include <linux/bpf.h>
@@ -30,11 +31,11 @@ enum decap_sizes {
 
 /* The counters of `decap_counts`, in this order; xdp/decap.py has the same. */
 enum decap_count {
-	DECAP_IP = 0,      /* taken out of IP */
-	DECAP_GUE,         /* taken out of GUE */
-	DECAP_NOT_OURS,    /* passed: in a tunnel to us, and for no VIP of ours */
-	DECAP_MALFORMED,   /* passed: the inner header says more than there is */
-	DECAP_CONGESTED,   /* dropped: congestion on the way, which the inner packet cannot tell (RFC 6040 section 4.2) */
+	DECAP_IP = 0,	 /* taken out of IP */
+	DECAP_GUE,	 /* taken out of GUE */
+	DECAP_NOT_OURS,	 /* passed: in a tunnel to us, and for no VIP of ours */
+	DECAP_MALFORMED, /* passed: the inner header says more than there is */
+	DECAP_CONGESTED, /* dropped: congestion on the way, which the inner packet cannot tell (RFC 6040 section 4.2) */
 	DECAP_COUNTS,
 };
 
@@ -246,7 +247,8 @@ static __always_inline int strip(struct xdp_md *context, const struct tunnel *tu
 		return XDP_PASS;
 	if (bpf_xdp_adjust_head(context, tunnel->octets))
 		return XDP_PASS;
-	if (bpf_xdp_store_bytes(context, 0, link, l3) || bpf_xdp_store_bytes(context, l3 - sizeof(type), &type, sizeof(type)))
+	if (bpf_xdp_store_bytes(context, 0, link, l3) ||
+	    bpf_xdp_store_bytes(context, l3 - sizeof(type), &type, sizeof(type)))
 		return XDP_DROP;
 	data = (void *)(long)context->data;
 	end = (void *)(long)context->data_end;

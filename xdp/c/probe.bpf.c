@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * On the way out of a balancer's own node: a health check to a VIP goes to the backend that its mark names, as the balancer
- * sends clients' packets there.  XDP sees only what comes in, so this is TC.
+ * On the way out of a balancer's own node: a health check to a VIP goes to the backend that its mark names, as the
+ * balancer sends clients' packets there.  XDP sees only what comes in, so this is TC.
  *
  * Rule 1: what has no mark of `marks` leaves as it came.
- * Rule 2: what has one reaches that backend or nobody: a check that another backend answers would be a lie.  One that is down is
- *         asked as well, or it would never come back.
- * Rule 3: the mark ends here, so that no device below this one, or beside it, does it again.
- * Checksums that the device is to complete stay so: room is made by bpf_skb_adjust_room, which moves what says where they are.
+ * Rule 2: what has one reaches that backend or nobody: a check that another backend answers would be a lie.  One that
+ * is down is asked as well, or it would never come back. Rule 3: the mark ends here, so that no device below this one,
+ * or beside it, does it again. Checksums that the device is to complete stay so: room is made by bpf_skb_adjust_room,
+ * which moves what says where they are.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -78,7 +78,8 @@ static __always_inline long encapsulate(struct __sk_buff *skb, const struct sett
 		l4 = read6(skb, &p, &o);
 	if (l4 < 0 || overhead < IP4_OCTETS || overhead > sizeof(header))
 		return -1;
-	if ((p.to.protocol == IPPROTO_TCP || p.to.protocol == IPPROTO_UDP) && !bpf_skb_load_bytes(skb, l4, ports, PORTS_OCTETS)) {
+	if ((p.to.protocol == IPPROTO_TCP || p.to.protocol == IPPROTO_UDP) &&
+	    !bpf_skb_load_bytes(skb, l4, ports, PORTS_OCTETS)) {
 		p.source_port = ports[0];
 		p.to.port = ports[1];
 	}
