@@ -104,8 +104,11 @@ def choose(held: Maps, flow: Flow, now_s: float, *, syn: bool = False) -> Choice
         backend, why = _tcp(held, hashed, current, previous, syn=syn)
     else:
         backend, why = current, "the slot's backend"
-    if not is_usable(held, backend):
-        why = f"{why}, which is down: dropped" if backend else "the slot is empty: dropped"
+    mode, flags = held.backend(backend)
+    if not backend:
+        why = "the slot is empty: dropped"
+    elif mode == Mode.MODE_NONE or flags & BackendFlags.BACKEND_UNREACHABLE:
+        why = f"{why}, which cannot be reached: dropped"
     return Choice(entry.vip, entry.ring, hashed, at, current, previous, backend, why)
 
 

@@ -28,6 +28,7 @@ class Remembered:
     prefixes: dict[tuple[str, int, int], Entry] = field(default_factory=dict)
     slots: dict[int, tuple[int, int]] = field(default_factory=dict)
     down: AbstractSet[int] = frozenset()
+    gone: AbstractSet[int] = frozenset()
     new_flows: dict[int, int] = field(default_factory=dict)
     udp: UdpEntry = field(default=UdpEntry(0, 0, 0))
 
@@ -44,16 +45,19 @@ class Remembered:
             (e for (a, p, q), e in self.prefixes.items() if (octets_of(a), p, q) == (address, port, protocol)), None
         )
 
-    def slot(self, ring: int, slot: int) -> tuple[int, int] | None:
+    def slot(self, ring: int, slot: int) -> tuple[int, int] | None:  # noqa: ARG002
         return self.slots.get(ring)
 
     def backend(self, backend: int) -> tuple[int, int]:
-        return (Mode.MODE_L2 if backend else Mode.MODE_NONE), (BackendFlags.BACKEND_DOWN if backend in self.down else 0)
+        flags = BackendFlags.BACKEND_DOWN if backend in self.down else 0
+        return (Mode.MODE_L2 if backend else Mode.MODE_NONE), flags | (
+            BackendFlags.BACKEND_UNREACHABLE if backend in self.gone else 0
+        )
 
     def new_flow(self, flow_hash: int) -> int | None:
         return self.new_flows.get(flow_hash)
 
-    def udp_flow(self, index: int) -> UdpEntry:
+    def udp_flow(self, index: int) -> UdpEntry:  # noqa: ARG002
         return self.udp
 
 
@@ -94,7 +98,7 @@ def test_parts_of_a_hash_stay_within_their_tables(hashed: int) -> None:
         (served(slots={}), CLIENT, False, 0, "the VIP has no ring: dropped"),
         (served(slots={3: (0, 0)}), CLIENT, False, 0, "the slot is empty: dropped"),
         (served(slots={3: (1, 0)}), CLIENT, False, 1, "the slot's backend"),
-        (served(slots={3: (1, 0)}, down={1}), CLIENT, False, 1, "the slot's backend, which is down: dropped"),
+        (served(slots={3: (1, 0)}, gone={1}), CLIENT, False, 1, "the slot's backend, which cannot be reached: dropped"),
         (served(), CLIENT, True, 1, "a new flow goes to the slot's current backend"),
         (served(), CLIENT, False, 2, "the slot's previous backend keeps the flows that it had"),
         (served(down={2}), CLIENT, False, 1, "the backend that had the flow is down: the slot's current one"),

@@ -1,0 +1,30 @@
+"""The programs and their scene, loaded once; every test begins as if no packet had come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conftest import missing
+from tests.xdp.harness import Unusable, programs
+from tests.xdp.packets.scene import Scene
+
+
+@pytest.fixture(scope="session")
+def standing() -> Iterator[Scene]:
+    """Entry and balancer in the kernel, and the scene in their maps."""
+    try:
+        with programs() as ready:
+            made = Scene(ready)
+            made.build()
+            yield made
+    except Unusable as error:
+        missing(str(error))
+
+
+@pytest.fixture
+def scene(standing: Scene) -> Scene:
+    """The scene as `packets/scene.py` says, without a memory."""
+    standing.begin()
+    return standing
