@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from ctypes import sizeof
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from gslb import layout
@@ -165,6 +166,7 @@ def keeping(content: Content, backends: Mapping[Target, int]) -> set[int]:
     return {backends[Target(one.address, one.forward)] for one in content if one.serving is not Serving.DOWN}
 
 
+@lru_cache(layout.MOST_BACKENDS)
 def address_octets(address: str) -> bytes:
     """16 octets, IPv4 as ::ffff:a.b.c.d."""
     packed = ip_address(address).packed

@@ -13,8 +13,10 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 
+from gslb.layout import MOST_BACKENDS
 from xdp.netlink import CHANGES, LOCAL, UNICAST, Address, Link, Neighbour, Netlink, Nud, Route, Told, neighbour_of
 
 GRACE_S = 10.0
@@ -25,6 +27,9 @@ _ETHERNET = 6  # octets of an address
 _FRESH = Nud.REACHABLE | Nud.DELAY | Nud.PROBE | Nud.PERMANENT | Nud.NOARP
 _UNDER_WAY = _FRESH | Nud.INCOMPLETE
 _OF_ROUTES = {Told.NEWADDR, Told.DELADDR, Told.NEWROUTE, Told.DELROUTE, Told.NEWLINK, Told.DELLINK}
+
+
+_parsed = lru_cache(MOST_BACKENDS)(ip_address)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +79,7 @@ class NextHops:
 
     def follow(self, addresses: set[str], now: float, patience_s: float = 0.0) -> None:
         """Know the next hops of these from now on; new ones are waited for, `patience_s` at most.  Raises OSError."""
-        wanted = {ip_address(address) for address in addresses}
+        wanted = {_parsed(address) for address in addresses}
         for gone in self._routes.keys() - wanted:
             del self._routes[gone]
             self._stale.pop(gone, None)
@@ -125,7 +130,7 @@ class NextHops:
 
     def hop(self, address: str, now: float, *, on_link: bool) -> Hop | str:
         """The next hop of a followed backend, or why there is none; `on_link`: a gateway is of no use."""
-        route = self._routes.get(ip_address(address), "its route is not looked up yet")
+        route = self._routes.get(_parsed(address), "its route is not looked up yet")
         if isinstance(route, str):
             return route
         link = self._links.get(route.index)
@@ -136,17 +141,16 @@ class NextHops:
                 f"it is behind the gateway {route.gateway} - forwarding by l2 needs it on a network of this node: "
                 "use ipip or gue for it"
             )
-        return self._over(link, route, ip_address(address), now)
+        return self._over(link, route, _parsed(address), now)
 
     def _over(self, link: Link, route: Route, address: Address, now: float) -> Hop | str:
         if len(link.address) != _ETHERNET or not any(link.address):
             return f"{link.name}, by which it is reached, has no Ethernet addresses"
         sought = self._sought.get((route.index, route.gateway or address))
-        who = f"the gateway {route.gateway}" if route.gateway else "it"
         if sought is None or not sought.ethernet:
-            return f"{who} does not answer on {link.name}: its Ethernet address is not known"
+            return f"{_who(route)} does not answer on {link.name}: its Ethernet address is not known"
         if sought.lost_at is not None and now - sought.lost_at > GRACE_S:
-            return f"{who} answers no longer on {link.name}: its Ethernet address is not known now"
+            return f"{_who(route)} answers no longer on {link.name}: its Ethernet address is not known now"
         index = link.parent if link.kind == "vlan" and link.parent else link.index
         return Hop(index, sought.ethernet, link.address, min(link.mtu, route.mtu or link.mtu, 0xFFFF))
 
@@ -228,3 +232,7 @@ class NextHops:
                 if sought is not None and not sought.ethernet and sought.state & (_UNDER_WAY | Nud.NONE):
                     return True
         return False
+
+
+def _who(route: Route) -> str:
+    return f"the gateway {route.gateway}" if route.gateway else "it"

@@ -67,10 +67,11 @@ def after(before: Slots, current: Ids, keep: Flags) -> tuple[Slots, NDArray[np.i
 
     `keep` tells by id which backends may keep flows.
     """
-    lost = (before.previous != 0) & ~keep[before.previous]
-    touched = (before.current != current) | lost
+    forgets = ~keep
+    forgets[0] = False
+    touched = (before.current != current) | forgets[before.previous]
     if before.older is not None:
-        touched |= ((before.older != 0) & ~keep[before.older]).any(axis=1)
+        touched[np.flatnonzero(forgets[before.older]) // OLDER] = True
     rows = np.nonzero(touched)[0]
     previous = before.previous.copy()
     older = before.older

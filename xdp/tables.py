@@ -80,6 +80,8 @@ class Tables:
         self._ids.rings.skip(self._force.rings.keys())
         self._ids.backends.skip(self._force.records.keys())
         self._filled: dict[Content, _Filled] = {}
+        self._reached: dict[Target, Hop | str] = {}
+        self._written: dict[int, tuple[Target, Hop | None, bool]] = {}  # what records say, by backend id
         self._want: Want | None = None
         self._wanted: Wanted | None = None
         self._began = self._aged_at = time.monotonic()
@@ -102,16 +104,19 @@ class Tables:
         """
         self._check(want)
         now = time.monotonic()
-        plan = wanted(want.tables, self._force.held(), self._ids)
+        plan = self._wanted
+        if plan is None or self._want is None or want.tables != self._want.tables or self._force.held().twins:
+            plan = wanted(want.tables, self._force.held(), self._ids)
         self._filled |= {content: _fill(content) for content in plan.rings.values() if content not in self._filled}
         self._hops.follow({target.address for target in plan.backends.keys() | self._force.backends}, now, PATIENCE_S)
+        self._look(plan, now)
         self.names.vips = {**self.names.vips, **plan.vip_names}
         self.names.backends = {**self.names.backends, **plan.backend_names}
         self._apply(want, plan, now)
         self._want, self._wanted = want, plan
         self._filled = {content: self._filled[content] for content in plan.rings.values()}
         self.names.vips, self.names.backends = plan.vip_names, plan.backend_names
-        return self.state(now)
+        return self.state()
 
     def tick(self, now: float) -> dict[str, TableState] | None:
         """Once a second: next hops are followed, slots age; how the tables stand, or None where nothing is new.
@@ -121,6 +126,7 @@ class Tables:
         if self._want is None or self._wanted is None:
             return None
         if self._hops.refresh(now) or now - self._began <= 2 * GRACE_S:
+            self._look(self._wanted, now)
             self._set_backends(self._wanted, now, self._wanted.backends)
             self._force.set_settings(self._settings(self._want, self._wanted, self._want.version))
         elif now - self._aged_at < AGE_EVERY_S:
@@ -130,19 +136,18 @@ class Tables:
             self._age(now)
             if self._force.held().twins:
                 return self.want(self._want)
-        return self.state(now)
+        return self.state()
 
-    def state(self, now: float) -> dict[str, TableState]:
+    def state(self) -> dict[str, TableState]:
         """How each pool's table stands."""
         found: dict[str, TableState] = {}
         plan = self._wanted
         if plan is None:
             return found
-        why = {target: self._hops.hop(target.address, now, on_link=_on_link(target)) for target in plan.backends}
         for pool, ring in plan.pools.items():
             content = plan.rings[ring]
             filled = self._filled[content]
-            lost = {one.address: why[Target(one.address, one.forward)] for one in content}
+            lost = {one.address: self._reached[Target(one.address, one.forward)] for one in content}
             moving = self._force.rings[ring].moving if ring in self._force.rings else 0
             unreachable = {address: reason for address, reason in lost.items() if isinstance(reason, str)}
             found[pool] = TableState(filled.digest, filled.counts, moving, unreachable)
@@ -187,35 +192,25 @@ class Tables:
         for ring in force.rings.keys() - plan.rings.keys():
             force.remove_ring(ring)
         for target in force.backends.keys() - plan.backends.keys():
+            self._written.pop(force.backends[target], None)
             force.remove_backend(target)
         force.pools = dict(plan.pools)
         force.set_settings(self._settings(want, plan, want.version))
 
+    def _look(self, plan: Wanted, now: float) -> None:
+        """Find out how each backend is reached now."""
+        self._reached = {
+            each: self._hops.hop(each.address, now, on_link=each.forward is Forward.L2) for each in plan.backends
+        }
+
     def _set_backends(self, plan: Wanted, now: float, targets: Mapping[Target, int]) -> None:
         for target, number in targets.items():
-            self._force.set_backend(target, number, self._record(target, number, down=number in plan.down, now=now))
-
-    def _record(self, target: Target, number: int, *, down: bool, now: float) -> bytes:
-        hop = self._hops.hop(target.address, now, on_link=_on_link(target))
-        flags = int(BackendFlags.BACKEND_DOWN) if down else 0
-        if isinstance(hop, str):
-            held = self._adopted_hop(number, now)
-            if held is None:
-                flags |= BackendFlags.BACKEND_UNREACHABLE
-                hop = Hop(0, bytes(6), bytes(6), 0)
-            else:
-                hop = held
-        return bytes(
-            layout.Backend(
-                tuple(address_octets(target.address)),
-                tuple(hop.ethernet),
-                tuple(hop.source),
-                hop.index,
-                hop.mtu,
-                MODES[target.forward],
-                flags,
-            )
-        )
+            found = self._reached[target]
+            hop = self._adopted_hop(number, now) if isinstance(found, str) else found
+            state = (target, hop, number in plan.down)
+            if self._written.get(number) != state:
+                self._force.set_backend(target, number, _record(*state))
+                self._written[number] = state
 
     def _adopted_hop(self, number: int, now: float) -> Hop | None:
         """What an earlier process knew, until this one has had the time to find out."""
@@ -290,6 +285,16 @@ class Tables:
         )
 
 
+def _record(target: Target, hop: Hop | None, down: bool) -> bytes:  # noqa: FBT001  a member of what is written
+    flags = int(BackendFlags.BACKEND_DOWN) if down else 0
+    if hop is None:
+        flags |= BackendFlags.BACKEND_UNREACHABLE
+        hop = Hop(0, bytes(6), bytes(6), 0)
+    ends = tuple(hop.ethernet), tuple(hop.source)
+    octets = tuple(address_octets(target.address))
+    return bytes(layout.Backend(octets, *ends, hop.index, hop.mtu, MODES[target.forward], flags))
+
+
 def _fill(content: Content) -> _Filled:
     places = {one.address: index for index, one in enumerate(content)}
     taking = members(content)
@@ -306,10 +311,6 @@ def _fill(content: Content) -> _Filled:
 
 def _all(want: Want) -> Iterable[tuple[str, BackendPlan]]:
     return ((pool, one) for pool, table in want.tables.items() for one in table.backends)
-
-
-def _on_link(target: Target) -> bool:
-    return target.forward is Forward.L2
 
 
 def _deployment(name: str) -> bytes:
