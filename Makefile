@@ -5,6 +5,7 @@
 
 BIN := .venv/bin
 PURE := tests/test_rooms.py tests/test_units.py tests/model tests/config tests/geo tests/decide tests/nameserver
+C := $(wildcard xdp/c/*.[ch] tests/xdp/*.c tests/xdp/planes/*.c bench/*.c)
 FUZZ_PACKETS ?= 1000000
 FUZZ_RUNS ?= 1000000
 
@@ -15,7 +16,7 @@ help:
 	@echo 'make run        serve the example on 127.0.0.1:5300'
 	@echo 'make test       run every test (as root also those in network namespaces); ARGS="-k NAME" selects'
 	@echo 'make fast       run the tests of the pure rooms'
-	@echo 'make lint       ruff check, ruff format --check, mypy'
+	@echo 'make lint       ruff check, ruff format --check, mypy, clang-format, generated files'
 	@echo 'make check      lint and test'
 	@echo 'make fuzz       a million packets against the live server, and the coverage-guided fuzzer'
 	@echo 'make bench      measure beside gdnsd, Knot, NSD and PowerDNS (root)'
@@ -26,6 +27,7 @@ run:
 	@setup/packages.sh run
 	@setup/environment.sh run
 	@setup/geography.sh
+	@$(BIN)/python -m xdp.build >/dev/null || echo 'setup: going on without XDP' >&2
 	@mkdir -p build && [ -s build/token ] || (umask 077 && $(BIN)/python -c 'import secrets; print(secrets.token_urlsafe())' > build/token)
 	@exec $(BIN)/gslb run --config gslb.yaml --node fra --state build/state
 
@@ -35,10 +37,13 @@ test: | ready-to-test
 fast: | ready-to-develop
 	$(BIN)/pytest -q -m 'not slow and not geodb and not root' $(PURE) $(ARGS)
 
-lint: | ready-to-develop
+lint: | ready-to-lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	clang-format --dry-run -Werror $(C)
+	$(BIN)/python -m xdp.build >/dev/null
+	$(BIN)/python -m xdp.gen_layout --check
 
 check: lint test
 
@@ -50,6 +55,7 @@ bench:
 	@setup/packages.sh bench
 	@setup/environment.sh dev
 	@setup/geography.sh
+	@$(BIN)/python -m xdp.build
 	$(BIN)/python -m bench $(ARGS)
 
 geography:
@@ -57,15 +63,20 @@ geography:
 	@setup/geography.sh --newest
 
 clean:
-	rm -rf .venv build dist bench/results *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist bench/results xdp/objects *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: ready-to-develop ready-to-test
+.PHONY: ready-to-develop ready-to-lint ready-to-test
 ready-to-develop:
 	@setup/packages.sh run
+	@setup/environment.sh dev
+
+ready-to-lint:
+	@setup/packages.sh lint
 	@setup/environment.sh dev
 
 ready-to-test:
 	@setup/packages.sh test
 	@setup/environment.sh dev
 	@setup/geography.sh
+	@$(BIN)/python -m xdp.build >/dev/null

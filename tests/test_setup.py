@@ -114,6 +114,19 @@ def test_without_npm_it_goes_on(machine: Machine) -> None:
     assert "going on without: npm" in done.stderr
 
 
+def test_without_a_compiler_it_goes_on_without_xdp(machine: Machine) -> None:
+    machine.fake("id", "echo 1000")
+    machine.fake("sudo", "exit 1")
+    machine.fake("npm", "")
+    machine.fake("dpkg-query", 'case "$*" in *clang*|*libbpf1*) exit 1;; esac; printf installed')
+    done = machine.run("setup/packages.sh", "run")
+    assert done.returncode == 0, done.stderr
+    assert "going on without: libbpf1 clang" in done.stderr
+    done = machine.run("setup/packages.sh", "lint")
+    assert done.returncode == 1
+    assert "apt-get install --no-install-recommends clang clang-format\n" in done.stderr
+
+
 def _without(machine: Machine, name: str) -> Path:
     """A folder with every program of /usr/bin but `name`."""
     folder = machine.home / "programs"
