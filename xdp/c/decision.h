@@ -5,7 +5,7 @@
 #include "layout.h"
 
 enum act {
-	ACT_BALANCE,               /* not decided yet: to a backend by its VIP */
+	ACT_BALANCE, /* not decided yet: to a backend by its VIP */
 	ACT_PASS,
 	ACT_DROP,
 	ACT_FORWARD,
@@ -15,11 +15,11 @@ enum act {
 
 struct decision {
 	__u64 hash;
-	struct backend *to;        /* ACT_FORWARD, ACT_TOO_BIG */
+	struct backend *to; /* ACT_FORWARD, ACT_TOO_BIG */
 	__u32 backend;
 	__u32 vip;
-	__u32 overhead;            /* octets */
-	__u32 counted;             /* enum event_count, or COUNTS: nothing */
-	__u8 error;                /* an ICMP error that goes to the flow that it quotes */
-	__u8 udp_began;            /* the first datagram of a flow */
+	__u32 overhead; /* octets */
+	__u32 counted;	/* enum event_count, or COUNTS: nothing */
+	__u8 error;	/* an ICMP error that goes to the flow that it quotes */
+	__u8 udp_began; /* the first datagram of a flow */
 };

@@ -2,11 +2,11 @@
 /*
  * Handshakes of TCP as they pass, one way: the time from a client's SYN to its ACK, and SYNs that had to be resent.
  *
- * A SYN takes the place that its flow's hash gives in `handshakes`, unless another took it less than HELD_US ago: so a flood cannot
- * evict an honest one, it only keeps later ones from being followed, and those are counted.  The tag is of the flow and of the sequence
- * number that the ACK will have, so that the SYN again has it, and the first ACK, and next to nothing else.  Races between CPUs cost
- * at most one sample: a place is read and written as one word.
- * A resent SYN is counted once a handshake; since its time is not known, it tells none (Karn's algorithm, RFC 6298 section 3).  Nor
+ * A SYN takes the place that its flow's hash gives in `handshakes`, unless another took it less than HELD_US ago: so a
+ * flood cannot evict an honest one, it only keeps later ones from being followed, and those are counted.  The tag is of
+ * the flow and of the sequence number that the ACK will have, so that the SYN again has it, and the first ACK, and next
+ * to nothing else.  Races between CPUs cost at most one sample: a place is read and written as one word. A resent SYN
+ * is counted once a handshake; since its time is not known, it tells none (Karn's algorithm, RFC 6298 section 3).  Nor
  * does an ACK that carries data, or one after MOST_RTT_US: then the backend's SYN-ACK was resent.
  */
 #pragma once
@@ -18,7 +18,7 @@
 enum handshake_times {
 	HELD_US = 1500000,
 	MOST_RTT_US = 900000,
-	RESENT = 1,                /* bit of at_us */
+	RESENT = 1, /* bit of at_us */
 };
 
 union handshake_word {
@@ -33,7 +33,8 @@ static __always_inline __u32 handshake_tag(const struct packet *p, __u64 hash, _
 	return tag ? tag : 1;
 }
 
-static __always_inline void syn_seen(const struct packet *p, __u64 hash, struct vip_counters *v, struct backend_counters *b)
+static __always_inline void syn_seen(const struct packet *p, __u64 hash, struct vip_counters *v,
+				     struct backend_counters *b)
 {
 	__u32 index = index_of(hash), now = bpf_ktime_get_ns() / 1000;
 	__u64 *at = bpf_map_lookup_elem(&handshakes, &index);
@@ -58,7 +59,8 @@ static __always_inline void syn_seen(const struct packet *p, __u64 hash, struct 
 	*at = mine.word;
 }
 
-static __always_inline void tell(const struct packet *p, const struct settings *s, const struct decision *d, __u32 rtt_us, __u64 now)
+static __always_inline void tell(const struct packet *p, const struct settings *s, const struct decision *d,
+				 __u32 rtt_us, __u64 now)
 {
 	struct handshake_event event = {.rtt_us = rtt_us, .vip = d->vip, .backend = d->backend};
 

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * ICMP towards a VIP: echo is ours, errors belong to the flow that they quote, the rest goes up the stack.  Reads packet and maps.
+ * ICMP towards a VIP: echo is ours, errors belong to the flow that they quote, the rest goes up the stack.  Reads
+ * packet and maps.
  *
- * Standards: RFC 792, RFC 1812 section 4.3.2.3 (8 octets behind the quoted header are certain), RFC 4443 section 2.4 and 4.1.
+ * Standards: RFC 792, RFC 1812 section 4.3.2.3 (8 octets behind the quoted header are certain), RFC 4443 section 2.4
+ * and 4.1.
  */
 #pragma once
 
@@ -27,7 +29,8 @@ static __always_inline int is_icmp(const struct packet *p)
 	return p->to.protocol == (p->version == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6);
 }
 
-/* Turn p into a packet of the flow that is quoted at `at`: from the client to the VIP.  0: there is no such flow in it. */
+/* Turn p into a packet of the flow that is quoted at `at`: from the client to the VIP.  0: there is no such flow in it.
+ */
 static __always_inline int reverse4(struct packet *p, void *at, void *end, __u32 octets)
 {
 	struct iphdr *ip = at;
@@ -78,7 +81,8 @@ static __always_inline int is_error(const struct packet *p, __u8 type)
 }
 
 /* ACT_BALANCE: p is now of the quoted flow. */
-static __always_inline enum act decide_icmp(struct xdp_md *ctx, struct packet *p, const struct settings *s, struct decision *d)
+static __always_inline enum act decide_icmp(struct xdp_md *ctx, struct packet *p, const struct settings *s,
+					    struct decision *d)
 {
 	void *end = (void *)(long)ctx->data_end;
 	__u8 *at = (void *)(long)ctx->data + (p->l4 & 0x3fff);
@@ -97,7 +101,8 @@ static __always_inline enum act decide_icmp(struct xdp_md *ctx, struct packet *p
 	}
 	if (!is_error(p, at[0]))
 		return ACT_PASS;
-	if (!(p->version == 4 ? reverse4(p, at + ICMP_OCTETS, end, octets) : reverse6(p, at + ICMP_OCTETS, end, octets)))
+	if (!(p->version == 4 ? reverse4(p, at + ICMP_OCTETS, end, octets)
+			      : reverse6(p, at + ICMP_OCTETS, end, octets)))
 		return ACT_PASS;
 	d->error = 1;
 	return ACT_BALANCE;

@@ -2,31 +2,31 @@
 /*
  * Every struct and number that programs and user space share, and nothing else.
  *
- * Rule 1: this is their only home.  gslb/layout.py is generated from the BTF of the built object, and the loader compares
- * both field by field before it attaches anything.
- * Rule 2: no hidden holes (built with -Wpadded -Werror): what is padding has a name and is zero.
- * Rule 3: a name says its unit and byte order; addresses are 16 octets, IPv4 as ::ffff:a.b.c.d (RFC 4291 section 2.5.5.2).
+ * Rule 1: this is their only home.  gslb/layout.py is generated from the BTF of the built object, and the loader
+ * compares both field by field before it attaches anything. Rule 2: no hidden holes (built with -Wpadded -Werror): what
+ * is padding has a name and is zero. Rule 3: a name says its unit and byte order; addresses are 16 octets, IPv4 as
+ * ::ffff:a.b.c.d (RFC 4291 section 2.5.5.2).
  */
 #pragma once
 
 #include <linux/types.h>
 
 enum sizes {
-	RING_SLOTS = 65537,        /* prime: every skip of Maglev visits all slots */
-	MOST_VIPS = 4096,          /* ids 1.., 0 is none */
-	MOST_RINGS = 1024,         /* ids 1.., 0 is none; pools with the same backends share one */
-	MOST_BACKENDS = 16384,     /* ids 1.., 0 is none */
-	MOST_NEW_FLOWS = 262144,   /* flows begun in slots that changed */
-	MOST_FRAGMENTED = 16384,   /* datagrams in fragments under way */
+	RING_SLOTS = 65537,	 /* prime: every skip of Maglev visits all slots */
+	MOST_VIPS = 4096,	 /* ids 1.., 0 is none */
+	MOST_RINGS = 1024,	 /* ids 1.., 0 is none; pools with the same backends share one */
+	MOST_BACKENDS = 16384,	 /* ids 1.., 0 is none */
+	MOST_NEW_FLOWS = 262144, /* flows begun in slots that changed */
+	MOST_FRAGMENTED = 16384, /* datagrams in fragments under way */
 	MOST_QUIC_IDS = 65536,
 	MOST_MARKS = 16384,
 	MOST_PREFIXES = 4096,
-	UDP_FLOWS = 65536,         /* slots of a direct-mapped table */
-	HANDSHAKES = 65536,        /* slots of a direct-mapped table */
+	UDP_FLOWS = 65536,  /* slots of a direct-mapped table */
+	HANDSHAKES = 65536, /* slots of a direct-mapped table */
 	EVENT_OCTETS = 1 << 20,
 	CAPTURE_OCTETS = 1 << 22,
-	SNAP_OCTETS = 256,         /* of a captured packet */
-	COARSE_SHIFT = 32,         /* coarse time: nanoseconds of the monotonic clock >> 32, units of 4.29 s */
+	SNAP_OCTETS = 256, /* of a captured packet */
+	COARSE_SHIFT = 32, /* coarse time: nanoseconds of the monotonic clock >> 32, units of 4.29 s */
 };
 
 enum program {
@@ -38,41 +38,42 @@ enum program {
 /* How a packet reaches a backend. */
 enum mode {
 	MODE_NONE = 0,
-	MODE_L2 = 1,               /* new Ethernet addresses */
-	MODE_IP = 2,               /* IPv4 or IPv6 in IPv4 or IPv6 (RFC 2003, RFC 2473) */
-	MODE_GUE = 3,              /* generic UDP encapsulation, variant 1 (draft-ietf-intarea-gue-09): the inner IP header follows UDP */
+	MODE_L2 = 1, /* new Ethernet addresses */
+	MODE_IP = 2, /* IPv4 or IPv6 in IPv4 or IPv6 (RFC 2003, RFC 2473) */
+	MODE_GUE =
+	    3, /* generic UDP encapsulation, variant 1 (draft-ietf-intarea-gue-09): the inner IP header follows UDP */
 };
 
 enum backend_flags {
-	BACKEND_DOWN = 1,          /* its flows move at once */
-	BACKEND_UNREACHABLE = 2,   /* its next hop is not known: what goes there is dropped and counted */
+	BACKEND_DOWN = 1,	 /* its flows move at once */
+	BACKEND_UNREACHABLE = 2, /* its next hop is not known: what goes there is dropped and counted */
 };
 
 enum vip_flags {
-	VIP_QUIC = 1,              /* connection ids may name the backend */
+	VIP_QUIC = 1, /* connection ids may name the backend */
 };
 
 /* Why the balancer dropped a packet, or what else it did that is worth a count. */
 enum event_count {
-	COUNT_NOT_IP = 0,          /* passed: no IPv4 or IPv6 */
-	COUNT_MALFORMED,           /* dropped: a header says more than there is */
-	COUNT_NO_VIP,              /* passed: for nobody whom we balance */
-	COUNT_NO_BACKEND,          /* dropped: the ring is empty or the backend is not reachable */
-	COUNT_OPTIONS,             /* dropped: IPv4 options towards a VIP */
-	COUNT_EXTENSIONS,          /* dropped: more IPv6 extension headers than are walked */
-	COUNT_FRAGMENT_UNKNOWN,    /* dropped: a later fragment whose first one was not seen */
-	COUNT_FRAGMENTS,           /* later fragments that followed their first one */
-	COUNT_TTL,                 /* dropped: it would loop */
-	COUNT_TOO_BIG_SENT,        /* packet too big, or fragmentation needed, answered */
-	COUNT_TOO_BIG_DROPPED,     /* dropped: too big, and nobody to tell */
-	COUNT_NO_ROOM,             /* dropped: the driver left no room for a header */
-	COUNT_ECHO,                /* echo answered */
-	COUNT_ICMP_FORWARDED,      /* ICMP errors sent to the backend of the flow that they quote */
-	COUNT_ICMP_UNKNOWN,        /* passed: ICMP that concerns no flow of ours */
-	COUNT_NEW_FLOWS_FULL,      /* a new flow in a changed slot stayed with the previous backend */
-	COUNT_QUIC_ID,             /* packets routed by connection id */
-	COUNT_QUIC_UNKNOWN,        /* connection ids that name no backend of the ring: routed by hash */
-	COUNT_EVENTS_LOST,         /* handshakes or captures that user space did not read in time */
+	COUNT_NOT_IP = 0,	/* passed: no IPv4 or IPv6 */
+	COUNT_MALFORMED,	/* dropped: a header says more than there is */
+	COUNT_NO_VIP,		/* passed: for nobody whom we balance */
+	COUNT_NO_BACKEND,	/* dropped: the ring is empty or the backend is not reachable */
+	COUNT_OPTIONS,		/* dropped: IPv4 options towards a VIP */
+	COUNT_EXTENSIONS,	/* dropped: more IPv6 extension headers than are walked */
+	COUNT_FRAGMENT_UNKNOWN, /* dropped: a later fragment whose first one was not seen */
+	COUNT_FRAGMENTS,	/* later fragments that followed their first one */
+	COUNT_TTL,		/* dropped: it would loop */
+	COUNT_TOO_BIG_SENT,	/* packet too big, or fragmentation needed, answered */
+	COUNT_TOO_BIG_DROPPED,	/* dropped: too big, and nobody to tell */
+	COUNT_NO_ROOM,		/* dropped: the driver left no room for a header */
+	COUNT_ECHO,		/* echo answered */
+	COUNT_ICMP_FORWARDED,	/* ICMP errors sent to the backend of the flow that they quote */
+	COUNT_ICMP_UNKNOWN,	/* passed: ICMP that concerns no flow of ours */
+	COUNT_NEW_FLOWS_FULL,	/* a new flow in a changed slot stayed with the previous backend */
+	COUNT_QUIC_ID,		/* packets routed by connection id */
+	COUNT_QUIC_UNKNOWN,	/* connection ids that name no backend of the ring: routed by hash */
+	COUNT_EVENTS_LOST,	/* handshakes or captures that user space did not read in time */
 	COUNTS,
 };
 
@@ -80,14 +81,14 @@ enum event_count {
 
 struct vip_key {
 	__u8 address[16];
-	__be16 port;               /* 0: any */
+	__be16 port; /* 0: any */
 	__u8 protocol;
 	__u8 zero;
 };
 
 /* Longest prefix match for VIPs that are more than one address. */
 struct vip_prefix {
-	__u32 length;              /* bits: 32 + those of the address */
+	__u32 length; /* bits: 32 + those of the address */
 	__be16 port;
 	__u8 protocol;
 	__u8 zero;
@@ -95,15 +96,15 @@ struct vip_prefix {
 };
 
 struct vip {
-	__u32 id;                  /* index into vip_counters */
+	__u32 id; /* index into vip_counters */
 	__u32 ring;
 	__u32 flags;
 	__u32 zero;
 };
 
 struct slot {
-	__u16 current;             /* backend id */
-	__u16 previous;            /* 0: none; else flows that are not in new_flows stay there */
+	__u16 current;	/* backend id */
+	__u16 previous; /* 0: none; else flows that are not in new_flows stay there */
 };
 
 struct ring {
@@ -116,42 +117,42 @@ struct ring_use {
 };
 
 struct backend {
-	__u8 address[16];          /* of the backend: the outer destination */
-	__u8 next_hop[6];          /* Ethernet */
-	__u8 source[6];            /* Ethernet, of the interface that it leaves by */
-	__u32 ifindex;             /* of that interface */
-	__u16 mtu;                 /* of that interface, octets of an IP packet */
+	__u8 address[16]; /* of the backend: the outer destination */
+	__u8 next_hop[6]; /* Ethernet */
+	__u8 source[6];	  /* Ethernet, of the interface that it leaves by */
+	__u32 ifindex;	  /* of that interface */
+	__u16 mtu;	  /* of that interface, octets of an IP packet */
 	__u8 mode;
 	__u8 flags;
-	__u8 zero[28];             /* a record is a cache line */
+	__u8 zero[28]; /* a record is a cache line */
 };
 
 struct quic_key {
 	__u32 ring;
-	__u32 server;              /* id of QUIC-LB (draft-ietf-quic-load-balancers-20) */
+	__u32 server; /* id of QUIC-LB (draft-ietf-quic-load-balancers-20) */
 };
 
 struct settings {
-	__u64 key[2];              /* of the flow hash: the same on every balancer of a site */
-	__u8 source6[16];          /* outer source: these bits, and the flow's hash in those of spread6 */
+	__u64 key[2];	  /* of the flow hash: the same on every balancer of a site */
+	__u8 source6[16]; /* outer source: these bits, and the flow's hash in those of spread6 */
 	__u8 spread6[16];
 	__be32 source4;
 	__be32 spread4;
-	__u8 own6[16];             /* this node's address: outer source of GUE */
+	__u8 own6[16]; /* this node's address: outer source of GUE */
 	__be32 own4;
-	__u32 new_flows_per_s;     /* a CPU may remember so many */
-	__u32 events_per_s;        /* a CPU may tell so many handshakes */
+	__u32 new_flows_per_s; /* a CPU may remember so many */
+	__u32 events_per_s;    /* a CPU may tell so many handshakes */
 	__be16 gue_port;
-	__u16 prefixes;            /* not 0: vip_prefixes holds something */
-	__u64 version;             /* of the plan in force; the last that a change of tables writes */
-	__u8 deployment[16];       /* digest of its name */
+	__u16 prefixes;	     /* not 0: vip_prefixes holds something */
+	__u64 version;	     /* of the plan in force; the last that a change of tables writes */
+	__u8 deployment[16]; /* digest of its name */
 };
 
 /* Written by who captures, and by nobody else. */
 struct capture {
-	__u32 vip;                 /* vip id; 0: all */
-	__u32 one_in;              /* packets; 0: no capture */
-	__u32 until_s;             /* monotonic: it ends by itself */
+	__u32 vip;     /* vip id; 0: all */
+	__u32 one_in;  /* packets; 0: no capture */
+	__u32 until_s; /* monotonic: it ends by itself */
 	__u32 zero;
 };
 
@@ -159,18 +160,18 @@ struct capture {
 
 struct vip_counters {
 	__u64 packets;
-	__u64 octets;              /* of IP packets */
+	__u64 octets; /* of IP packets */
 	__u64 syns;
-	__u64 untracked_syns;      /* whose handshake could not be followed: the table was full of newer ones */
+	__u64 untracked_syns; /* whose handshake could not be followed: the table was full of newer ones */
 	__u64 handshakes;
 	__u64 resent_syns;
-	__u64 udp_flows;           /* datagrams that began a flow, as far as the table of UDP flows tells */
-	__u64 errors;              /* ICMP errors forwarded */
+	__u64 udp_flows; /* datagrams that began a flow, as far as the table of UDP flows tells */
+	__u64 errors;	 /* ICMP errors forwarded */
 };
 
 struct backend_counters {
 	__u64 packets;
-	__u64 octets;              /* of IP packets, before encapsulation */
+	__u64 octets; /* of IP packets, before encapsulation */
 	__u64 syns;
 	__u64 untracked_syns;
 	__u64 handshakes;
@@ -187,7 +188,7 @@ struct counts {
 struct new_flow {
 	__u16 backend;
 	__u16 zero;
-	__u32 seen_s;              /* monotonic */
+	__u32 seen_s; /* monotonic */
 };
 
 struct fragment_key {
@@ -205,29 +206,29 @@ struct fragmented {
 };
 
 struct udp_flow {
-	__u32 tag;                 /* of the flow's hash; 0: free */
+	__u32 tag; /* of the flow's hash; 0: free */
 	__u16 backend;
-	__u16 seen;                /* coarse time, modulo 2^16 */
+	__u16 seen; /* coarse time, modulo 2^16 */
 };
 
 struct handshake {
-	__u32 tag;                 /* of the flow's hash and the sequence number that its ACK will have; 0: free */
-	__u32 at_us;               /* monotonic, modulo 2^32; bit 0 set where the SYN was resent */
+	__u32 tag;   /* of the flow's hash and the sequence number that its ACK will have; 0: free */
+	__u32 at_us; /* monotonic, modulo 2^32; bit 0 set where the SYN was resent */
 };
 
 /* What the entry program found out, for the program behind it.  Offsets are from the first octet of the frame. */
 struct packet {
-	struct vip_key to;         /* destination address and port, and the transport's protocol */
+	struct vip_key to; /* destination address and port, and the transport's protocol */
 	__be16 source_port;
-	__u16 octets;              /* of the IP packet by its own header */
+	__u16 octets; /* of the IP packet by its own header */
 	__u8 source[16];
-	__be32 fragment_id;        /* IPv4: 16 bits of it */
-	__be32 sequence;           /* of TCP */
-	__u16 l3;                  /* offset of the IP header */
-	__u16 l4;                  /* offset of the transport header */
-	__u16 payload;             /* offset of what TCP carries */
-	__u8 version;              /* 4 or 6 */
-	__u8 flags;                /* enum packet_flags */
+	__be32 fragment_id; /* IPv4: 16 bits of it */
+	__be32 sequence;    /* of TCP */
+	__u16 l3;	    /* offset of the IP header */
+	__u16 l4;	    /* offset of the transport header */
+	__u16 payload;	    /* offset of what TCP carries */
+	__u8 version;	    /* 4 or 6 */
+	__u8 flags;	    /* enum packet_flags */
 	__u8 tcp_flags;
 	__u8 tos;
 	__u8 ttl;
@@ -235,18 +236,18 @@ struct packet {
 };
 
 enum packet_flags {
-	PACKET_FRAGMENT = 1,       /* not the whole datagram */
-	PACKET_LATER = 2,          /* a fragment that is not the first: no ports */
+	PACKET_FRAGMENT = 1, /* not the whole datagram */
+	PACKET_LATER = 2,    /* a fragment that is not the first: no ports */
 	PACKET_OPTIONS = 4,
 	PACKET_DONT_FRAGMENT = 8,
-	PACKET_DEEP = 16,          /* more extension headers than are walked */
-	PACKET_SHORT = 32,         /* the transport header is cut off: no ports */
+	PACKET_DEEP = 16,  /* more extension headers than are walked */
+	PACKET_SHORT = 32, /* the transport header is cut off: no ports */
 };
 
 /* To user space: one client's handshake. */
 struct handshake_event {
 	__u8 client[16];
-	__u32 rtt_us;              /* SYN to ACK: the client's round trip and the backend's part */
+	__u32 rtt_us; /* SYN to ACK: the client's round trip and the backend's part */
 	__u32 vip;
 	__u32 backend;
 	__u32 zero;
@@ -254,11 +255,11 @@ struct handshake_event {
 
 /* To user space: one captured packet. */
 struct capture_event {
-	__u64 at_ns;               /* monotonic */
+	__u64 at_ns; /* monotonic */
 	__u32 vip;
 	__u32 backend;
-	__u16 octets;              /* of the whole frame */
-	__u16 captured;            /* of `data` */
+	__u16 octets;	/* of the whole frame */
+	__u16 captured; /* of `data` */
 	__u8 verdict;
 	__u8 zero[3];
 	__u8 data[SNAP_OCTETS];

@@ -2,9 +2,9 @@
 /*
  * The balancer: a packet for a VIP goes to the backend of its flow.
  *
- * Rule 1: what becomes of a packet is found out while it is as it came (decide), and only then done; what is passed is untouched.
- * Rule 2: verdicts are PASS, TX, REDIRECT and DROP.  Every packet is counted once: as forwarded, or under its reason.
- * Rule 3: what floods could fill is bounded by a CPU and second, or keeps what is there.
+ * Rule 1: what becomes of a packet is found out while it is as it came (decide), and only then done; what is passed is
+ * untouched. Rule 2: verdicts are PASS, TX, REDIRECT and DROP.  Every packet is counted once: as forwarded, or under
+ * its reason. Rule 3: what floods could fill is bounded by a CPU and second, or keeps what is there.
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
@@ -52,7 +52,8 @@ static __always_inline enum act refuse_towards_vip(const struct vip *vip, struct
 	return ACT_DROP;
 }
 
-static __always_inline enum act decide_later_fragment(const struct packet *p, const struct settings *s, struct decision *d)
+static __always_inline enum act decide_later_fragment(const struct packet *p, const struct settings *s,
+						      struct decision *d)
 {
 	const struct fragmented *first = first_fragment(p);
 
@@ -66,12 +67,14 @@ static __always_inline enum act decide_later_fragment(const struct packet *p, co
 }
 
 /* What is not a whole packet of a flow.  ACT_BALANCE: go on, as with any other. */
-static __always_inline enum act decide_unusual(struct xdp_md *ctx, struct packet *p, const struct settings *s, struct decision *d)
+static __always_inline enum act decide_unusual(struct xdp_md *ctx, struct packet *p, const struct settings *s,
+					       struct decision *d)
 {
 	if (p->flags & PACKET_DEEP)
 		return refuse_towards_vip(find_address(p, s), d, COUNT_EXTENSIONS);
 	if (p->flags & PACKET_OPTIONS) {
-		struct vip *vip = p->flags & (PACKET_LATER | PACKET_SHORT) || is_icmp(p) ? find_address(p, s) : find_vip(p, s);
+		struct vip *vip =
+		    p->flags & (PACKET_LATER | PACKET_SHORT) || is_icmp(p) ? find_address(p, s) : find_vip(p, s);
 
 		return refuse_towards_vip(vip, d, COUNT_OPTIONS);
 	}
@@ -84,7 +87,8 @@ static __always_inline enum act decide_unusual(struct xdp_md *ctx, struct packet
 	return ACT_BALANCE;
 }
 
-static __always_inline enum act decide(struct xdp_md *ctx, struct packet *p, const struct settings *s, struct decision *d)
+static __always_inline enum act decide(struct xdp_md *ctx, struct packet *p, const struct settings *s,
+				       struct decision *d)
 {
 	const struct vip *vip;
 	enum act act;

@@ -2,8 +2,9 @@
 /*
  * Outer headers: IP, and UDP for GUE.  Pure: they are written where the caller has made and checked room.
  *
- * Standards: RFC 2003 (IPv4 in IPv4), RFC 2473 (in IPv6), RFC 4213 (IPv6 in IPv4), RFC 6040 section 4.1 (ECN is copied),
- * draft-ietf-intarea-gue-09 section 4 (variant 1: the version of the inner header says which), RFC 6935 (no UDP checksum in IPv6).
+ * Standards: RFC 2003 (IPv4 in IPv4), RFC 2473 (in IPv6), RFC 4213 (IPv6 in IPv4), RFC 6040 section 4.1 (ECN is
+ * copied), draft-ietf-intarea-gue-09 section 4 (variant 1: the version of the inner header says which), RFC 6935 (no
+ * UDP checksum in IPv6).
  */
 #pragma once
 
@@ -15,17 +16,17 @@
 enum outer_sizes {
 	IP4_OCTETS = 20,
 	IP6_OCTETS = 40,
-	GUE_OCTETS = 8,            /* of UDP: variant 1 adds nothing */
+	GUE_OCTETS = 8, /* of UDP: variant 1 adds nothing */
 	OUTER_TTL = 64,
 	FIRST_SOURCE_PORT = 0xc000, /* the dynamic range (RFC 6335 section 6), 14 bits */
 };
 
 struct outer {
-	__u64 hash;                /* of the flow */
-	__u32 octets;              /* of the inner packet */
-	__be32 identity;           /* identification, flags and offset of an outer IPv4 header */
-	__u8 tos;                  /* of the inner packet */
-	__u8 version;              /* of the inner packet */
+	__u64 hash;	 /* of the flow */
+	__u32 octets;	 /* of the inner packet */
+	__be32 identity; /* identification, flags and offset of an outer IPv4 header */
+	__u8 tos;	 /* of the inner packet */
+	__u8 version;	 /* of the inner packet */
 };
 
 static __always_inline int is_mapped(const __u8 *address)
@@ -70,7 +71,8 @@ static __always_inline void write_gue(void *at, const struct settings *s, const 
 }
 
 /* IP4_OCTETS, and GUE_OCTETS for GUE. */
-static __always_inline void write_outer4(void *at, const struct settings *s, const struct backend *b, const struct outer *o)
+static __always_inline void write_outer4(void *at, const struct settings *s, const struct backend *b,
+					 const struct outer *o)
 {
 	__u32 gue = b->mode == MODE_GUE;
 	__u32 total = IP4_OCTETS + (gue ? GUE_OCTETS : 0) + o->octets;
@@ -92,7 +94,8 @@ static __always_inline void write_outer4(void *at, const struct settings *s, con
 }
 
 /* IP6_OCTETS, and GUE_OCTETS for GUE. */
-static __always_inline void write_outer6(void *at, const struct settings *s, const struct backend *b, const struct outer *o)
+static __always_inline void write_outer6(void *at, const struct settings *s, const struct backend *b,
+					 const struct outer *o)
 {
 	__u32 gue = b->mode == MODE_GUE;
 	__u32 carried = (gue ? GUE_OCTETS : 0) + o->octets;
@@ -116,7 +119,8 @@ static __always_inline void write_outer6(void *at, const struct settings *s, con
 		write_gue(at + IP6_OCTETS, s, o);
 }
 
-/* The identity of an outer IPv4 header: of an inner IPv4 packet its identification and DF (RFC 2003 section 3.1); over IPv6 DF. */
+/* The identity of an outer IPv4 header: of an inner IPv4 packet its identification and DF (RFC 2003 section 3.1); over
+ * IPv6 DF. */
 static __always_inline __be32 outer_identity(__u8 version, const void *inner)
 {
 	if (version == 4)

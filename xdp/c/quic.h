@@ -2,10 +2,11 @@
 /*
  * The backend that a QUIC connection id names.  Reads the packet and a map.
  *
- * The ids are those that servers make by draft-ietf-quic-load-balancers-20 section 4.1 in plaintext, configuration 0, with server
- * ids of 2 octets: first octet (top three bits 0; the others are the server's), server id, 4 octets or more of its own.
- * Long headers are read by RFC 8999.  Until a server has answered, a client makes up the id: Initial and 0-RTT packets of versions 1
- * and 2 (RFC 9000 section 17.2, RFC 9369 section 3.2), and all of other versions, go by hash.
+ * The ids are those that servers make by draft-ietf-quic-load-balancers-20 section 4.1 in plaintext, configuration 0,
+ * with server ids of 2 octets: first octet (top three bits 0; the others are the server's), server id, 4 octets or more
+ * of its own. Long headers are read by RFC 8999.  Until a server has answered, a client makes up the id: Initial and
+ * 0-RTT packets of versions 1 and 2 (RFC 9000 section 17.2, RFC 9369 section 3.2), and all of other versions, go by
+ * hash.
  */
 #pragma once
 
@@ -16,7 +17,7 @@ enum quic {
 	QUIC_LONG = 0x80,
 	QUIC_VERSION_1 = 1,
 	QUIC_VERSION_2 = 0x6b3343cf,
-	QUIC_ID_OCTETS = 7,        /* at least */
+	QUIC_ID_OCTETS = 7,	   /* at least */
 	QUIC_CONFIGURATION = 0xe0, /* bits of the first octet */
 };
 
@@ -30,7 +31,8 @@ struct quic_long {
 /* Whether a long header is of a packet whose id the server made. */
 static __always_inline int has_server_id(const struct quic_long *q)
 {
-	__u32 version = (__u32)q->version[0] << 24 | (__u32)q->version[1] << 16 | (__u32)q->version[2] << 8 | q->version[3];
+	__u32 version =
+	    (__u32)q->version[0] << 24 | (__u32)q->version[1] << 16 | (__u32)q->version[2] << 8 | q->version[3];
 	__u32 type = q->first >> 4 & 3;
 
 	if (version == QUIC_VERSION_1)

@@ -2,16 +2,16 @@
 /*
  * From a flow's slot to its backend.
  *
- * A slot without a previous backend sends all to its current one: nothing is remembered of TCP, and of UDP a tag, so that flows can be
- * told from new ones when the slot changes.  A slot with a previous backend:
+ * A slot without a previous backend sends all to its current one: nothing is remembered of TCP, and of UDP a tag, so
+ * that flows can be told from new ones when the slot changes.  A slot with a previous backend:
  *
- *     TCP   a SYN is remembered in new_flows and goes to the current backend; if that cannot be (the CPU's limit, the map) it goes
- *           to the previous one, where its later packets will go, too.  Any other packet: what new_flows says, else the previous one.
- *     UDP   a flow that was seen within UDP_LIVE stays with the backend that it had; any other goes to the current one.
- *     else  the current one.
+ *     TCP   a SYN is remembered in new_flows and goes to the current backend; if that cannot be (the CPU's limit, the
+ * map) it goes to the previous one, where its later packets will go, too.  Any other packet: what new_flows says, else
+ * the previous one. UDP   a flow that was seen within UDP_LIVE stays with the backend that it had; any other goes to
+ * the current one. else  the current one.
  *
- * A backend that is down keeps nothing.  When a packet goes elsewhere than to the current backend, the time is noted in ring_uses, so
- * that user space sees when a previous backend is no longer needed.
+ * A backend that is down keeps nothing.  When a packet goes elsewhere than to the current backend, the time is noted in
+ * ring_uses, so that user space sees when a previous backend is no longer needed.
  */
 #pragma once
 
@@ -20,8 +20,8 @@
 #include "limits.h"
 
 enum ages {
-	UDP_LIVE = 14,             /* coarse units: 60 s */
-	UDP_SILENT = 2,            /* coarse units: another flow may take the place */
+	UDP_LIVE = 14,	/* coarse units: 60 s */
+	UDP_SILENT = 2, /* coarse units: another flow may take the place */
 };
 
 static __always_inline int is_usable(__u32 id)
@@ -64,10 +64,12 @@ static __always_inline int remember(const struct settings *s, __u64 hash, __u16 
 	__u64 now = bpf_ktime_get_ns();
 	struct new_flow flow = {.backend = backend, .seen_s = now / 1000000000};
 
-	return allowed(LIMIT_NEW_FLOWS, s->new_flows_per_s, now) && !bpf_map_update_elem(&new_flows, &hash, &flow, BPF_ANY);
+	return allowed(LIMIT_NEW_FLOWS, s->new_flows_per_s, now) &&
+	       !bpf_map_update_elem(&new_flows, &hash, &flow, BPF_ANY);
 }
 
-static __always_inline __u32 choose_tcp(const struct packet *p, const struct settings *s, struct decision *d, struct slot slot)
+static __always_inline __u32 choose_tcp(const struct packet *p, const struct settings *s, struct decision *d,
+					struct slot slot)
 {
 	const struct new_flow *flow;
 	__u32 kept = slot.previous;
