@@ -25,7 +25,7 @@ _NATIVE_MOST = 65535  # places are 16 bits wide, and one value stands for free
 
 def table(members: Sequence[tuple[str, int]], slots: int = RING_SLOTS) -> Slots:
     """An index into `members` (name, weight > 0) for each slot.  Raises ValueError without members."""
-    library = _library()
+    library = opened(LIBRARY)
     if library is None or not 0 < len(members) <= _NATIVE_MOST:
         return np.array(maglev(members, slots), dtype=np.uint16)
     return native(library, members, slots)
@@ -59,8 +59,8 @@ def digest(names: Sequence[str], filled: Slots) -> str:
 
 
 @cache
-def _library(path: Path = LIBRARY) -> ctypes.CDLL | None:
-    """The helper, or None where it was not built."""
+def opened(path: Path) -> ctypes.CDLL | None:
+    """The helper in a file, or None where it was not built."""
     try:
         loaded = ctypes.CDLL(str(path))
     except OSError:
