@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * What the balancer answers itself, in the frame that came: echo, and "too big" for what does not fit on its way to a
- * backend.
+ * What the balancer answers itself, in the frame that came: echo, and "too big" for what does not fit on its way to a backend.
  *
- * Standards: RFC 792, RFC 1191 section 4, RFC 1812 section 4.3.2 (a quote fills 576 octets), RFC 4443 section 2.4
- * and 3.2 (1280 octets; never about an error), RFC 1624 (checksums of small changes).
+ * Standards: RFC 792, RFC 1191 section 4, RFC 1812 section 4.3.2 (a quote fills 576 octets), RFC 4443 section 2.4 and 3.2 (1280 octets;
+ * never about an error), RFC 1624 (checksums of small changes).
  */
 #pragma once
 
@@ -31,8 +30,8 @@ static __always_inline __u16 adjusted(__u16 check, __u16 before, __u16 after)
 }
 
 /*
- * The frame at `data` goes back to who sent the one at `old`, which may overlap it: addresses swapped, tags kept.  Both
- * have 22 octets at least.
+ * The frame at `data` goes back to who sent the one at `old`, which may overlap it: addresses swapped, tags kept.  Both have 22 octets
+ * at least.
  */
 static __always_inline void return_frame(void *data, const void *old, __u32 l3)
 {

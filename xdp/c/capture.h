@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * Packets for people to look at: one in so many of those that concern a VIP, as they came, with what became of them.
- * While nobody captures it costs one load.
+ * Packets for people to look at: one in so many of those that concern a VIP, as they came, with what became of them.  While nobody
+ * captures it costs one load.
  */
 #pragma once
 

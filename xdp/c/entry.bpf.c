@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * The program that is attached: it parses each packet once and hands it to the program behind it.  Where that one is
- * missing, the packet goes up the stack.
+ * The program that is attached: it parses each packet once and hands it to the program behind it.  Where that one is missing, the
+ * packet goes up the stack.
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>

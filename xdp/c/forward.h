@@ -2,9 +2,9 @@
 /*
  * A packet on its way to a backend.
  *
- * What is tunnelled has its TTL or hop limit decremented, as RFC 2003 section 3.1 and RFC 2473 section 3.1 ask of who
- * forwards: the outer header has a fresh one, and without this a packet between two balancers that name each other
- * would never die.  With new Ethernet addresses nothing of IP is touched.
+ * What is tunnelled has its TTL or hop limit decremented, as RFC 2003 section 3.1 and RFC 2473 section 3.1 ask of who forwards: the outer
+ * header has a fresh one, and without this a packet between two balancers that name each other would never die.  With new
+ * Ethernet addresses nothing of IP is touched.
  */
 #pragma once
 
@@ -59,8 +59,7 @@ static __always_inline void age(void *inner, __u8 version)
 	ip->check = check + (check >= 0xffff);
 }
 
-/* Move the tags to the front of a frame that has grown by `overhead`, and say what follows them.  0: it is too short.
- */
+/* Move the tags to the front of a frame that has grown by `overhead`, and say what follows them.  0: it is too short. */
 static __always_inline int move_tags(void *data, void *end, __u32 l3, __u32 overhead, __be16 type)
 {
 	const void *old = data + (overhead & 63);

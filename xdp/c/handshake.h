@@ -2,11 +2,11 @@
 /*
  * Handshakes of TCP as they pass, one way: the time from a client's SYN to its ACK, and SYNs that had to be resent.
  *
- * A SYN takes the place that its flow's hash gives in `handshakes`, unless another took it less than HELD_US ago: so a
- * flood cannot evict an honest one, it only keeps later ones from being followed, and those are counted.  The tag is of
- * the flow and of the sequence number that the ACK will have, so that the SYN again has it, and the first ACK, and next
- * to nothing else.  Races between CPUs cost at most one sample: a place is read and written as one word. A resent SYN
- * is counted once a handshake; since its time is not known, it tells none (Karn's algorithm, RFC 6298 section 3).  Nor
+ * A SYN takes the place that its flow's hash gives in `handshakes`, unless another took it less than HELD_US ago: so a flood cannot
+ * evict an honest one, it only keeps later ones from being followed, and those are counted.  The tag is of the flow and of the sequence
+ * number that the ACK will have, so that the SYN again has it, and the first ACK, and next to nothing else.  Races between CPUs cost
+ * at most one sample: a place is read and written as one word.
+ * A resent SYN is counted once a handshake; since its time is not known, it tells none (Karn's algorithm, RFC 6298 section 3).  Nor
  * does an ACK that carries data, or one after MOST_RTT_US: then the backend's SYN-ACK was resent.
  */
 #pragma once

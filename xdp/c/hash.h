@@ -2,17 +2,15 @@
 /*
  * The flow hash: which slot a flow has, and what is remembered of it.  Pure.
  *
- * It is SipHash-1-3 (Aumasson and Bernstein, 2012: 1 round a block, 3 at the end) of the octets, as they are in the
- * packet:
+ * It is SipHash-1-3 (Aumasson and Bernstein, 2012: 1 round a block, 3 at the end) of the octets, as they are in the packet:
  *
  *     source address (4 or 16), destination address (4 or 16), source port (2), destination port (2), protocol (1)
  *
- * so 13 octets for IPv4 and 37 for IPv6, under settings.key: its 16 octets in the order of memory.  A protocol without
- * ports, and a fragment that is not the first, have ports 0.  Who does not know the key cannot choose flows that meet
- * in one slot.
+ * so 13 octets for IPv4 and 37 for IPv6, under settings.key: its 16 octets in the order of memory.  A protocol without ports,
+ * and a fragment that is not the first, have ports 0.  Who does not know the key cannot choose flows that meet in one slot.
  *
- * The 64 bits are good in every part, and each use takes bits of its own, so that within one slot, or among the flows
- * of one backend, all else is still spread evenly:
+ * The 64 bits are good in every part, and each use takes bits of its own, so that within one slot, or among the flows of one
+ * backend, all else is still spread evenly:
  *
  *     bits 48..63   slot:             (hash >> 32) * RING_SLOTS >> 32; of bits 32..47 it takes next to nothing
  *     bits  0..15   index into handshakes and udp_flows

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * ICMP towards a VIP: echo is ours, errors belong to the flow that they quote, the rest goes up the stack.  Reads
- * packet and maps.
+ * ICMP towards a VIP: echo is ours, errors belong to the flow that they quote, the rest goes up the stack.  Reads packet and maps.
  *
- * Standards: RFC 792, RFC 1812 section 4.3.2.3 (8 octets behind the quoted header are certain), RFC 4443 section 2.4
- * and 4.1.
+ * Standards: RFC 792, RFC 1812 section 4.3.2.3 (8 octets behind the quoted header are certain), RFC 4443 section 2.4 and 4.1.
  */
 #pragma once
 
@@ -29,8 +27,7 @@ static __always_inline int is_icmp(const struct packet *p)
 	return p->to.protocol == (p->version == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6);
 }
 
-/* Turn p into a packet of the flow that is quoted at `at`: from the client to the VIP.  0: there is no such flow in it.
- */
+/* Turn p into a packet of the flow that is quoted at `at`: from the client to the VIP.  0: there is no such flow in it. */
 static __always_inline int reverse4(struct packet *p, void *at, void *end, __u32 octets)
 {
 	struct iphdr *ip = at;

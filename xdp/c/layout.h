@@ -2,10 +2,10 @@
 /*
  * Every struct and number that programs and user space share, and nothing else.
  *
- * Rule 1: this is their only home.  gslb/layout.py is generated from the BTF of the built object, and the loader
- * compares both field by field before it attaches anything. Rule 2: no hidden holes (built with -Wpadded -Werror): what
- * is padding has a name and is zero. Rule 3: a name says its unit and byte order; addresses are 16 octets, IPv4 as
- * ::ffff:a.b.c.d (RFC 4291 section 2.5.5.2).
+ * Rule 1: this is their only home.  gslb/layout.py is generated from the BTF of the built object, and the loader compares
+ * both field by field before it attaches anything.
+ * Rule 2: no hidden holes (built with -Wpadded -Werror): what is padding has a name and is zero.
+ * Rule 3: a name says its unit and byte order; addresses are 16 octets, IPv4 as ::ffff:a.b.c.d (RFC 4291 section 2.5.5.2).
  */
 #pragma once
 
@@ -38,10 +38,9 @@ enum program {
 /* How a packet reaches a backend. */
 enum mode {
 	MODE_NONE = 0,
-	MODE_L2 = 1, /* new Ethernet addresses */
-	MODE_IP = 2, /* IPv4 or IPv6 in IPv4 or IPv6 (RFC 2003, RFC 2473) */
-	MODE_GUE =
-	    3, /* generic UDP encapsulation, variant 1 (draft-ietf-intarea-gue-09): the inner IP header follows UDP */
+	MODE_L2 = 1,  /* new Ethernet addresses */
+	MODE_IP = 2,  /* IPv4 or IPv6 in IPv4 or IPv6 (RFC 2003, RFC 2473) */
+	MODE_GUE = 3, /* generic UDP encapsulation, variant 1 (draft-ietf-intarea-gue-09): IP follows UDP */
 };
 
 enum backend_flags {

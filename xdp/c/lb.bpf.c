@@ -2,9 +2,9 @@
 /*
  * The balancer: a packet for a VIP goes to the backend of its flow.
  *
- * Rule 1: what becomes of a packet is found out while it is as it came (decide), and only then done; what is passed is
- * untouched. Rule 2: verdicts are PASS, TX, REDIRECT and DROP.  Every packet is counted once: as forwarded, or under
- * its reason. Rule 3: what floods could fill is bounded by a CPU and second, or keeps what is there.
+ * Rule 1: what becomes of a packet is found out while it is as it came (decide), and only then done; what is passed is untouched.
+ * Rule 2: verdicts are PASS, TX, REDIRECT and DROP.  Every packet is counted once: as forwarded, or under its reason.
+ * Rule 3: what floods could fill is bounded by a CPU and second, or keeps what is there.
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>

@@ -38,8 +38,8 @@ MAP(BPF_MAP_TYPE_ARRAY, 1, __u32, struct settings) settings SEC(".maps");
 MAP(BPF_MAP_TYPE_ARRAY, 1, __u32, struct capture) capture SEC(".maps");
 
 /*
- * Beside each VIP, its address stands with port 0 and the protocol of ICMP of its family: "this address is a VIP,
- * whatever the port".  Hence twice the number.
+ * Beside each VIP, its address stands with port 0 and the protocol of ICMP of its family: "this address is a VIP, whatever the
+ * port".  Hence twice the number.
  */
 MAP(BPF_MAP_TYPE_HASH, 2 * MOST_VIPS, struct vip_key, struct vip) vips SEC(".maps");
 
@@ -51,8 +51,7 @@ struct {
 	__type(value, struct vip);
 } vip_prefixes SEC(".maps");
 
-/* By ring id.  A ring is never changed in place: a new inner map is filled, and takes the place of the old one at once.
- */
+/* By ring id.  A ring is never changed in place: a new inner map is filled, and takes the place of the old one at once. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
 	__uint(max_entries, MOST_RINGS);

@@ -2,9 +2,8 @@
 /*
  * Outer headers: IP, and UDP for GUE.  Pure: they are written where the caller has made and checked room.
  *
- * Standards: RFC 2003 (IPv4 in IPv4), RFC 2473 (in IPv6), RFC 4213 (IPv6 in IPv4), RFC 6040 section 4.1 (ECN is
- * copied), draft-ietf-intarea-gue-09 section 4 (variant 1: the version of the inner header says which), RFC 6935 (no
- * UDP checksum in IPv6).
+ * Standards: RFC 2003 (IPv4 in IPv4), RFC 2473 (in IPv6), RFC 4213 (IPv6 in IPv4), RFC 6040 section 4.1 (ECN is copied),
+ * draft-ietf-intarea-gue-09 section 4 (variant 1: the version of the inner header says which), RFC 6935 (no UDP checksum in IPv6).
  */
 #pragma once
 
@@ -119,8 +118,7 @@ static __always_inline void write_outer6(void *at, const struct settings *s, con
 		write_gue(at + IP6_OCTETS, s, o);
 }
 
-/* The identity of an outer IPv4 header: of an inner IPv4 packet its identification and DF (RFC 2003 section 3.1); over
- * IPv6 DF. */
+/* The identity of an outer IPv4 header: of an inner IPv4 packet its identification and DF (RFC 2003 section 3.1); over IPv6 DF. */
 static __always_inline __be32 outer_identity(__u8 version, const void *inner)
 {
 	if (version == 4)

@@ -3,9 +3,9 @@
  * The one parse: Ethernet, VLAN tags, IP, extension headers, ports -> struct packet.  It changes nothing in the frame.
  *
  * Rule 1: lengths are those of the IP header; what follows in the frame is Ethernet's padding.
- * Rule 2: a header that says more than the frame holds is MALFORMED; a transport header that the IP packet cuts off is
- * only SHORT, since whom the packet is for is known. Standards: IEEE 802.1Q (two tags), RFC 791, RFC 8200 section 4
- * (extension headers), RFC 6946 (atomic fragments).
+ * Rule 2: a header that says more than the frame holds is MALFORMED; a transport header that the IP packet cuts off is only SHORT,
+ *         since whom the packet is for is known.
+ * Standards: IEEE 802.1Q (two tags), RFC 791, RFC 8200 section 4 (extension headers), RFC 6946 (atomic fragments).
  */
 #pragma once
 
@@ -155,8 +155,7 @@ static __always_inline int is_extension(__u8 header)
 	       header == IPPROTO_FRAGMENT;
 }
 
-/* Walk extension headers from `at`, an offset behind the IPv6 header; what is found goes to p->flags and
- * p->fragment_id. */
+/* Walk extension headers from `at`, an offset behind the IPv6 header; what is found goes to p->flags and p->fragment_id. */
 static __always_inline __u32 parse_extensions(struct packet *p, void *ip, void *end, __u8 *next, __u32 octets)
 {
 	__u32 at = sizeof(struct ipv6hdr);

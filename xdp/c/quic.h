@@ -2,11 +2,10 @@
 /*
  * The backend that a QUIC connection id names.  Reads the packet and a map.
  *
- * The ids are those that servers make by draft-ietf-quic-load-balancers-20 section 4.1 in plaintext, configuration 0,
- * with server ids of 2 octets: first octet (top three bits 0; the others are the server's), server id, 4 octets or more
- * of its own. Long headers are read by RFC 8999.  Until a server has answered, a client makes up the id: Initial and
- * 0-RTT packets of versions 1 and 2 (RFC 9000 section 17.2, RFC 9369 section 3.2), and all of other versions, go by
- * hash.
+ * The ids are those that servers make by draft-ietf-quic-load-balancers-20 section 4.1 in plaintext, configuration 0, with server
+ * ids of 2 octets: first octet (top three bits 0; the others are the server's), server id, 4 octets or more of its own.
+ * Long headers are read by RFC 8999.  Until a server has answered, a client makes up the id: Initial and 0-RTT packets of versions 1
+ * and 2 (RFC 9000 section 17.2, RFC 9369 section 3.2), and all of other versions, go by hash.
  */
 #pragma once
 

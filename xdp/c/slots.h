@@ -2,16 +2,16 @@
 /*
  * From a flow's slot to its backend.
  *
- * A slot without a previous backend sends all to its current one: nothing is remembered of TCP, and of UDP a tag, so
- * that flows can be told from new ones when the slot changes.  A slot with a previous backend:
+ * A slot without a previous backend sends all to its current one: nothing is remembered of TCP, and of UDP a tag, so that flows can be
+ * told from new ones when the slot changes.  A slot with a previous backend:
  *
- *     TCP   a SYN is remembered in new_flows and goes to the current backend; if that cannot be (the CPU's limit, the
- * map) it goes to the previous one, where its later packets will go, too.  Any other packet: what new_flows says, else
- * the previous one. UDP   a flow that was seen within UDP_LIVE stays with the backend that it had; any other goes to
- * the current one. else  the current one.
+ *     TCP   a SYN is remembered in new_flows and goes to the current backend; if that cannot be (the CPU's limit, the map) it goes
+ *           to the previous one, where its later packets will go, too.  Any other packet: what new_flows says, else the previous one.
+ *     UDP   a flow that was seen within UDP_LIVE stays with the backend that it had; any other goes to the current one.
+ *     else  the current one.
  *
- * A backend that is down keeps nothing.  When a packet goes elsewhere than to the current backend, the time is noted in
- * ring_uses, so that user space sees when a previous backend is no longer needed.
+ * A backend that is down keeps nothing.  When a packet goes elsewhere than to the current backend, the time is noted in ring_uses, so
+ * that user space sees when a previous backend is no longer needed.
  */
 #pragma once
 

@@ -2,10 +2,9 @@
 /*
  * Which VIP a packet is for.  Reads maps.
  *
- * The order: the exact address, port and protocol; the address with any port; the longest prefix with the port; the
- * longest prefix with any port.  An address says more than a prefix, and a port more than none: who has given one
- * address ports of its own means them, whatever a wider entry says.  Most packets are for an exact VIP and end at the
- * first step.
+ * The order: the exact address, port and protocol; the address with any port; the longest prefix with the port; the longest
+ * prefix with any port.  An address says more than a prefix, and a port more than none: who has given one address ports of its
+ * own means them, whatever a wider entry says.  Most packets are for an exact VIP and end at the first step.
  */
 #pragma once
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
-/* The least balancer: drops IPv4 of UDP and counts it by GENERATION, so that a test sees which build saw each packet.
- */
+/* The least balancer: drops IPv4 of UDP and counts it by GENERATION, so that a test sees which build saw each packet. */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/ip.h>
