@@ -10,6 +10,7 @@ Rule 2: where the controller does not read, reports wait in their latest form, a
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import logging
 import signal
@@ -25,6 +26,7 @@ from healthcheck.messages import Note, Report, Work
 from healthcheck.runner import Runner
 
 PULSE_S = 1.0
+_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4  # linux/prctl.h
 MOST_NOTES = 100  # log lines that wait for the next pulse
 NOTE_CHARACTERS = 4000
 UNSENT_OCTETS = 256 * 1024  # beyond which nothing more is written
@@ -137,6 +139,9 @@ def run(line: socket.socket, probes: Mapping[str, Probe]) -> int:
     """The whole life of the process.  Signals that a terminal or a service manager sends to all are the controller's matter."""
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    ctypes.CDLL(None).prctl(
+        _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0
+    )  # commands of checks get no right of ours
     gc.freeze()
     gc.set_threshold(COLLECT_EVERY, 20, 100)
     line.settimeout(0)

@@ -55,6 +55,10 @@ class Plane(Protocol):
 class Filler(Protocol):
     """Fills the maps: `xdp.tables.Tables`."""
 
+    @property
+    def version(self) -> int:
+        """Of the plan whose tables are in force; 0: none."""
+
     def want(self, want: Want) -> Mapping[str, TableState]:
         """Put these tables in force.  Raises ValueError, OSError, and then what was in force stays."""
 
@@ -149,7 +153,8 @@ class Driver:
             except (Refused, OSError) as error:
                 self.state = State(serial=serial, version=self.state.version, refused=str(error))
                 return
-            self.state = replace(self.state, refused="", adopted=self._parts.plane.adopted)
+            adopted, version = self._parts.plane.adopted, self._parts.tables.version
+            self.state = replace(self.state, refused="", adopted=adopted, version=version)
         if self._want is not None:
             self._fill(self._parts, self._want)
             self._attach(self._parts.plane, self._want)

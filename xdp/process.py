@@ -110,6 +110,7 @@ class _Service:
         self._loop = asyncio.get_running_loop()
         self._controller: _Line | None = None
         self._next: Want | None = None
+        self._looked = False  # before that there is no state to tell
         self._wake = asyncio.Event()
         self._over: asyncio.Future[bool] = self._loop.create_future()
 
@@ -171,6 +172,7 @@ class _Service:
             if beat:
                 due = now + PULSE_S
                 await asyncio.to_thread(self._driver.tick, now)
+                self._looked = True
                 pulse = await asyncio.to_thread(self._driver.pulse) if self._listens() else None
             self._tell(pulse, beat=beat)
             with suppress(TimeoutError):
@@ -184,7 +186,7 @@ class _Service:
         return self._controller is not None and self._controller.listens
 
     def _tell(self, pulse: Pulse | None = None, *, beat: bool = False) -> None:
-        if self._controller is not None:
+        if self._controller is not None and self._looked:
             self._controller.say(self._driver.state, pulse, beat=beat)
 
 

@@ -234,6 +234,6 @@ class Balancing:
         if self._orders is None:
             return
         now = self.unbalanced()
-        if now != self._known:
+        if now != (self._known or {}):
             self._known = dict(now)
             self._changed()

@@ -9,6 +9,7 @@ from gslb.model.deployment import TYPE_A, MonitorId, PolicyId, PoolId, SiteId
 from gslb.model.history import Cause, Ejection, History, Moved, Out, Shed
 from gslb.model.world import Forced, Health, Load, Override, Verdict, World
 from tests.api.desk import NOW, FakeDesk
+from xdp.messages import Attached, Count, Interface, Pulse, State, TableState
 
 FRA, IAD, CLOUD = PoolId("web-fra"), PoolId("web-iad"), PoolId("web-cloud")
 FIGURES = Figures(
@@ -16,6 +17,20 @@ FIGURES = Figures(
     checks={(MonitorId("web"), True): 5, (MonitorId("web"), False): 1},
     latencies={(FRA, "192.0.2.10"): {0.5: 0.01, 0.99: 0.2}},
     losses={SiteId("fra"): Loss(over_hard=1, worst=1.04), SiteId("iad"): Loss(over_hard=0, worst=None)},
+    balancer=State(
+        3,
+        7,
+        "",
+        (Interface("eth0", Attached.GENERIC, "MTU 9000"),),
+        {"web-fra": TableState("ab12", {"10.1.0.11": 65_537}, 12, {"10.1.0.12": "no neighbour"})},
+    ),
+    pulse=Pulse(
+        2.0,
+        1.0,
+        {"web-fra": {"192.0.2.10 tcp/80": Count(packets=10, octets=600)}},
+        {"web-fra": {"10.1.0.11": Count(packets=10, handshakes=2)}},
+        {"no_room": 3},
+    ),
 )
 WORLD = World(
     NOW,

@@ -19,6 +19,11 @@ UNITS = ("_seconds", "_ratio", "_total", "_info")
 COUNTS = {  # gauges of things that have no unit
     "gslb_blind",
     "gslb_dns_workers",
+    "gslb_lb_attach_mode",
+    "gslb_lb_moving_slots",
+    "gslb_lb_refused",
+    "gslb_lb_slots",
+    "gslb_lb_unreachable",
     "gslb_override_active",
     "gslb_plan_version",
     "gslb_pool_ejected",
@@ -87,6 +92,13 @@ def test_values(exposition: str) -> None:
         'gslb_site_loss_over_hard{"site": "fra"}': 1,
         'gslb_site_loss_load_ratio{"site": "fra"}': 1.04,
         "gslb_blind{}": 0,
+        "gslb_lb_refused{}": 0,
+        'gslb_lb_attach_mode{"interface": "eth0", "mode": "generic"}': 1,
+        'gslb_lb_unreachable{"backend": "10.1.0.12", "pool": "web-fra"}': 1,
+        'gslb_lb_moving_slots{"pool": "web-fra"}': 12,
+        'gslb_lb_vip_bytes_total{"pool": "web-fra", "vip": "192.0.2.10 tcp/80"}': 600,
+        'gslb_lb_backend_handshakes_total{"backend": "10.1.0.11", "pool": "web-fra"}': 2,
+        'gslb_lb_events_total{"event": "no_room"}': 3,
     }
     assert {name: found.get(name) for name in expected} == expected
     assert 'gslb_override_active{"state": "drain", "target": "site/fra"}' not in found

@@ -64,10 +64,13 @@ class FakeTables:
     def __init__(self, folder: Path) -> None:
         self._file = folder / "pins" / "tables"
 
+    @property
+    def version(self) -> int:
+        return int(json.loads(self._file.read_text())["version"]) if self._file.exists() else 0
+
     def want(self, want: Want) -> Mapping[str, TableState]:
-        known = json.loads(self._file.read_text()) if self._file.exists() else {"version": 0}
-        if want.version < known["version"]:
-            raise ValueError(f"version {want.version} is older than {known['version']}, which is in force")
+        if want.version < self.version:
+            raise ValueError(f"version {want.version} is older than {self.version}, which is in force")
         self._file.write_text(json.dumps({"version": want.version, "tables": sorted(want.tables)}))
         return {pool: TableState("digest", {}) for pool in want.tables}
 

@@ -61,9 +61,9 @@ class Controller:
 class Running:
     """One process over a folder that stands for the kernel."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str = "door") -> None:
         self.folder = folder
-        self._path = folder / "door"
+        self._path = folder / name
         self._path.unlink(missing_ok=True)
         door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         door.bind(str(self._path))

@@ -1,0 +1,176 @@
+"""The controller's talk with the balancer's process: the real process, over a kernel made of files."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gslb.control.balancerchild import DOOR
+from gslb.control.balancing import SILENT, Balancing
+from gslb.model.deployment import Attach, Balancer, PoolId
+from gslb.model.plan import Plan
+from tests.control.make import FRA, NODE
+from tests.control.test_forwarding import BALANCED, TABLE, WEB
+from tests.xdp.test_process import Running
+
+AT_NODE = replace(NODE, interfaces=("eth0",))
+PLAN = Plan("example", 7, "", {}, (), balancers={WEB: TABLE})
+WAIT_S = 10.0
+
+
+class Bench:
+    """A Balancing, and the processes that it talks with one after the other."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.changes = 0
+        self.runs: list[Running] = []
+
+    def balancing(self, known: Mapping[PoolId, str] | None = None) -> Balancing:
+        return Balancing(self.folder, self._changed, known)
+
+    def start(self) -> Running:
+        self.runs.append(Running(self.folder, DOOR))
+        return self.runs[-1]
+
+    def _changed(self) -> None:
+        self.changes += 1
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    one = Bench(tmp_path)
+    yield one
+    for run in one.runs:
+        run.clear()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(WAIT_S):
+        while not condition():  # noqa: ASYNC110  # of many kinds, and bounded
+            await asyncio.sleep(0.01)
+
+
+def while_running(balancing: Balancing, scenario: Callable[[], Awaitable[None]]) -> None:
+    async def both() -> None:
+        stop = asyncio.Event()
+        running = asyncio.create_task(balancing.run(stop))
+        try:
+            await scenario()
+        finally:
+            stop.set()
+            await asyncio.wait_for(running, WAIT_S)
+
+    asyncio.run(both())
+
+
+def in_force(balancing: Balancing, version: int) -> bool:
+    return balancing.state is not None and balancing.state.version == version
+
+
+def test_a_plan_comes_in_force_and_again_after_the_process_died(bench: Bench) -> None:
+    balancing = bench.balancing()
+
+    async def scenario() -> None:
+        first = bench.start()
+        balancing.want(BALANCED, AT_NODE, b"secret")
+        await balancing.first_word()
+        assert balancing.state is not None
+        balancing.apply(PLAN)
+        await until(lambda: in_force(balancing, 7))
+        assert balancing.unbalanced() == {}
+        assert balancing.problems() == ()
+        await until(lambda: balancing.pulse is not None)
+        assert balancing.pulses()
+        os.kill(first.pid, signal.SIGKILL)
+        first.wait()
+        assert balancing.unbalanced() == {}, "the kernel forwards on"
+        balancing.apply(replace(PLAN, version=8, balancers={WEB: replace(TABLE, backends=())}))
+        bench.start()
+        await until(lambda: in_force(balancing, 8))
+        assert balancing.state.adopted
+
+    while_running(balancing, scenario)
+
+
+def test_what_is_the_same_is_not_said_again(bench: Bench) -> None:
+    balancing = bench.balancing()
+
+    async def scenario() -> None:
+        bench.start()
+        balancing.want(BALANCED, AT_NODE, b"secret")
+        balancing.apply(PLAN)
+        await until(lambda: in_force(balancing, 7))
+        balancing.apply(replace(PLAN, version=8))
+        balancing.want(BALANCED, AT_NODE, b"secret")
+        balancing.apply(replace(PLAN, version=9, balancers={WEB: replace(TABLE, site=FRA, backends=())}))
+        await until(lambda: in_force(balancing, 9))
+        assert balancing.state is not None
+        assert balancing.state.serial == 2
+
+    while_running(balancing, scenario)
+
+
+def test_a_kernel_that_holds_a_newer_plan_is_told_of_to_who_numbers_plans(bench: Bench) -> None:
+    (bench.folder / "pins").mkdir()
+    (bench.folder / "pins" / "tables").write_text('{"version": 40}')
+    balancing = bench.balancing()
+
+    async def scenario() -> None:
+        bench.start()
+        balancing.want(BALANCED, AT_NODE, b"secret")
+        balancing.apply(PLAN)
+        await until(lambda: balancing.version == 40)
+        balancing.apply(replace(PLAN, version=41))
+        await until(lambda: in_force(balancing, 41))
+        assert balancing.problems() == ()
+
+    while_running(balancing, scenario)
+
+
+def test_a_refusal_is_a_reason_at_once_and_has_a_decision_made(bench: Bench) -> None:
+    (bench.folder / "refuse").touch()
+    balancing = bench.balancing()
+
+    async def scenario() -> None:
+        bench.start()
+        balancing.want(BALANCED, AT_NODE, b"secret")
+        await until(balancing.unbalanced)
+        assert balancing.unbalanced() == {WEB: "no such kernel here; apt-get install one"}
+        assert bench.changes == 1
+        assert "this node does not balance" in balancing.problems()[0]
+
+    while_running(balancing, scenario)
+
+
+def test_before_its_first_word_what_an_earlier_run_knew_holds(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        fine, broken = bench.balancing({}), bench.balancing({WEB: "no libbpf"})
+        for one in (fine, broken):
+            one.want(BALANCED, AT_NODE, b"secret")
+            one.apply(PLAN)
+            assert one.problems() == ()
+        assert fine.unbalanced() == {}
+        assert broken.unbalanced() == {WEB: "no libbpf"}
+        monkeypatch.setattr("gslb.control.balancing.PATIENCE_S", 0.0)
+        assert fine.unbalanced() == {WEB: SILENT}
+        assert fine.problems() == (SILENT,)
+
+    asyncio.run(scenario())
+
+
+def test_switched_off_nothing_is_balanced_and_nobody_is_asked(bench: Bench) -> None:
+    async def scenario() -> None:
+        balancing = bench.balancing()
+        balancing.want(replace(BALANCED, balancer=Balancer(attach=Attach.OFF)), AT_NODE, b"secret")
+        await balancing.first_word()
+        assert balancing.unbalanced() == {WEB: "balancer.attach is off"}
+        assert balancing.to_json() is None
+
+    asyncio.run(scenario())
