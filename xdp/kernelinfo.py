@@ -142,8 +142,11 @@ def xdp_on(ifindex: int) -> OnInterface:
     return OnInterface(asked.drv_prog_id or asked.hw_prog_id, asked.skb_prog_id)
 
 
-def xdp_link_of(ifindex: int) -> int:
-    """The id of the XDP link of an interface, whoever made it; 0: none, or we may not ask."""
+def xdp_link_of(ifindex: int, program: int) -> int:
+    """The id of the link by which a program runs on an interface, whoever made it; 0: none, or we may not ask.
+
+    Links of all network namespaces are told, and their interfaces' numbers repeat: the program's does not.
+    """
     for identity in _link_ids():
         fd = library().bpf_link_get_fd_by_id(identity)
         if fd < 0:
@@ -152,7 +155,7 @@ def xdp_link_of(ifindex: int) -> int:
             info = link_info(fd)
         finally:
             os.close(fd)
-        if info.type == LINK_XDP and info.ifindex == ifindex:
+        if (info.type, info.ifindex, info.program) == (LINK_XDP, ifindex, program):
             return identity
     return 0
 

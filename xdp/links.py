@@ -161,7 +161,7 @@ def _foreign(name: str, index: int) -> tuple[str, str] | None:
     identity = on.native or on.generic
     if not identity:
         return None
-    link = xdp_link_of(index)
+    link = xdp_link_of(index, identity)
     mend = (
         f"bpftool link detach id {link}"
         if link
