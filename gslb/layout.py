@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 be16 = c_uint16.__ctype_be__
 be32 = c_uint32.__ctype_be__
-LAYOUT_HASH = "8bed78f8fc11"  # of all that follows
+LAYOUT_HASH = "9864dd03eebb"  # of all that follows
 
 RING_SLOTS = 65537
 MOST_VIPS = 4096
@@ -160,7 +160,7 @@ class QuicKey(Structure):  # 8 octets
     _fields_ = (("ring", c_uint32), ("server", c_uint32))
 
 
-class Settings(Structure):  # 112 octets
+class Settings(Structure):  # 120 octets
     key: Array[c_uint64]
     source6: Array[c_uint8]
     spread6: Array[c_uint8]
@@ -174,6 +174,8 @@ class Settings(Structure):  # 112 octets
     prefixes: int
     version: int
     deployment: Array[c_uint8]
+    vips_version: int
+    zero: int
     _fields_ = (
         ("key", c_uint64 * 2),
         ("source6", c_uint8 * 16),
@@ -188,6 +190,8 @@ class Settings(Structure):  # 112 octets
         ("prefixes", c_uint16),
         ("version", c_uint64),
         ("deployment", c_uint8 * 16),
+        ("vips_version", c_uint32),
+        ("zero", c_uint32),
     )
 
 
@@ -379,6 +383,7 @@ MAPS: dict[str, MapShape] = {
     "fragments": MapShape(9, 40, 8, 16384, 0),
     "handshake_log": MapShape(27, 0, 0, 1048576, 0),
     "handshakes": MapShape(2, 4, 8, 65536, 0),
+    "known_vips": MapShape(6, 4, 40, 256, 0),
     "limits": MapShape(6, 4, 16, 1, 0),
     "marks": MapShape(1, 4, 4, 16384, 0),
     "new_flows": MapShape(9, 8, 8, 262144, 0),
@@ -387,7 +392,7 @@ MAPS: dict[str, MapShape] = {
     "ring_uses": MapShape(12, 4, 4, 1024, 0, 131076),
     "rings": MapShape(12, 4, 4, 1024, 0, 262148),
     "scratch": MapShape(6, 4, 60, 1, 0),
-    "settings": MapShape(2, 4, 112, 1, 0),
+    "settings": MapShape(2, 4, 120, 1, 0),
     "snapshot": MapShape(6, 4, 280, 1, 0),
     "udp_flows": MapShape(2, 4, 8, 65536, 0),
     "vip_counts": MapShape(6, 4, 64, 4096, 0),

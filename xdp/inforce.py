@@ -65,6 +65,7 @@ class InForce:
     pools: dict[str, int] = field(default_factory=dict)
     quic: dict[tuple[int, int], int] = field(default_factory=dict)
     marks: dict[int, int] = field(default_factory=dict)
+    vips_told: bool = False
 
     @classmethod
     def read(cls, plane: Plane) -> InForce:
@@ -85,7 +86,21 @@ class InForce:
         )
 
     def set_settings(self, value: bytes) -> None:
-        """Raises OSError, as all that follow."""
+        """All but `vips_version`, which `tell_vips` writes.  Raises OSError, as all that follow."""
+        settings = layout.Settings.from_buffer_copy(value)
+        settings.vips_version = layout.Settings.from_buffer_copy(self.settings).vips_version
+        self._write_settings(bytes(settings))
+
+    def tell_vips(self) -> None:
+        """Have the program look VIPs up again where they changed: it keeps what it found while the version is the same."""
+        if self.vips_told:
+            return
+        settings = layout.Settings.from_buffer_copy(self.settings)
+        settings.vips_version = settings.vips_version % 0xFFFF_FFFF + 1
+        self._write_settings(bytes(settings))
+        self.vips_told = True
+
+    def _write_settings(self, value: bytes) -> None:
         if value != self.settings:
             self.plane.maps["settings"].update(word(0), value)
             self.settings = value
@@ -108,11 +123,13 @@ class InForce:
     def set_vip(self, key: bytes, entry: Entry) -> None:
         """One VIP."""
         if self.vips.get(key) != entry:
+            self.vips_told = False
             self.plane.maps[_of_vip(key)].update(key, entry.to_bytes())
             self.vips[key] = entry
 
     def remove_vip(self, key: bytes) -> None:
         """One VIP less."""
+        self.vips_told = False
         self.plane.maps[_of_vip(key)].delete(key)
         del self.vips[key]
 

@@ -180,6 +180,7 @@ class Tables:
         self._set_rings(plan, now)
         for place, entry in plan.vips.items():
             force.set_vip(place, entry)
+        force.tell_vips()
         self._set_backends(plan, now, plan.backends)
         marks = {(pool, one.address): plan.backends[Target(one.address, one.forward)] for pool, one in _all(want)}
         force.set_marks(
@@ -187,6 +188,7 @@ class Tables:
         )
         for place in force.vips.keys() - plan.vips.keys():
             force.remove_vip(place)
+        force.tell_vips()
         for key in force.quic.keys() - plan.quic.keys():
             force.remove_quic(key)
         for ring in force.rings.keys() - plan.rings.keys():

@@ -145,6 +145,8 @@ struct settings {
 	__u16 prefixes;	     /* not 0: vip_prefixes holds something */
 	__u64 version;	     /* of the plan in force; the last that a change of tables writes */
 	__u8 deployment[16]; /* digest of its name */
+	__u32 vips_version;  /* another one after each change of vips or vip_prefixes; 0: what was found is not kept */
+	__u32 zero;
 };
 
 /* Written by who captures, and by nobody else. */

@@ -73,7 +73,7 @@ static __always_inline enum act decide_unusual(struct xdp_md *ctx, struct packet
 	if (p->flags & PACKET_DEEP)
 		return refuse_towards_vip(find_address(p, s), d, COUNT_EXTENSIONS);
 	if (p->flags & PACKET_OPTIONS) {
-		struct vip *vip =
+		const struct vip *vip =
 		    p->flags & (PACKET_LATER | PACKET_SHORT) || is_icmp(p) ? find_address(p, s) : find_vip(p, s);
 
 		return refuse_towards_vip(vip, d, COUNT_OPTIONS);

@@ -102,6 +102,18 @@ struct limits {
 };
 
 MAP(BPF_MAP_TYPE_PERCPU_ARRAY, 1, __u32, struct limits) limits SEC(".maps");
+/* A VIP that was found, for as long as settings.vips_version is the same. */
+struct known_vip {
+	struct vip_key to;
+	__u32 version;
+	struct vip vip;
+};
+
+enum known_vips {
+	KNOWN_VIPS_BITS = 8,
+};
+
+MAP(BPF_MAP_TYPE_PERCPU_ARRAY, 1 << KNOWN_VIPS_BITS, __u32, struct known_vip) known_vips SEC(".maps");
 MAP(BPF_MAP_TYPE_PERCPU_ARRAY, 1, __u32, struct capture_event)
 snapshot SEC(".maps"); /* a packet on its way to `captured` */
 

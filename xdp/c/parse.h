@@ -75,38 +75,59 @@ static __always_inline void set_mapped(__u8 *address, __be32 ip4)
 #endif
 }
 
+/* Port, protocol and zero of the key as one word: what is asked of a map next would wait for three stores. */
+static __always_inline void set_service(struct packet *p, __be16 port, __u8 protocol)
+{
+	union {
+		struct {
+			__be16 port;
+			__u8 protocol;
+			__u8 zero;
+		} is;
+		__u32 word;
+	} service = {.is = {.port = port, .protocol = protocol}};
+
+	*(__u32 *)&p->to.port = service.word;
+}
+
+static __always_inline void without_ports(struct packet *p, __u8 protocol)
+{
+	set_service(p, 0, protocol);
+	p->source_port = 0;
+	p->tcp_flags = 0;
+}
+
 /* Ports and what TCP says.  `octets` are those of the IP packet behind its headers. */
-static __always_inline void parse_transport(struct packet *p, void *at, void *end, __u32 octets)
+static __always_inline void parse_transport(struct packet *p, void *at, void *end, __u32 octets, __u8 protocol)
 {
 	const __u8 *o = at;
 
-	p->to.port = 0;
-	p->source_port = 0;
-	p->tcp_flags = 0;
-	if (p->flags & PACKET_LATER)
+	if (unlikely(p->flags & PACKET_LATER)) {
+		without_ports(p, protocol);
 		return;
-	if (likely(p->to.protocol == IPPROTO_TCP)) {
+	}
+	if (likely(protocol == IPPROTO_TCP)) {
 		if (octets < TCP_OCTETS || at + TCP_OCTETS > end) {
 			p->flags |= PACKET_SHORT;
+			without_ports(p, protocol);
 			return;
 		}
 		p->source_port = *(__be16 *)&o[0];
-		p->to.port = *(__be16 *)&o[2];
+		set_service(p, *(__be16 *)&o[2], protocol);
 		p->sequence = *(__be32 *)&o[4];
 		p->payload = p->l4 + (o[12] >> 4) * 4;
 		p->tcp_flags = o[13];
 		return;
 	}
-	if (p->to.protocol == IPPROTO_UDP) {
-		if (octets < UDP_OCTETS || at + UDP_OCTETS > end) {
-			p->flags |= PACKET_SHORT;
-			return;
-		}
+	if (protocol == IPPROTO_UDP && octets >= UDP_OCTETS && at + UDP_OCTETS <= end) {
 		p->source_port = *(__be16 *)&o[0];
-		p->to.port = *(__be16 *)&o[2];
+		set_service(p, *(__be16 *)&o[2], protocol);
+		p->tcp_flags = 0;
 		return;
 	}
-	if ((p->to.protocol == IPPROTO_ICMP || p->to.protocol == IPPROTO_ICMPV6) && octets < ICMP_OCTETS)
+	without_ports(p, protocol);
+	if (protocol == IPPROTO_UDP ||
+	    ((protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6) && octets < ICMP_OCTETS))
 		p->flags |= PACKET_SHORT;
 }
 
@@ -141,11 +162,9 @@ static __always_inline int parse4(struct packet *p, void *data, void *end, __u32
 	p->l4 = l3 + header;
 	p->tos = ip->tos;
 	p->ttl = ip->ttl;
-	p->to.protocol = ip->protocol;
-	p->to.zero = 0;
 	set_mapped(p->source, ip->saddr);
 	set_mapped(p->to.address, ip->daddr);
-	parse_transport(p, (void *)ip + header, end, octets - header);
+	parse_transport(p, (void *)ip + header, end, octets - header, ip->protocol);
 	return PARSED;
 }
 
@@ -215,18 +234,14 @@ static __always_inline int parse6(struct packet *p, void *data, void *end, __u32
 	next = ip->nexthdr;
 	if (unlikely(is_extension(next)))
 		header = parse_extensions(p, ip, end, &next, octets);
-	p->to.protocol = next;
-	p->to.zero = 0;
 	p->l4 = l3 + header;
 	if (unlikely(p->flags & (PACKET_DEEP | PACKET_SHORT)) || header > octets) {
 		if (header > octets)
 			p->flags |= PACKET_SHORT;
-		p->to.port = 0;
-		p->source_port = 0;
-		p->tcp_flags = 0;
+		without_ports(p, next);
 		return PARSED;
 	}
-	parse_transport(p, (void *)ip + header, end, octets - header);
+	parse_transport(p, (void *)ip + header, end, octets - header, next);
 	return PARSED;
 }
 

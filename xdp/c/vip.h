@@ -36,13 +36,41 @@ static __always_inline struct vip *find_any_port(const struct vip_key *to, const
 	return find_prefix(to, 0);
 }
 
-static __always_inline struct vip *find_vip(const struct packet *p, const struct settings *s)
+static __always_inline int same_key(const struct vip_key *left, const struct vip_key *right)
 {
-	struct vip *vip = bpf_map_lookup_elem(&vips, &p->to);
+	const __u32 *l = (const void *)left, *r = (const void *)right;
 
-	if (likely(vip))
-		return vip;
-	return find_any_port(&p->to, s);
+	return ((l[0] ^ r[0]) | (l[1] ^ r[1]) | (l[2] ^ r[2]) | (l[3] ^ r[3]) | (l[4] ^ r[4])) == 0;
+}
+
+static __always_inline __u32 known_index(const struct vip_key *to)
+{
+	const __u32 *words = (const void *)to;
+
+	return ((words[3] ^ words[2] ^ words[4]) * 0x9e3779b1U) >> (32 - KNOWN_VIPS_BITS);
+}
+
+/*
+ * What was found before is kept by each CPU, since a lookup in a hash map costs as much as half of all else.  Only what was
+ * found is kept, so that packets for nobody push nothing out.
+ */
+static __always_inline const struct vip *find_vip(const struct packet *p, const struct settings *s)
+{
+	__u32 index = known_index(&p->to), version = s->vips_version;
+	struct known_vip *known = bpf_map_lookup_elem(&known_vips, &index);
+	const struct vip *vip;
+
+	if (likely(known && version && known->version == version && same_key(&known->to, &p->to)))
+		return &known->vip;
+	vip = bpf_map_lookup_elem(&vips, &p->to);
+	if (!vip)
+		vip = find_any_port(&p->to, s);
+	if (vip && known && version) {
+		known->to = p->to;
+		known->vip = *vip;
+		known->version = version;
+	}
+	return vip;
 }
 
 /* The entry that says that an address is a VIP, whatever the port: it stands under ICMP. */
