@@ -83,6 +83,11 @@ class Link:
     mtu: int
     parent: int
 
+    @property
+    def carrier(self) -> int:
+        """The index of what frames leave by: a VLAN's parent, since programs keep a frame's tags as they are."""
+        return self.parent if self.kind == "vlan" and self.parent else self.index
+
 
 @dataclass(frozen=True, slots=True)
 class Route:

@@ -151,8 +151,7 @@ class NextHops:
             return f"{_who(route)} does not answer on {link.name}: its Ethernet address is not known"
         if sought.lost_at is not None and now - sought.lost_at > GRACE_S:
             return f"{_who(route)} answers no longer on {link.name}: its Ethernet address is not known now"
-        index = link.parent if link.kind == "vlan" and link.parent else link.index
-        return Hop(index, sought.ethernet, link.address, min(link.mtu, route.mtu or link.mtu, 0xFFFF))
+        return Hop(link.carrier, sought.ethernet, link.address, min(link.mtu, route.mtu or link.mtu, 0xFFFF))
 
     def own(self, version: int, interfaces: tuple[str, ...]) -> Address | None:
         """This node's address of an IP version, as routes to backends have it, those by `interfaces` first."""
@@ -183,7 +182,7 @@ class NextHops:
         """Read all neighbours."""
         there = {(each.index, each.address): each for each in self._netlink.neighbours()}
         for key in self._sought:
-            self._learn(there.get(key) or Neighbour(*key, Nud.FAILED, b""), now, gone=False)
+            self._learn(there.get(key) or Neighbour(*key, Nud.NONE, b""), now, gone=False)
 
     def _learn(self, neighbour: Neighbour, now: float, *, gone: bool) -> None:
         sought = self._sought.get((neighbour.index, neighbour.address))
@@ -196,7 +195,7 @@ class NextHops:
             sought.lost_at = None
             if sought.state & Nud.REACHABLE:
                 sought.wait_s = sought.ask_at = 0.0
-        elif sought.lost_at is None:
+        elif sought.ethernet and sought.lost_at is None:
             sought.lost_at = now
             self._unsure_until = now + GRACE_S + 2.0  # looked at once a second
 
@@ -229,7 +228,7 @@ class NextHops:
             route = self._routes.get(address)
             if isinstance(route, Route):
                 sought = self._sought.get((route.index, route.gateway or address))
-                if sought is not None and not sought.ethernet and sought.state & (_UNDER_WAY | Nud.NONE):
+                if sought is not None and not sought.ethernet and not sought.state & Nud.FAILED:
                     return True
         return False
 

@@ -2,7 +2,7 @@
 
 Rule 1: a change moves no flow of a backend that may keep its flows: where current changes, the one before it becomes `previous`,
 and the program asks what it remembers of new flows; a slot that has a previous one keeps it, since only what began after
-that is remembered.
+that is remembered.  Where nobody else is left, the current one is also previous: only what is remembered goes elsewhere then.
 Rule 2: what was current in between waits in `older`, at most OLDER of them, the latest; whoever may keep no flows is forgotten.
 Rule 3: a slot in which nobody used any but its current backend for long enough ages: the next older one becomes previous, at last none.
 """
@@ -82,7 +82,9 @@ def after(before: Slots, current: Ids, keep: Flags) -> tuple[Slots, NDArray[np.i
             waiting[:, 1:-1] = older[rows]
         displaced = before.current[rows]
         waiting[:, -1] = np.where(displaced != current[rows], displaced, 0)
-        waiting = _settled(waiting, current[rows], keep)
+        waiting = _settled(waiting, keep)
+        nobody = (waiting[:, 0] == 0) & (before.previous[rows] != 0)
+        waiting[nobody, 0] = current[rows][nobody]  # of flows that are remembered some may still be elsewhere
         previous[rows] = waiting[:, 0]
         older = _with_rows(older, rows, waiting[:, 1:])
     return Slots(current, previous, older), rows[previous[rows] != 0]
@@ -116,17 +118,12 @@ def coarse(seconds: float) -> int:
     return int(seconds * 1e9) >> COARSE_SHIFT
 
 
-def _settled(waiting: Ids, current: Ids, keep: Flags) -> Ids:
-    """Rows of backends, oldest first, without those that keep no flows, repeats, and what is said by `current` already."""
+def _settled(waiting: Ids, keep: Flags) -> Ids:
+    """Rows of backends, oldest first, without those that keep no flows and without repeats."""
     waiting[~keep[waiting]] = 0
     waiting = _to_front(waiting)
     waiting[:, 1:][waiting[:, 1:] == waiting[:, :-1]] = 0
     waiting = _to_front(waiting)
-    last = np.ones(len(waiting), np.bool_)
-    for column in range(OLDER + 1, -1, -1):
-        here = waiting[:, column]
-        last &= (here == 0) | (here == current)
-        here[last] = 0
     crowded = waiting[:, -1] != 0
     waiting[crowded, 1:-1] = waiting[crowded, 2:]  # the first one has flows that nobody remembers: it stays
     return waiting[:, :-1]

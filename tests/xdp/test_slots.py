@@ -58,6 +58,12 @@ class Step:
     begin: int
     passes: int
 
+    @property
+    def ring(self) -> np.ndarray:
+        """With who is up in the place of who is down."""
+        up = [backend for backend in BACKENDS if backend not in self.down]
+        return ring(*(backend if backend in up else up[backend % len(up)] for backend in self.current))
+
 
 steps = st.builds(
     Step,
@@ -76,9 +82,7 @@ def test_no_flow_moves_but_those_of_a_backend_that_is_down(course: list[Step]) -
     numbers = count()
     for step in course:
         program.down = set(step.down)
-        up = [backend for backend in BACKENDS if backend not in step.down]
-        current = ring(*(backend if backend in up else up[backend % len(up)] for backend in step.current))
-        program.slots, _ = after(program.slots, current, keepers(set(up)))
+        program.slots, _ = after(program.slots, step.ring, keepers(set(BACKENDS) - step.down))
         flows = {number: flow for number, flow in flows.items() if flow.backend not in step.down}
         follow(program, flows)
         for slot in range(WATCHED):
@@ -106,7 +110,7 @@ def test_what_is_kept_is_in_order(course: list[Step]) -> None:
     for step in course:
         keep = keepers(set(BACKENDS) - step.down)
         before = held
-        held, stamped = after(held, ring(*step.current), keep)
+        held, stamped = after(held, step.ring, keep)
         older = np.zeros((RING_SLOTS, OLDER), np.uint16) if held.older is None else held.older
         whole = np.concatenate((held.previous[:, None], older), axis=1)[: WATCHED + 1]
         assert not np.isin(whole, list(step.down)).any()
@@ -149,6 +153,15 @@ def test_flows_of_who_is_down_go_to_the_current_backend_at_once() -> None:
     held, _ = after(empty(), ring(1), keepers({1}))
     held, stamped = after(held, ring(2), keepers({2}))
     assert (held.moving, stamped.size) == (0, 0)
+
+
+def test_a_flow_that_is_remembered_stays_although_its_backend_was_forgotten() -> None:
+    """Backend 2 is crowded out, then all the others are down: its flows are remembered, so the slot must ask."""
+    held = empty()
+    for current in (1, 2, 3, 4, 5, 6, 7):
+        held, _ = after(held, ring(current), keepers(set(range(1, 8))))
+    held, _ = after(held, ring(7), keepers({2, 7}))
+    assert (int(held.previous[0]), held.older) == (7, None)
 
 
 def test_of_many_in_between_the_oldest_are_forgotten() -> None:
