@@ -61,6 +61,7 @@ def test_equal_weights_are_even_to_one_slot(count: int) -> None:
     assert set(held.values()) <= {RING_SLOTS // count, -(-RING_SLOTS // count)}
 
 
+@settings(deadline=None)
 @given(members, st.sampled_from((101, 1021, 4099)))
 def test_native_and_python_agree_in_every_slot(helper: ctypes.CDLL, given: Members, slots: int) -> None:
     assert maglev.native(helper, given, slots).tolist() == list(reference(given, slots))
@@ -77,7 +78,7 @@ def test_without_the_helper_python_does_it(tmp_path: Path) -> None:
     assert maglev.opened(tmp_path / "missing.so") is None
 
 
-@settings(max_examples=10)
+@settings(max_examples=10, deadline=None)
 @given(members.flatmap(lambda given: st.tuples(st.just(given), st.permutations(given))))
 def test_order_does_not_matter(orders: tuple[Members, Members]) -> None:
     assert names(orders[0]) == names(orders[1])

@@ -74,7 +74,7 @@ steps = st.builds(
 )
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(steps, min_size=1, max_size=12))
 def test_no_flow_moves_but_those_of_a_backend_that_is_down(course: list[Step]) -> None:
     program = Program()
@@ -102,7 +102,7 @@ def follow(program: Program, flows: dict[int, Flow]) -> None:
         assert program.route(number, flow.slot) == flow.backend
 
 
-@settings(max_examples=15)
+@settings(max_examples=15, deadline=None)
 @given(st.lists(steps, min_size=1, max_size=10))
 def test_what_is_kept_is_in_order(course: list[Step]) -> None:
     """No gaps, nobody who is down, nothing that says the same twice, and nothing left when enough time has passed."""
