@@ -19,6 +19,7 @@ from gslb import __version__
 PARTS = {
     "geo": "the city database: flatten, rank, load; time and memory",
     "decide": "a decision after one pool changed",
+    "balancer": "the XDP programs: nanoseconds a packet, and packets a second over veth",
     "health": "2 000 targets checked every 5 s",
     "answer": "one query in one process, without sockets",
     "dns": "the nameserver beside others, over the network",

@@ -20,6 +20,7 @@ SOURCES = Path(__file__).resolve().parent / "c"
 OBJECTS = Path(__file__).resolve().parent / "objects"
 LIBRARY = "libgslb.so"
 PACKAGES = "clang libbpf-dev linux-libc-dev"
+HEADERS = ("bpf/bpf_helpers.h", "linux/bpf.h", "asm/types.h")
 _WARNINGS = ("-Wall", "-Wextra", "-Werror")
 
 
@@ -118,10 +119,15 @@ def _run(command: list[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode == 0:
         return
-    for header in ("bpf/bpf_helpers.h", "linux/bpf.h", "asm/types.h"):
-        if f"'{header}' file not found" in done.stderr:
-            raise NotBuilt(f"{header} is missing, which the XDP programs include - apt-get install {PACKAGES}")
-    raise NotBuilt(f"{' '.join(command)}\n{done.stderr.rstrip()}")
+    raise NotBuilt(explained(command, done.stderr))
+
+
+def explained(command: list[str], said: str) -> str:
+    """What the compiler said, for people."""
+    for header in HEADERS:
+        if f"'{header}' file not found" in said:
+            return f"{header} is missing, which the XDP programs include - apt-get install {PACKAGES}"
+    return f"{' '.join(command)}\n{said.rstrip()}"
 
 
 def main() -> int:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX, XDP_REDIRECT = range(5)
 ANY, NOEXIST, EXIST = 0, 1, 2  # flags of an update
+_LIVE_FRAMES = 2  # BPF_F_TEST_XDP_LIVE_FRAMES
 NAME_OCTETS = 15  # of a map or program, the kernel cuts the rest
 
 
@@ -205,6 +206,22 @@ def run_on(
         opts.ctx_in, opts.ctx_size_in = ctypes.addressof(context), ctypes.sizeof(context)
     require(library().bpf_prog_test_run_opts(program, ctypes.byref(opts)), "run the program on a packet")
     return opts.retval, out.raw[: opts.data_size_out], opts.duration
+
+
+def send(program: int, packet: bytes, count: int) -> None:
+    """BPF_PROG_TEST_RUN with live frames: what the XDP program redirects is sent, `count` times, in this thread's namespace.
+
+    Frames are used again as the program left them.  Raises OSError.
+    """
+    source = ctypes.create_string_buffer(packet, len(packet))
+    opts = _TestRunOpts(
+        sz=ctypes.sizeof(_TestRunOpts),
+        data_in=ctypes.addressof(source),
+        data_size_in=len(packet),
+        repeat=count,
+        flags=_LIVE_FRAMES,
+    )
+    require(library().bpf_prog_test_run_opts(program, ctypes.byref(opts)), "send packets by a program")
 
 
 class Object:

@@ -200,7 +200,7 @@ static __always_inline int can_be_told(const struct packet *p, const struct deci
 		return 0;
 	if (p->octets < (p->version == 4 ? LEAST_QUOTED4 : QUOTED6))
 		return 0;
-	return allowed(LIMIT_ANSWERS, MOST_ANSWERS, bpf_ktime_get_coarse_ns());
+	return allowed(LIMIT_ANSWERS, MOST_ANSWERS, bpf_ktime_get_ns());
 }
 
 static __always_inline int answer_too_big(struct xdp_md *ctx, const struct packet *p, const struct decision *d)
