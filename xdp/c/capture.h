@@ -31,8 +31,8 @@ static __always_inline struct capture_event *take_snapshot(struct xdp_md *ctx, c
 	octets = frame_octets(ctx);
 	kept = octets < SNAP_OCTETS ? octets : SNAP_OCTETS;
 	asm volatile("" : "+r"(kept)); /* the bounds below are of this register, for the verifier */
-	kept = ((kept - 1) & (SNAP_OCTETS - 1)) +
-	       1; /* 1 to SNAP_OCTETS, as Linux 6.1 sees it: it learns nothing by != 0 */
+	/* 1 to SNAP_OCTETS, in a way that Linux 6.1 sees: it learns nothing by != 0 */
+	kept = ((kept - 1) & (SNAP_OCTETS - 1)) + 1;
 	if (bpf_xdp_load_bytes(ctx, 0, event->data, kept))
 		return 0;
 	event->at_ns = bpf_ktime_get_ns();
