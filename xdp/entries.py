@@ -5,14 +5,18 @@ Rule 2: pools with the same backends share one ring.  A pool that has flows leav
 Rule 3: one id for each (address, forwarding), whatever the pool; it is down only where every pool that names it says so.
 """
 
+# typing.override arrives with Python 3.12
+# mypy: disable-error-code="explicit-override"
+
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from ctypes import sizeof
 from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from operator import attrgetter
 
 from gslb import layout
 from gslb.layout import Mode, VipFlags
@@ -24,9 +28,19 @@ ICMP = {4: 1, 6: 58}  # the protocol of an entry that says: this address is a VI
 MODES = {Forward.L2: Mode.MODE_L2, Forward.IPIP: Mode.MODE_IP, Forward.GUE: Mode.MODE_GUE}
 _PROTOCOLS = {TCP: "tcp", UDP: "udp"}
 
+_network = lru_cache(2 * layout.MOST_VIPS)(ip_network)
+_by_address = attrgetter("address")
 PREFIX_OCTETS = sizeof(layout.VipPrefix)  # a key of `vip_prefixes`; those of `vips` are shorter
 
-Content = tuple[BackendPlan, ...]  # what makes a ring, by address
+
+class Content(tuple[BackendPlan, ...]):
+    """What makes a ring: backends by address.  Its hash is worked out once, since it is looked up again and again."""
+
+    def __hash__(self) -> int:
+        known: int | None = self.__dict__.get("known")
+        if known is None:
+            known = self.__dict__["known"] = tuple.__hash__(self)
+        return known
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -133,7 +147,7 @@ class Numbers:
 
 def wanted(tables: Mapping[str, BalancerTable], held: Held, ids: Numbers) -> Wanted:
     """What shall be in force for these tables, by pool.  Raises Full."""
-    contents = {pool: tuple(sorted(tables[pool].backends, key=lambda one: one.address)) for pool in sorted(tables)}
+    contents = {pool: Content(sorted(tables[pool].backends, key=_by_address)) for pool in sorted(tables)}
     backends, down, backend_names = _backends(contents, held, ids.backends)
     pools, before = _rings(contents, _ring_of(tables, held), held, ids.rings)
     rings = {pools[pool]: content for pool, content in contents.items()}
@@ -149,7 +163,7 @@ def wanted(tables: Mapping[str, BalancerTable], held: Held, ids: Numbers) -> Wan
     return Wanted(backends, down, vips, rings, before, pools, quic, vip_names, backend_names)
 
 
-def members(content: Content) -> list[tuple[str, int]]:
+def members(content: Sequence[BackendPlan]) -> list[tuple[str, int]]:
     """Who takes new flows, by address and weight.
 
     Those that drain where nobody else is left, and whatever its weight where all weights are 0: a poor server is better than none.
@@ -180,7 +194,7 @@ def address_text(octets: bytes) -> str:
 
 def vip_name(vip: Vip) -> str:
     """How people write a VIP: "192.0.2.10 tcp/80"."""
-    network = ip_network(vip.prefix)
+    network = _network(vip.prefix)
     place = network.network_address if network.prefixlen == network.max_prefixlen else network
     return f"{place} {_PROTOCOLS.get(vip.protocol, vip.protocol)}/{vip.port or 'any'}"
 
@@ -269,7 +283,7 @@ def _vips(
     for pool, content in contents.items():
         quic = any(one.server is not None for one in content)
         for vip in tables[pool].vips:
-            network = ip_network(vip.prefix)
+            network = _network(vip.prefix)
             key = vip_key(network, vip.protocol, vip.port)
             if key in entries:
                 continue
@@ -292,4 +306,4 @@ def _vips(
 
 def _keys(table: BalancerTable) -> Iterator[bytes]:
     for vip in table.vips:
-        yield vip_key(ip_network(vip.prefix), vip.protocol, vip.port)
+        yield vip_key(_network(vip.prefix), vip.protocol, vip.port)

@@ -77,8 +77,11 @@ class NextHops:
         self._told.close()
         self._netlink.close()
 
-    def follow(self, addresses: set[str], now: float, patience_s: float = 0.0) -> None:
-        """Know the next hops of these from now on; new ones are waited for, `patience_s` at most.  Raises OSError."""
+    def follow(self, addresses: set[str], now: float, patience_s: float = 0.0) -> bool:
+        """Know the next hops of these from now on; new ones are waited for, `patience_s` at most.
+
+        Whether a next hop may be another than at the last look.  Raises OSError.
+        """
         wanted = {_parsed(address) for address in addresses}
         for gone in self._routes.keys() - wanted:
             del self._routes[gone]
@@ -86,13 +89,14 @@ class NextHops:
         new = wanted - self._routes.keys()
         self._stale |= dict.fromkeys(sorted(new, key=lambda address: (address.version, address)))
         self._routes |= dict.fromkeys(new, "its route is not looked up yet")
-        self.refresh(now)
+        changed = self.refresh(now)
         waits = select.poll()
         waits.register(self._told.fileno(), select.POLLIN)
         end = time.monotonic() + patience_s
         while self._awaited(new) and (left := end - time.monotonic()) > 0:
             waits.poll(1000 * left)
-            self.refresh(now)
+            changed |= self.refresh(now)
+        return changed
 
     def refresh(self, now: float) -> bool:
         """Take in what changed, look up routes, have the kernel look for neighbours; whether a next hop may be another now.

@@ -71,7 +71,8 @@ def after(before: Slots, current: Ids, keep: Flags) -> tuple[Slots, NDArray[np.i
     forgets[0] = False
     touched = (before.current != current) | forgets[before.previous]
     if before.older is not None:
-        touched[np.flatnonzero(forgets[before.older]) // OLDER] = True
+        moving = np.flatnonzero(before.previous)
+        touched[moving[forgets[before.older[moving]].any(axis=1)]] = True
     rows = np.nonzero(touched)[0]
     previous = before.previous.copy()
     older = before.older

@@ -108,8 +108,9 @@ class Tables:
         if plan is None or self._want is None or want.tables != self._want.tables or self._force.held().twins:
             plan = wanted(want.tables, self._force.held(), self._ids)
         self._filled |= {content: _fill(content) for content in plan.rings.values() if content not in self._filled}
-        self._hops.follow({target.address for target in plan.backends.keys() | self._force.backends}, now, PATIENCE_S)
-        self._look(plan, now)
+        followed = {target.address for target in plan.backends.keys() | self._force.backends}
+        if self._hops.follow(followed, now, PATIENCE_S) or self._reached.keys() != plan.backends.keys():
+            self._look(plan, now)
         self.names.vips = {**self.names.vips, **plan.vip_names}
         self.names.backends = {**self.names.backends, **plan.backend_names}
         self._apply(want, plan, now)
