@@ -37,8 +37,7 @@ from ctypes import Array, Structure, c_uint8, c_uint16, c_uint32, c_uint64
 from enum import IntEnum
 from typing import NamedTuple
 
-be16 = c_uint16.__ctype_be__
-be32 = c_uint32.__ctype_be__
+be16, be32 = c_uint16.__ctype_be__, c_uint32.__ctype_be__
 '''
 _MAPS = '''
 
