@@ -55,18 +55,29 @@ def udp(backend: str, version: int, *, payload: bytes = b"hello", sport: int = 4
     return ip(version, CLIENT[version], to, **fields) / UDP(sport=sport, dport=80) / Raw(payload)
 
 
-def leaves(backend: str, packet: Packet, *, tags: Tags = (), source: str = "", hop: bool = True) -> Packet:
+def leaves(
+    backend: str,
+    packet: Packet,
+    *,
+    tags: Tags = (),
+    source: str = "",
+    hop: bool = True,
+    flow: Flow | None = None,
+) -> Packet:
     """What a backend is sent for an IP packet: the encapsulation of its mode.
 
-    `source`: the outer source, where it is not that of the scene; `hop`: the inner TTL loses one, as RFC 2003 section 3.1 says.
+    `source`: the outer source, where it is not that of the scene; `hop`: the inner TTL loses one, as RFC 2003 section 3.1 says;
+    `flow`: that of the packet, where its own ports do not say it.
     """
     to = BACKENDS[backend]
     link = ether(tags=tags)
     link[Ether].src, link[Ether].dst = LEAVES, to.next_hop
-    return link / (packet if to.mode == Mode.MODE_L2 else encapsulated(to, packet, source=source, hop=hop))
+    return link / (packet if to.mode == Mode.MODE_L2 else encapsulated(to, packet, source=source, hop=hop, flow=flow))
 
 
-def encapsulated(to: Backend, packet: Packet, *, source: str = "", hop: bool = True) -> Packet:
+def encapsulated(
+    to: Backend, packet: Packet, *, source: str = "", hop: bool = True, flow: Flow | None = None
+) -> Packet:
     """The IP packet that carries `packet` to a backend."""
     inner = packet.copy()
     four = isinstance(inner, IP)
@@ -76,15 +87,16 @@ def encapsulated(to: Backend, packet: Packet, *, source: str = "", hop: bool = T
     elif hop:
         inner.hlim -= 1
     version = 6 if ":" in to.address else 4
+    hashed = flow_hash(KEY, flow) if flow else hash_of(packet)
     gue = to.mode == Mode.MODE_GUE
     own, spread = ((OWN4, SOURCE4), (OWN6, SOURCE6))[version == 6]
     protocol = 17 if gue else (4 if four else 41)
     body: Packet = Raw(bytes(inner))
     if gue:
-        body = UDP(sport=gue_source_port(hash_of(packet)), dport=GUE_PORT, chksum=0) / body
+        body = UDP(sport=gue_source_port(hashed), dport=GUE_PORT, chksum=0) / body
     outer_source = source or (own if gue else spread)
     if version == 6:
-        label = hash_of(packet) & 0xFFFFF
+        label = hashed & 0xFFFFF
         return IPv6(src=outer_source, dst=to.address, hlim=OUTER_TTL, nh=protocol, tc=tos, fl=label) / body
     flags, ident = ("DF" if inner.flags.DF else "", inner.id) if four else ("DF", 0)
     return IP(src=outer_source, dst=to.address, ttl=OUTER_TTL, id=ident, proto=protocol, tos=tos, flags=flags) / body
