@@ -1,0 +1,74 @@
+"""VIPs that a CPU keeps: never other than what a lookup finds, and only while their version is the same."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Iterator
+
+import pytest
+from scapy.layers import inet
+from scapy.packet import Packet, Raw
+
+from gslb import layout
+from tests.xdp.packets.frames import CLIENT, ether, ip, tcp
+from tests.xdp.packets.scene import ANY_RING, TCP, VIPS, Scene, Vip, address_of, all_slots, packed
+from xdp.libbpf import XDP_PASS, XDP_TX
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture(autouse=True)
+def _one_cpu(scene: Scene) -> Iterator[None]:
+    """What is kept is kept by CPU."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(before)})
+    scene.programs.clear("known_vips")
+    scene.moving(all_slots(ANY_RING))
+    yield
+    os.sched_setaffinity(0, before)
+
+
+def test_what_was_found_stays_until_the_version_changes(scene: Scene) -> None:
+    vip, sent = VIPS["l2/4/tcp"], bytes(ether() / tcp("l2", 4))
+    key = bytes(layout.VipKey(tuple(packed(address_of("l2", 4))), 80, TCP))
+    try:
+        scene.settings(vips_version=1)
+        assert scene.programs.run(sent).verdict == XDP_TX
+        scene.programs.maps["vips"].delete(key)
+        assert scene.programs.run(sent).verdict == XDP_TX
+        scene.settings(vips_version=2)
+        ran = scene.programs.run(sent)
+        assert (ran.verdict, ran.counts) == (XDP_PASS, {"NO_VIP": 1})
+    finally:
+        scene.vip(vip)
+    assert scene.programs.run(sent).verdict == XDP_TX, "what was not found is not kept"
+
+
+def test_without_a_version_nothing_is_kept(scene: Scene) -> None:
+    vip, sent = VIPS["l2/4/tcp"], bytes(ether() / tcp("l2", 4))
+    key = bytes(layout.VipKey(tuple(packed(address_of("l2", 4))), 80, TCP))
+    try:
+        assert scene.programs.run(sent).verdict == XDP_TX
+        scene.programs.maps["vips"].delete(key)
+        assert scene.programs.run(sent).verdict == XDP_PASS
+    finally:
+        scene.vip(vip)
+
+
+def towards(vip: Vip, port: int) -> Packet:
+    """A packet to the first address of a VIP."""
+    address = ipaddress.ip_network(vip.address)[0]
+    segment = inet.TCP(sport=40000, dport=port, flags="A") if vip.protocol == TCP else inet.UDP(sport=40000, dport=port)
+    return ether() / ip(address.version, CLIENT[address.version], str(address)) / segment / Raw(b"hello")
+
+
+def test_kept_or_looked_up_is_the_same(scene: Scene) -> None:
+    """Every VIP of the scene and neighbours of its port, so that many meet in few places."""
+    sent = [bytes(towards(vip, port)) for vip in VIPS.values() for port in (vip.port or 80, 53, 80, 443, 9999)]
+
+    outcome = scene.programs.quick
+    looked_up = [outcome(frame) for frame in sent]
+    scene.settings(vips_version=3)
+    assert [outcome(frame) for frame in sent] == looked_up
+    assert [outcome(frame) for frame in reversed(sent)] == looked_up[::-1]
