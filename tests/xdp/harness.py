@@ -178,13 +178,16 @@ class Programs:
 
     def quick(self, frame: bytes, *, eaten: int = 0) -> tuple[int, bytes]:
         """The same without counters: verdict and frame.  Raises OSError where the kernel refuses the frame."""
-        if self._how != (len(frame) if eaten else 0, eaten):
-            self._how = (len(frame) if eaten else 0, eaten)
-            self._before.map("how").update(word(0), struct.pack("=II", *self._how))
+        self._eat(frame, eaten)
         verdict, out, _ = libbpf.run_on(self._first, frame)
         if verdict == libbpf.XDP_ABORTED:
             raise Unusable("the frame met XDP_ABORTED: no program of ours says so, unless there is no headroom to take")
         return verdict, out
+
+    def live(self, frame: bytes) -> None:
+        """One frame that truly leaves, by the interface that it is redirected to in this thread's network namespace."""
+        self._eat(frame, 0)
+        libbpf.send(self._first, frame, 1)
 
     def most_eaten(self, frame: bytes) -> int:
         """How much headroom there is to be taken away from this frame."""
@@ -193,6 +196,12 @@ class Programs:
                 self.quick(frame, eaten=eaten)
                 return eaten
         raise Unusable("a test run has no headroom")
+
+    def _eat(self, frame: bytes, eaten: int) -> None:
+        how = (len(frame) if eaten else 0, eaten)
+        if self._how != how:
+            self._how = how
+            self._before.map("how").update(word(0), struct.pack("=II", *how))
 
     def _load(self) -> None:
         entry = self._take(build.OBJECTS / "entry.bpf.o")
