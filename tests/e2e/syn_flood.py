@@ -1,0 +1,57 @@
+"""`python -m tests.e2e.syn_flood DEVICE MAC ADDRESS PORT RATE SECONDS`: SYNs from random sources, none like another.  IO.
+
+For the namespaces of a test only: it sends by an AF_PACKET socket of one device, and stops by itself.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import ipaddress
+import json
+import socket
+import struct
+import sys
+import time
+
+import numpy as np
+
+from bench.generator import Messages
+
+ROWS = 512  # frames a system call
+MOST_S = 30.0
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def template(ours: bytes, mac: str, address: str, port: int) -> bytes:
+    """One frame whose source address, source port and sequence number are to be filled in; its TCP checksum is not checked by a balancer."""
+    ethernet = bytes.fromhex(mac.replace(":", "")) + ours + b"\x08\x00"
+    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 40, 0, 0x4000, 64, 6, 0, bytes(4), ipaddress.IPv4Address(address).packed)
+    tcp = struct.pack("!HHIIBBHHH", 0, port, 0, 0, 0x50, 0x02, 65535, 0, 0)
+    return ethernet + ip + tcp
+
+
+def flood(device: str, mac: str, address: str, port: int, rate: float, seconds: float) -> int:
+    """Send; how many."""
+    random = np.random.default_rng(4)
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as line:
+        line.bind((device, 0))
+        frame = template(line.getsockname()[4], mac, address, port)
+        rows = np.tile(np.frombuffer(frame, np.uint8), (ROWS, 1))
+        messages = Messages(rows)
+        sent, began = 0, time.monotonic()
+        while (spent := time.monotonic() - began) < min(seconds, MOST_S):
+            if sent > spent * rate:
+                continue
+            drawn = random.integers(0, 256, (ROWS, 10), dtype=np.uint8)
+            drawn[:, 0] = drawn[:, 0] % 200 + 11
+            rows[:, 26:30], rows[:, 34:36], rows[:, 38:42] = drawn[:, :4], drawn[:, 4:6], drawn[:, 6:]
+            done = _libc.sendmmsg(line.fileno(), ctypes.c_void_p(messages.address), ROWS, 0)
+            sent += max(done, 0)
+    return sent
+
+
+if __name__ == "__main__":
+    device_, mac_, address_, port_, rate_, seconds_ = sys.argv[1:]
+    began_ = time.monotonic()
+    count = flood(device_, mac_, address_, int(port_), float(rate_), float(seconds_))
+    json.dump({"sent": count, "per_s": count / (time.monotonic() - began_)}, sys.stdout)
