@@ -200,6 +200,8 @@ static __always_inline int can_be_told(const struct packet *p, const struct deci
 		return 0;
 	if (p->octets < (p->version == 4 ? LEAST_QUOTED4 : QUOTED6))
 		return 0;
+	if (d->to->mtu <= d->overhead) /* nothing would fit */
+		return 0;
 	return allowed(LIMIT_ANSWERS, MOST_ANSWERS, bpf_ktime_get_ns());
 }
 

@@ -120,6 +120,8 @@ def small(backend: str) -> Iterator[Sized]:
     """Packets that fill no quote."""
     for size, mtu in ((547, 500), (548, 500), (549, 500), (100, 99), (70, 69)):
         yield answered(f"{size} octets", backend, of_size(backend, 4, size), mtu)
+    for mtu in sorted({0, OVERHEAD[backend]}):
+        yield dropped("not even headers fit", backend, of_size(backend, 4, 100), mtu)
     yield dropped("1231 octets", backend, of_size(backend, 6, 1231), 1200)
     yield answered("1232 octets", backend, of_size(backend, 6, 1232), 1200)
 
