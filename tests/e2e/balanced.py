@@ -68,7 +68,10 @@ www: {policy: web, ttl: 60, types: [A]}
 class Balanced:
     """The world of one test, without the program yet."""
 
-    def __init__(self, world: World, folder: Path, deployment: str, *, forward: str = "l2") -> None:
+    def __init__(
+        self, world: World, folder: Path, deployment: str, *, forward: str = "l2", distance_s: float = 0.0
+    ) -> None:
+        """`distance_s` is how long a packet takes between the client and the router, each way."""
         self.folder = folder
         self.deployment = deployment
         self.forward = forward
@@ -84,6 +87,14 @@ class Balanced:
         self._servers: dict[str, subprocess.Popen[bytes]] = {}
         self._flows: list[Flows] = []
         self._connect()
+        if distance_s:
+            wire = world.namespace("wire")
+            _link(self.client, "eth0", wire, "left")
+            _link(self.router, "eth1", wire, "right")
+            wire.start(sys.executable, "-m", "tests.relay", "left", "right", str(distance_s))
+        else:
+            _link(self.client, "eth0", self.router, "eth1")
+        self._address()
 
     def _connect(self) -> None:
         passing = compiled(Path(__file__).with_name("pass.bpf.c"), self.folder)
@@ -102,7 +113,8 @@ class Balanced:
             member.add_address("eth0", f"{address}/24")
             member.add_address("eth0", f"fd00:1::{address.rpartition('.')[2]}/64")
             member.run("ethtool", "-K", "eth0", "tx", "off")
-        _link(self.client, "eth0", self.router, "eth1")
+
+    def _address(self) -> None:
         for member, device, last in ((self.client, "eth0", 2), (self.router, "eth1", 1)):
             member.add_address(device, f"198.51.100.{last}/24")
             member.add_address(device, f"2001:db8:c::{last}/64")
@@ -211,6 +223,13 @@ class Flows:
         self._sockets = client.call(lambda: [_connecting(address) for _ in range(count)])
         self.names = self.ask()
         assert all(self.names), Counter(self.names)
+
+    @classmethod
+    def gone(cls, client: Namespace, count: int) -> list[str]:
+        """The names that so many connections found, which are closed again."""
+        flows = cls(client, count)
+        flows.close()
+        return flows.names
 
     def ask(self, within_s: float = ANSWER_S) -> list[str]:
         """The name that each connection's server says now; "" for those that are gone or silent."""
