@@ -6,11 +6,15 @@ Octets are called bytes in names, by Prometheus's conventions.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import accumulate
+from math import inf
 
 from prometheus_client.core import Metric
 
-from gslb.api.metric import counter, gauge
+from gslb.api.metric import counter, gauge, histogram
 from gslb.control.desk import Figures
+from gslb.control.passive import PassiveFigures
+from gslb.control.roundtrips import BOUNDS_S
 from xdp.messages import Count, Pulse, State, TableState
 
 _COUNTS = {  # field of Count -> end of the name, and what it is
@@ -29,6 +33,7 @@ def balancer_metrics(figures: Figures) -> Iterator[Metric]:
         yield from _state(figures.balancer)
     if figures.pulse is not None:
         yield from _pulse(figures.pulse)
+        yield from _passive(figures.passive)
 
 
 def _state(state: State) -> Iterator[Metric]:
@@ -61,6 +66,17 @@ def _pulse(pulse: Pulse) -> Iterator[Metric]:
     events = [((name,), float(value)) for name, value in pulse.events.items()]
     what = "Packets dropped, answered or passed for a reason that is worth a count."
     yield counter("gslb_lb_events_total", what, ("event",), events)
+
+
+def _passive(passive: PassiveFigures) -> Iterator[Metric]:
+    rows = [
+        ((pool, f"ipv{family}"), tuple(zip((*BOUNDS_S, inf), accumulate(spread.counts), strict=True)), spread.sum_s)
+        for (pool, family), spread in passive.spreads.items()
+    ]
+    what = "Round trips of clients, from SYN to the ACK of the handshake."
+    yield histogram("gslb_lb_client_rtt_seconds", what, ("pool", "family"), rows)
+    what = "Share of the connections to a backend for which a client sent its SYN again."
+    yield gauge("gslb_lb_retransmit_ratio", what, ("pool", "backend"), list(passive.ratios.items()))
 
 
 def _counts(found: Mapping[str, Mapping[str, Count]], of: str, label: str) -> Iterator[Metric]:

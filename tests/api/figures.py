@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gslb.control.desk import Figures, Loss
+from gslb.control.passive import PassiveFigures
+from gslb.control.roundtrips import Spread
 from gslb.model.deployment import TYPE_A, MonitorId, PolicyId, PoolId, SiteId
 from gslb.model.history import Cause, Ejection, History, Moved, Out, Shed
 from gslb.model.world import Forced, Health, Load, Override, Verdict, World
@@ -31,6 +33,7 @@ FIGURES = Figures(
         {"web-fra": {"10.1.0.11": Count(packets=10, handshakes=2)}},
         {"no_room": 3},
     ),
+    passive=PassiveFigures({(FRA, 4): Spread([0, 1, 1, 0, 0, 0, 0, 0, 1, 0, 1], 2.5)}, {(FRA, "10.1.0.11"): 0.25}),
 )
 WORLD = World(
     NOW,

@@ -99,6 +99,11 @@ def test_values(exposition: str) -> None:
         'gslb_lb_vip_bytes_total{"pool": "web-fra", "vip": "192.0.2.10 tcp/80"}': 600,
         'gslb_lb_backend_handshakes_total{"backend": "10.1.0.11", "pool": "web-fra"}': 2,
         'gslb_lb_events_total{"event": "no_room"}': 3,
+        'gslb_lb_client_rtt_seconds_bucket{"family": "ipv4", "le": "0.005", "pool": "web-fra"}': 2,
+        'gslb_lb_client_rtt_seconds_bucket{"family": "ipv4", "le": "+Inf", "pool": "web-fra"}': 4,
+        'gslb_lb_client_rtt_seconds_count{"family": "ipv4", "pool": "web-fra"}': 4,
+        'gslb_lb_client_rtt_seconds_sum{"family": "ipv4", "pool": "web-fra"}': 2.5,
+        'gslb_lb_retransmit_ratio{"backend": "10.1.0.11", "pool": "web-fra"}': 0.25,
     }
     assert {name: found.get(name) for name in expected} == expected
     assert 'gslb_override_active{"state": "drain", "target": "site/fra"}' not in found
@@ -118,7 +123,7 @@ def test_names_follow_the_conventions(exposition: str) -> None:
     for name, kind in found.items():
         assert re.fullmatch(r"gslb_[a-z]+(_[a-z]+)*", name), name
         assert name.endswith("_total") == (kind == "counter"), name
-        assert kind in ("counter", "gauge"), name
+        assert kind in ("counter", "gauge", "histogram"), name
         assert name.endswith(UNITS) or name in COUNTS, f"{name} has no unit"
     helps = dict(re.findall(r"^# HELP (\S+) (.*)$", exposition, re.M))
     assert helps.keys() == found.keys()
