@@ -78,7 +78,7 @@ def test_files_belong_to_the_owner_of_the_folder(store: Store) -> None:
         (b"{}", "not a plan: the field 'format' is missing"),
         (PLAN.to_bytes()[:-9], "not a plan: line 1 column"),
         (PLAN.to_bytes().replace(b"192.0.2.1", b"192.0.2.9"), "check does not match"),
-        (PLAN.to_bytes().replace(b'"format":2', b'"format":1'), "plan format 1, expected 2"),
+        (PLAN.to_bytes().replace(b'"format":3', b'"format":2'), "plan format 2, expected 3"),
         (replace(PLAN, deployment="other").to_bytes(), "of deployment 'other', expected 'test'"),
     ],
 )
