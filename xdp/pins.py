@@ -29,13 +29,17 @@ def folder(deployment: str, node: str) -> Path:
 
 
 def mounted(path: Path) -> bool:
-    """Whether `path`, or the nearest folder above it that exists, lies in a bpffs.  Raises Refused where that may not be seen."""
-    try:
-        while not path.exists():
-            path = path.parent
-    except PermissionError as error:
-        raise _not_ours(error) from error
+    """Whether `path`, or the nearest folder above it that exists and may be looked at, lies in a bpffs."""
+    while not _exists(path):
+        path = path.parent
     return _kind(path) == _MAGIC
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except PermissionError:
+        return False
 
 
 def mount() -> None:

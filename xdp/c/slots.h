@@ -6,7 +6,7 @@
  * told from new ones when the slot changes.  A slot with a previous backend:
  *
  *     TCP   a SYN is remembered in new_flows and goes to the current backend; if that cannot be (the CPU's limit, the map) it goes
- *           to the previous one, where its later packets will go, too.  Any other packet: what new_flows says, else the previous one.
+ *           where its later packets will go.  Any other packet: what new_flows says, else the previous one.
  *     UDP   a flow that was seen within UDP_LIVE stays with the backend that it had; any other goes to the current one.
  *     else  the current one.
  *
@@ -74,16 +74,16 @@ static __always_inline __u32 choose_tcp(const struct packet *p, const struct set
 	const struct new_flow *flow;
 	__u32 kept = slot.previous;
 
-	if (is_new(p)) {
-		if (remember(s, d->hash, slot.current))
-			return slot.current;
+	if (is_new(p) && remember(s, d->hash, slot.current))
+		return slot.current;
+	flow = bpf_map_lookup_elem(&new_flows, &d->hash);
+	if (flow)
+		kept = flow->backend;
+	if (!is_usable(kept))
+		return slot.current;
+	if (is_new(p) && !flow)
 		count(COUNT_NEW_FLOWS_FULL);
-	} else {
-		flow = bpf_map_lookup_elem(&new_flows, &d->hash);
-		if (flow)
-			kept = flow->backend;
-	}
-	return is_usable(kept) ? kept : slot.current;
+	return kept;
 }
 
 static __always_inline __u32 choose_udp(struct decision *d, struct slot slot)
