@@ -12,7 +12,6 @@ import asyncio
 import json
 import multiprocessing
 import resource
-import socket
 import time
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
@@ -40,6 +39,7 @@ from gslb.model.deployment import (
 from healthcheck.check import Check, Sample
 from healthcheck.messages import Work
 from healthcheck.runner import Runner
+from tests.ports import free_port
 
 BUDGET = 0.25  # of one core
 SITE, WEB = SiteId("fra"), MonitorId("web")
@@ -62,7 +62,7 @@ class Cost:
 def main() -> None:
     """Measure and print."""
     arguments = _arguments()
-    port = _free_port()
+    port = free_port()
     server = multiprocessing.Process(target=_serve, args=(port,), daemon=True)
     server.start()
     try:
@@ -192,13 +192,6 @@ def _cpu_s(process: psutil.Process) -> float:
 def _own_cpu_s() -> float:
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _arguments() -> argparse.Namespace:

@@ -15,6 +15,7 @@ import dns.message
 import pytest
 
 from bench import generator
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -44,9 +45,7 @@ def test_networks_are_the_same_for_a_seed() -> None:
 
 
 def test_every_answer_of_the_bare_loop_is_counted() -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port = str(free_port())
     server = subprocess.Popen([sys.executable, "-m", "bench.bare", "127.0.0.1", port], cwd=ROOT)
     try:
         _wait_until_it_answers(int(port))

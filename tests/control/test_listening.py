@@ -12,7 +12,7 @@ from gslb.control.addresses import Present
 from gslb.control.listening import Listening
 from gslb.control.wanted import Wanted
 from gslb.nameserver.sockets import CannotListen, endpoint_of
-from tests.e2e.lifecycle import free_port
+from tests.ports import free_port
 
 HERE = frozenset({Present("127.0.0.1"), Present("127.0.0.2")})
 

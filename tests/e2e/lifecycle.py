@@ -22,6 +22,7 @@ import dns.query
 from gslb.config.load import load
 from gslb.control.report import report
 from gslb.control.store import Store
+from tests.ports import free_port
 
 ADDRESS = "127.0.0.1"
 WAIT_S = 15.0
@@ -51,19 +52,6 @@ policies:
 dns: {listen: ["ADDRESS:PORT"], workers: 2}
 zones: [zones/*.yaml]
 """
-
-
-def free_port() -> int:
-    """A port that is free for UDP and TCP."""
-    while True:
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-            tcp.bind((ADDRESS, 0))
-            port: int = tcp.getsockname()[1]
-            try:
-                udp.bind((ADDRESS, port))
-            except OSError:
-                continue
-            return port
 
 
 def wait_until(condition: Callable[[], bool], what: str, within_s: float = WAIT_S) -> None:

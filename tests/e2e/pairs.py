@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.apiclient import ApiClient
-from tests.e2e.lifecycle import Server, free_port, wait_until
+from tests.e2e.lifecycle import Server, wait_until
+from tests.ports import free_port
 
 SPARE = "198.51.100.1"
 INTERVAL_S, TIMEOUT_S, FALL, RISE = 0.3, 0.3, 2, 2

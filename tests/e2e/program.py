@@ -16,6 +16,7 @@ from tests.e2e.lifecycle import GSLB
 from tests.e2e.probes import dynamic, peers
 from tests.e2e.probes.wire import Target, query
 from tests.namespaces import Namespace
+from tests.ports import free_port
 
 START_S = 15.0
 FEATURES = frozenset({"nsid", "ecs", "tailoring", "policies", "keepalive"})
@@ -110,10 +111,10 @@ def acceptance(
 
     `listen` is a YAML list where it differs from the target.
     """
-    target = target or Target("127.0.0.1", peers.free_port(), FEATURES)
+    target = target or Target("127.0.0.1", free_port(), FEATURES)
     config = folder / "gslb.yaml"
     listen = listen or f'["{target.address}:{target.port}"]'
-    config.write_text(dynamic.CONFIG.format(listen=listen, workers=workers, api=peers.free_port()))
+    config.write_text(dynamic.CONFIG.format(listen=listen, workers=workers, api=free_port()))
     (folder / "acceptance.test.zone").write_text(peers.ZONE_FILE.read_text() + dynamic.ALIASES)
     with running(folder, config, "one", target, inside=inside) as program:
         yield program

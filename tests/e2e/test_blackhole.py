@@ -12,11 +12,12 @@ import dns.message
 import dns.query
 import pytest
 
-from tests.e2e.lifecycle import free_port, wait_until
+from tests.e2e.lifecycle import wait_until
 from tests.e2e.pairs import FALL, INTERVAL_S, RISE, SPARE, TIMEOUT_S, TOKEN, Pair, configuration
 from tests.e2e.probes.wire import Target, query
 from tests.e2e.program import Program, running
 from tests.namespaces import Namespace, World
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 

@@ -16,9 +16,9 @@ import pytest
 import yaml
 
 from tests.e2e.lifecycle import wait_until
-from tests.e2e.probes import peers
 from tests.e2e.probes.wire import Target, query
 from tests.e2e.program import FEATURES, running
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.geodb, pytest.mark.slow]
 
@@ -100,10 +100,10 @@ def client_in(city: City, database: Path, clients: tuple[str, ...]) -> str:
 def example(city_databases: tuple[Path, ...], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     """`gslb.yaml` of the repository, running, but for its ports and the place of the databases."""
     folder = tmp_path_factory.mktemp("example")
-    target = Target("127.0.0.1", peers.free_port(), FEATURES)
+    target = Target("127.0.0.1", free_port(), FEATURES)
     text = (ROOT / "gslb.yaml").read_text()
     text = text.replace("127.0.0.1:5300", f"127.0.0.1:{target.port}")
-    text = text.replace("127.0.0.1:8053", f"127.0.0.1:{peers.free_port()}")
+    text = text.replace("127.0.0.1:8053", f"127.0.0.1:{free_port()}")
     for database in city_databases:
         text, changed = re.subn(rf"[^\s,\[]*{re.escape(database.name)}", str(database), text)
         assert changed, f"the example does not name {database.name}"

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.lifecycle import Server, free_port, wait_until
+from tests.e2e.lifecycle import Server, wait_until
 from tests.e2e.services import Service, services
+from tests.ports import free_port
 
 FRA, IAD = "127.0.1.1", "127.0.1.2"
 WITHIN_S = 6.0  # falling takes 3 checks of 0.3 s, with room for a busy machine

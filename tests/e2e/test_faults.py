@@ -16,9 +16,10 @@ import pytest
 
 from gslb.control.overrides import MAX_OVERRIDES, dump_overrides
 from gslb.model.world import Forced, Override
-from tests.e2e.lifecycle import free_port, wait_until
+from tests.e2e.lifecycle import wait_until
 from tests.e2e.pairs import SPARE, Node, Pair, node_with
 from tests.e2e.services import Service, services
+from tests.ports import free_port
 
 WWW, API = "127.0.5.1", "127.0.5.2"
 REPLACED_S = 25.0  # a silence of 10 s, a start, and a busy machine

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.lifecycle import Server, free_port, wait_until
+from tests.e2e.lifecycle import Server, wait_until
 from tests.e2e.services import services
 from tests.e2e.test_failover import FRA, IAD, WITHIN_S, configured
+from tests.ports import free_port
 
 pytestmark = pytest.mark.root
 

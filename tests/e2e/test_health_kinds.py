@@ -12,10 +12,11 @@ import pytest
 import trustme
 
 from tests.e2e.daemons import Daemon, connects, daemon, module, nginx_command
-from tests.e2e.lifecycle import free_port, wait_until
+from tests.e2e.lifecycle import wait_until
 from tests.e2e.pairs import Node, Pair, node_with
 from tests.e2e.probes import peers
 from tests.e2e.probes.wire import Target, query
+from tests.ports import free_port
 
 KILLED, FROZEN, GRPC, EXPIRING, SOON, LINE, DNS, EXEC = (f"127.0.2.{number}" for number in range(1, 9))
 NOW = datetime.now(UTC)

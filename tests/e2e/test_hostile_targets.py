@@ -13,9 +13,10 @@ import pytest
 
 from tests.e2e.daemons import Daemon, module
 from tests.e2e.hostile import LOADS, MANNERS, address_of
-from tests.e2e.lifecycle import free_port, wait_until
+from tests.e2e.lifecycle import wait_until
 from tests.e2e.pairs import INTERVAL_S, Node, Pair, node_with
 from tests.e2e.services import Service, services
+from tests.ports import free_port
 
 PAGES_AT, GOOD = "127.0.4.1", "127.0.4.2"
 GROWTH = 32 << 20  # octets; a probe that kept what a flood sends would have ten times that after one check

@@ -16,7 +16,8 @@ import dns.query
 import pytest
 
 from tests.e2e.conftest import MakeServer
-from tests.e2e.lifecycle import CONFIG, ZONE, Client, free_port, wait_until
+from tests.e2e.lifecycle import CONFIG, ZONE, Client, wait_until
+from tests.ports import free_port
 
 FIRST_ANSWER_S = 1.0  # of the issue; a loaded machine is given thrice that here, the bench measures the real one
 

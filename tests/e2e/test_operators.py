@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.lifecycle import free_port, wait_until
+from tests.e2e.lifecycle import wait_until
 from tests.e2e.pairs import Node, Pair, node_with
 from tests.e2e.services import Service, services
+from tests.ports import free_port
 
 WWW, API = "127.0.6.1", "127.0.6.2"
 AT_ONCE_S = 1.0

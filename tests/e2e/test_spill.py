@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.lifecycle import Server, free_port, wait_until
+from tests.e2e.lifecycle import Server, wait_until
 from tests.e2e.services import Service, services
+from tests.ports import free_port
 
 FRA, IAD, CLOUD = "127.0.1.1", "127.0.1.2", "127.0.1.3"
 NETWORKS = [f"100.{64 + index // 250}.{index % 250}.0/24" for index in range(400)]

@@ -7,9 +7,10 @@ import time
 from datetime import datetime
 from pathlib import Path
 
-from tests.e2e.lifecycle import free_port, wait_until
+from tests.e2e.lifecycle import wait_until
 from tests.e2e.pairs import SPARE, Node, Pair, node_with
 from tests.e2e.services import services
+from tests.ports import free_port
 
 WWW = "127.0.7.1"
 INTERVAL_S = 0.2

@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from gslb.nameserver.sockets import CannotListen, Endpoint, Transport, bind, endpoint_of, explain, share
-from tests.e2e.lifecycle import free_port
+from tests.ports import free_port
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])

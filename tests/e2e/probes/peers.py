@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from tests.e2e.probes.dynamic import knot_geoip
 from tests.e2e.probes.wire import Target, query
+from tests.ports import free_port
 
 ZONE_FILE = Path(__file__).parent.parent / "data" / "acceptance.test.zone"
 START_S = 10.0
@@ -130,19 +130,6 @@ def expanded(text: str) -> str:
         return "\n".join(match[3].replace("$", str(number)) for number in range(int(match[1]), int(match[2]) + 1))
 
     return re.sub(r"^\$GENERATE (\d+)-(\d+) +(.*)$", lines, text, flags=re.MULTILINE)
-
-
-def free_port() -> int:
-    """A port that was free for UDP and TCP a moment ago."""
-    while True:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket(socket.AF_INET) as tcp:
-            udp.bind(("127.0.0.1", 0))
-            port = int(udp.getsockname()[1])
-            try:
-                tcp.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
 
 
 def configure(name: str, folder: Path, target: Target) -> Path:

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 
 from healthcheck.check import Check, Sample
 from healthcheck.probes import PROBES
+from tests.ports import free_port
 
 LOCAL = "127.0.0.1"
 TIMEOUT_S = 5.0  # of checks that are to end by themselves
@@ -130,9 +131,7 @@ def response(status: int = 200, body: bytes = b"ok", *headers: str) -> bytes:
 
 def closed_port() -> int:
     """A port at which nobody listens."""
-    with socket.socket() as one:
-        one.bind((LOCAL, 0))
-        return int(one.getsockname()[1])
+    return free_port(LOCAL)
 
 
 @contextmanager
