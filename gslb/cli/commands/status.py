@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from gslb.cli.balancer_text import balancer_lines
 from gslb.cli.console import console as stdout
 from gslb.cli.options import add_config, add_node, add_state, node_of
 from gslb.cli.situation import configuration
@@ -94,7 +95,7 @@ def show(found: Report, console: Console) -> None:
         console.print(_pools(found))
         for line in (*_targets(found), *_warnings(found["checks"])):
             console.print(line, highlight=False, markup=False)
-    for line in (*_balancer(found["balancer"]), *_policies(found["policies"])):
+    for line in (*balancer_lines(found), *_policies(found["policies"])):
         console.print(line, highlight=False, markup=False)
     if found["blind_since"] is not None:
         since = duration(max(0.0, found["now"] - found["blind_since"]))
@@ -188,24 +189,6 @@ def _sheds(shed: Mapping[str, Any] | None) -> str:
         return "-"
     to = f" to {', '.join(shed['to'])}" if shed["to"] else ""
     return f"{share}{to} ({shed['cause']})"
-
-
-def _balancer(found: Mapping[str, Any] | None) -> Iterator[str]:
-    """How the balancer is attached, and each pool's table; what is wrong with them stands among the problems."""
-    if found is None:
-        return
-    if found["refused"]:
-        yield f"balancer    refused: {found['refused']}"
-        return
-    modes = ", ".join(f"{one['name']} {one['attached']}" for one in found["interfaces"]) or "no interface yet"
-    yield f"balancer    {modes}{'; adopted from an earlier run' if found['adopted'] else ''}"
-    for pool, table in found["tables"].items():
-        total = sum(table["slots"].values()) or 1
-        shares = [f"{backend} {held / total:.1%}" for backend, held in table["slots"].items()]
-        listed = ", ".join(shares[:_LISTED]) + (f" and {len(shares) - _LISTED:,} more" if len(shares) > _LISTED else "")
-        moving = f"; {table['moving']:,} slots moving" if table["moving"] else ""
-        lost = f"; unreachable: {', '.join(table['unreachable'])}" if table["unreachable"] else ""
-        yield f"table       {pool} ({table['digest'][:12]}): {listed or 'no backend'}{moving}{lost}"
 
 
 def _policies(policies: Iterable[Mapping[str, Any]]) -> Iterator[str]:

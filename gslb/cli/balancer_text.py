@@ -1,0 +1,106 @@
+"""What `gslb status` says of the balancer: how it is attached, each pool's table, and what it observes.  Pure.
+
+What is wrong with any of it stands among the problems.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from gslb.control.rates import CLEAR
+from healthcheck.outlier import ERROR_FLOOR
+
+_LISTED = 20  # backends of a table, VIPs of a pool
+
+
+def balancer_lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """The lines of a report; none where nothing is balanced."""
+    balancer = found["balancer"]
+    if balancer is None:
+        return
+    if balancer["refused"]:
+        yield f"balancer    refused: {balancer['refused']}"
+        return
+    modes = ", ".join(f"{one['name']} {one['attached']}" for one in balancer["interfaces"]) or "no interface yet"
+    yield f"balancer    {modes}{'; adopted from an earlier run' if balancer['adopted'] else ''}"
+    for pool, table in balancer["tables"].items():
+        yield _table(pool, table)
+    if found["controller"]["pid"] is None:
+        yield "traffic     not known while no controller runs; `gslb lb stats` reads what the kernel counts"
+        return
+    ejected = {(pool["name"], one["address"]) for pool in found["pools"] for one in pool["targets"] if one["ejected_s"]}
+    for pool, seen in balancer["passive"].items():
+        yield from _traffic(pool, seen)
+        yield from _round_trips(pool, seen["rtt"])
+        yield from _again(pool, {name: one for name, one in seen["backends"].items() if (pool, name) not in ejected})
+
+
+def milliseconds(seconds: float) -> str:
+    """`0.08 ms`, `1.2 ms`, `48 ms`."""
+    figure = seconds * 1000
+    return f"{figure:.2f} ms" if figure < 1 else f"{figure:.1f} ms" if figure < 10 else f"{figure:.0f} ms"
+
+
+def _table(pool: str, table: Mapping[str, Any]) -> str:
+    total = sum(table["slots"].values()) or 1
+    shares = [f"{backend} {held / total:.1%}" for backend, held in table["slots"].items()]
+    moving = f"; {table['moving']:,} slots moving" if table["moving"] else ""
+    lost = f"; unreachable: {', '.join(table['unreachable'])}" if table["unreachable"] else ""
+    return f"table       {pool} ({table['digest'][:12]}): {_folded(shares) or 'no backend'}{moving}{lost}"
+
+
+def _folded(words: list[str]) -> str:
+    more = f" and {len(words) - _LISTED:,} more" if len(words) > _LISTED else ""
+    return ", ".join(words[:_LISTED]) + more
+
+
+def _traffic(pool: str, seen: Mapping[str, Any]) -> Iterator[str]:
+    """A line for the pool, and one for each VIP where several have packets."""
+    vips = seen["vips"]
+    if not vips:
+        yield f"traffic     {pool}: not known"
+        return
+    packets, octets = (_sum(vips.values(), key) for key in ("packets_per_s", "octets_per_s"))
+    if not packets:
+        yield f"traffic     {pool}: no packets"
+        return
+    known, followed = seen["connections_per_s"], seen["followed"]
+    connections = "new connections not known" if known is None else f"{_number(known)} new connections/s"
+    if followed is not None and followed < CLEAR:
+        connections += f" (of SYNs only {followed:.1%} could be followed)"
+    yield f"traffic     {pool}: {_rates(packets, octets)}, {connections}"
+    busy = {name: one for name, one in vips.items() if one["packets_per_s"]}
+    if len(busy) > 1:
+        for name, one in sorted(busy.items(), key=lambda item: -item[1]["packets_per_s"])[:_LISTED]:
+            rates = _rates(one["packets_per_s"], one["octets_per_s"])
+            yield f"            {name}: {rates}, {_number(one['connections_per_s'])} new connections/s"
+
+
+def _sum(counts: Iterable[Mapping[str, float]], key: str) -> float:
+    return sum(one[key] for one in counts)
+
+
+def _rates(packets: float, octets: float) -> str:
+    return f"{_number(packets)} packets/s, {octets * 8 / 1e6:,.2f} Mbit/s"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
+
+
+def _round_trips(pool: str, rtt: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
+    """By address family: the middle, and how long the slow ones take."""
+    for family, one in rtt.items():
+        name = family.replace("ipv", "IPv")
+        half, most = milliseconds(one["p50_s"]), milliseconds(one["p90_s"])
+        yield f"round trip  {pool} {name} clients: median {half}, 90th percentile {most}"
+
+
+def _again(pool: str, backends: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Backends for which clients repeat many SYNs; of those that are ejected for it the line of the ejection tells."""
+    for name, one in backends.items():
+        if one["outlier"]:
+            yield f"SYNs again  {pool} {name}: {one['outlier']}"
+        elif one["resent"] is not None and one["resent"] >= ERROR_FLOOR:
+            yield f"SYNs again  {pool} {name}: {one['resent']:.0%} of its clients' SYNs are sent again"

@@ -1,0 +1,152 @@
+"""`gslb status` of a node that balances, through the front door: what it says of tables and of what is observed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+
+import pytest
+
+from gslb.cli.balancer_text import milliseconds
+from gslb.cli.main import main
+from gslb.control import balancerfile, lock
+from gslb.control.forwarding import state_json
+from gslb.control.passive import Passive
+from gslb.control.store import Store
+from tests.control.pulses import BACKENDS, VIP, Balancer, watching
+from xdp.messages import Attached, Count, Handshakes, Interface, Pulse, State, TableState
+
+Status = Callable[..., list[str]]
+DNS = "192.0.2.10 udp/53"
+TABLE = TableState("9da39f10d1ac25d4", {BACKENDS[0]: 49_153, BACKENDS[1]: 16_384}, 7, {BACKENDS[2]: "no neighbour"})
+STATE = State(1, 1, "", (Interface("eth0", Attached.NATIVE),), {"web": TABLE})
+
+
+@pytest.fixture
+def status(options: list[str], store: Store, capsys: pytest.CaptureFixture[str]) -> Status:
+    """The lines about the balancer, of a node whose balancer said `state` and whose pulses were `seen` until `now`."""
+    store.create()
+    (store.folder / "run").mkdir(exist_ok=True)
+
+    def lines(seen: Passive | None, now: float = 0.0, state: State = STATE) -> list[str]:
+        balancerfile.save(store.folder / "run", state_json(state))
+        store.save_figures({"passive": {} if seen is None else seen.state(now)})
+        main(["status", *options])
+        told = capsys.readouterr().out.splitlines()
+        return told[next(number for number, line in enumerate(told) if line.startswith("balancer ")) :]
+
+    return lines
+
+
+@pytest.fixture
+def controller(store: Store) -> Iterator[None]:
+    """The node's controller, as far as others see it."""
+    store.create()
+    held = lock.Lock(store.folder, lock.CONTROLLER)
+    yield
+    held.release()
+
+
+def watched(
+    grown: Mapping[str, int], change: Callable[[Balancer, Pulse], Pulse] = lambda _, pulse: pulse
+) -> tuple[Passive, float]:
+    """What a controller knows after ten seconds, in each of which the VIP's counters grew so."""
+    passive, balancer = watching(), Balancer()
+    for second in range(11):
+        pulse, now = balancer.pulse()
+        passive.take(change(balancer, pulse) if second else pulse, now)
+        balancer.vip_counts(**grown)
+    return passive, balancer.now
+
+
+TRAFFIC = {"packets": 12_345, "octets": 2_500_000, "syns": 50, "handshakes": 50}
+
+
+@pytest.mark.usefixtures("controller")
+def test_how_it_is_attached_and_each_table(status: Status) -> None:
+    table = f"web (9da39f10d1ac): {BACKENDS[0]} 75.0%, {BACKENDS[1]} 25.0%; 7 slots moving; unreachable: {BACKENDS[2]}"
+    assert status(None) == ["balancer    eth0 native", f"table       {table}"]
+
+
+@pytest.mark.usefixtures("controller")
+def test_a_balancer_that_is_refused_says_why_and_no_more(status: Status) -> None:
+    assert status(*watched(TRAFFIC), State(1, 0, "an old kernel")) == ["balancer    refused: an old kernel"]
+
+
+@pytest.mark.usefixtures("controller")
+def test_what_comes_to_a_pool_in_a_second(status: Status) -> None:
+    told = ["traffic     web: 12,345 packets/s, 20.00 Mbit/s, 50 new connections/s"]
+    assert status(*watched(TRAFFIC))[2:] == told
+    assert status(*watched({}))[2:] == ["traffic     web: no packets"]
+
+
+@pytest.mark.usefixtures("controller")
+def test_what_is_not_known_is_not_called_nothing(status: Status) -> None:
+    assert status(watching())[2:] == ["traffic     web: not known"]
+    passive, now = watched(TRAFFIC)
+    assert status(passive, now + 60)[2:] == ["traffic     web: not known"], "the balancer is silent"
+
+
+def test_without_a_controller_the_past_is_not_shown_as_the_present(status: Status) -> None:
+    told = ["traffic     not known while no controller runs; `gslb lb stats` reads what the kernel counts"]
+    assert status(*watched(TRAFFIC))[2:] == told
+
+
+@pytest.mark.usefixtures("controller")
+def test_under_a_flood_it_says_what_connections_are_estimated_from(status: Status) -> None:
+    told = status(*watched({**TRAFFIC, "syns": 500_000, "untracked_syns": 400_000}))[2:]
+    estimated = "250 new connections/s (of SYNs only 20.0% could be followed)"
+    assert told == [f"traffic     web: 12,345 packets/s, 20.00 Mbit/s, {estimated}"]
+
+
+@pytest.mark.usefixtures("controller")
+def test_each_vip_has_a_line_where_several_have_packets(status: Status) -> None:
+    counted = {name: Count() for name in (VIP, DNS, "quiet")}
+
+    def change(balancer: Balancer, pulse: Pulse) -> Pulse:
+        seconds = round(balancer.now) - 101
+        counted[VIP] = Count(packets=100 * seconds, octets=125_000 * seconds)
+        counted[DNS] = Count(packets=900 * seconds, octets=125_000 * seconds, udp_flows=3 * seconds)
+        return replace(pulse, vips={"web": dict(counted)})
+
+    assert status(*watched({}, change))[2:] == [
+        "traffic     web: 1,000 packets/s, 2.00 Mbit/s, 3.0 new connections/s",
+        f"            {DNS}: 900 packets/s, 1.00 Mbit/s, 3.0 new connections/s",
+        f"            {VIP}: 100 packets/s, 1.00 Mbit/s, 0.0 new connections/s",
+    ]
+
+
+@pytest.mark.usefixtures("controller")
+def test_round_trips_by_address_family(status: Status) -> None:
+    def change(_: Balancer, pulse: Pulse) -> Pulse:
+        near = Handshakes("11.0.0.0", "web", BACKENDS[0], (800,) * 8 + (45_000,) * 2)
+        return replace(pulse, handshakes=(near, Handshakes("2001:db8::", "web", BACKENDS[0], (5_000,))))
+
+    (_, ipv4, ipv6) = status(*watched({}, change))[2:]
+    assert ipv4.startswith("round trip  web IPv4 clients: median 0.8")
+    assert ipv4.endswith(" ms, 90th percentile 44 ms")
+    assert ipv6.startswith("round trip  web IPv6 clients: median 5.0 ms")
+
+
+@pytest.mark.usefixtures("controller")
+@pytest.mark.parametrize(
+    ("again", "told"),
+    [
+        (0, []),
+        (1, []),  # 5 %: that happens
+        (3, [f"SYNs again  web {BACKENDS[0]}: 13% of its clients' SYNs are sent again"]),
+        (20, [f"SYNs again  web {BACKENDS[0]}: 50% of its clients' SYNs are sent again, of its peers' 0%"]),
+    ],
+)
+def test_backends_whose_clients_repeat_many_syns(status: Status, again: int, told: list[str]) -> None:
+    def change(balancer: Balancer, _: Pulse) -> Pulse:
+        for name in BACKENDS:
+            balancer.backend(name, handshakes=20, resent_syns=again if name == BACKENDS[0] else 0)
+        return balancer.pulse(0.0)[0]
+
+    assert status(*watched({}, change))[3:] == told
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.00008, "0.08 ms"), (0.0012, "1.2 ms"), (0.0478, "48 ms")])
+def test_milliseconds_have_two_digits_that_count(seconds: float, text: str) -> None:
+    assert milliseconds(seconds) == text
