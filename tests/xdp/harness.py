@@ -116,6 +116,10 @@ class Programs:
                     os.close(before.fd)
             self.maps[name].update_many(entries)
 
+    def fill_ring(self, number: int, slots: bytes) -> None:
+        """Other slots for a ring that is there, in place: the product never does that, but between two frames nobody sees it."""
+        self._inner["rings", number].update(word(0), slots)
+
     def no_ring(self, number: int) -> None:
         """Take a ring away."""
         for name in ("rings", "ring_uses"):
@@ -130,25 +134,22 @@ class Programs:
         assert held is not None
         return memoryview(held).cast("H")
 
-    def slots(self, number: int) -> Sequence[int]:
-        """current, previous, current, ... of a ring."""
-        held = self._inner["rings", number].lookup(word(0))
-        assert held is not None
-        return memoryview(held).cast("H")
-
     def count_as(self, name: str, table: str, number: int) -> None:
         """Call the counters of entry `number` of `table` (vip_counts, backend_counts) "name.field" from now on."""
         self._names[name] = (table, number)
 
     # ---- what programs write ----
 
-    def counters(self) -> dict[str, int]:
-        """Every counter that has a name: those of `counts` by their event, the others as "name.field"."""
-        totals = self._sum("counts", 0)
+    def counters(self, cpu: int | None = None) -> dict[str, int]:
+        """Every counter that has a name: those of `counts` by their event, the others as "name.field".
+
+        Summed over CPUs, or those of one.
+        """
+        totals = self._sum("counts", 0, cpu)
         found = {event.name.removeprefix("COUNT_"): totals[event] for event in layout.EventCount if event < len(totals)}
         for name, (table, number) in self._names.items():
             fields = (layout.VipCounters if table == "vip_counts" else layout.BackendCounters)._fields_
-            for (field, *_), value in zip(fields, self._sum(table, number), strict=True):
+            for (field, *_), value in zip(fields, self._sum(table, number, cpu), strict=True):
                 found[f"{name}.{field}"] = value
         return found
 
@@ -156,12 +157,9 @@ class Programs:
         """The counts by event alone, which is quick."""
         return self._sum("counts", 0)
 
-    def by_cpu(self, event: int) -> list[int]:
-        """One event's count on each CPU."""
-        raw = self.maps["counts"].lookup(word(0))
-        assert raw is not None
-        size = len(raw) // self._cpus
-        return [struct.unpack_from("=Q", raw, cpu * size + 8 * event)[0] for cpu in range(self._cpus)]
+    def packets(self, table: str, number: int) -> int:
+        """The packets of one entry of `table` (vip_counts, backend_counts)."""
+        return self._sum(table, number)[0]
 
     def events(self, name: str) -> list[bytes]:
         """What a ring buffer holds by now; it is empty afterwards."""
@@ -233,11 +231,13 @@ class Programs:
         taken.load()
         return taken
 
-    def _sum(self, table: str, number: int) -> tuple[int, ...]:
+    def _sum(self, table: str, number: int, cpu: int | None = None) -> tuple[int, ...]:
         raw = self.maps[table].lookup(word(number))
         assert raw is not None
         values = struct.unpack(f"={len(raw) // 8}Q", raw)
         size = len(values) // self._cpus
+        if cpu is not None:
+            return values[cpu * size :][:size]
         return tuple(sum(values[at::size]) for at in range(size))
 
 

@@ -73,7 +73,7 @@ BACKENDS = {
 }
 MODES = ("l2", "ip4", "ip6", "gue4", "gue6")
 ANY_RING = BACKENDS["one"].number  # rings are numbered as the backend that they send all to
-MOVING_RING = 100  # its slots are what a test makes of them
+MOVING_RING = 100  # all to "one", until a test makes something else of its slots
 EMPTY_RING, NO_RING = 101, 102
 
 
@@ -100,6 +100,21 @@ def _vips() -> Iterable[tuple[str, str, int, int, int, int]]:
         yield f"prefix/{version}/tcp", prefix, TCP, 80, ANY_RING, 0
         yield f"prefix-any/{version}/udp", prefix, UDP, 0, ANY_RING, 0
     yield "within/4/tcp", "203.0.114.9", TCP, 80, BACKENDS["two"].number, 0
+    yield from _nested()
+
+
+def _nested() -> Iterable[tuple[str, str, int, int, int, int]]:
+    """VIPs within each other, so that it is seen which is meant."""
+    one, two, three = (BACKENDS[name].number for name in ("one", "two", "three"))
+    for version, base, wide, half, quarter in ((4, "203.0.115.", 24, 25, 26), (6, "2001:db8:7::", 64, 121, 122)):
+        least, middle, most = ("0", "128", "192") if version == 4 else ("", "80", "c0")
+        yield f"wide/{version}/tcp", f"{base}{least}/{wide}", TCP, 80, one, 0
+        yield f"half/{version}/tcp", f"{base}{middle}/{half}", TCP, 80, two, 0
+        yield f"wide-any/{version}/tcp", f"{base}{least}/{wide}", TCP, 0, two, 0
+        yield f"quarter-any/{version}/tcp", f"{base}{most}/{quarter}", TCP, 0, three, 0
+        yield f"host/{version}/tcp", f"{base}81", TCP, 80, three, 0
+        yield f"host-any/{version}/tcp", f"{base}82", TCP, 0, three, 0
+        yield f"host-any/{version}/udp", f"{base}82", UDP, 0, two, 0
 
 
 VIPS = {
@@ -113,11 +128,12 @@ class Scene:
     """The scene in the kernel's maps."""
 
     programs: Programs
+    moved: bool = False  # the moving ring is not as the scene says
 
     def build(self) -> None:
         """Fill every map."""
         rings = {backend.number: all_slots(backend.number) for backend in BACKENDS.values()}
-        self.programs.put_rings(rings | {EMPTY_RING: all_slots(0)})
+        self.programs.put_rings(rings | {EMPTY_RING: all_slots(0), MOVING_RING: all_slots(ANY_RING)})
         for name, backend in BACKENDS.items():
             self.programs.count_as(name, "backend_counts", backend.number)
         for name, vip in VIPS.items():
@@ -130,14 +146,21 @@ class Scene:
         self.settings()
         for backend in BACKENDS.values():
             self.backend(backend)
+        if self.moved:
+            self.moving(all_slots(ANY_RING))
+            self.moved = False
         self.forget()
 
-    def moving(self, slots: bytes) -> None:
-        """The ring of the VIPs called moving and quic, put in force at once."""
-        self.programs.put_rings({MOVING_RING: slots})
+    def moving(self, slots: bytes | None) -> None:
+        """The ring of the VIPs called moving and quic, put in force at once; None: there is none."""
+        self.moved = True
+        if slots is None:
+            self.programs.no_ring(MOVING_RING)
+        else:
+            self.programs.put_rings({MOVING_RING: slots})
 
     def forget(self) -> None:
-        """As if no packet had come: tables of flows, handshakes and fragments empty, settings and backends as they were."""
+        """As if no packet had come: tables of flows, handshakes and fragments empty."""
         for name in ("new_flows", "fragments", "udp_flows", "handshakes", "quic_ids", "capture", "limits"):
             self.programs.clear(name)
         for name in ("handshake_log", "captured"):
