@@ -10,7 +10,7 @@ Rule 3: `close` leaves all in force; only `remove` takes it away.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -58,6 +58,10 @@ class Filler(Protocol):
     @property
     def version(self) -> int:
         """Of the plan whose tables are in force; 0: none."""
+
+    @property
+    def marks(self) -> Collection[int]:
+        """The marks in force, each of which names a backend."""
 
     def want(self, want: Want) -> Mapping[str, TableState]:
         """Put these tables in force.  Raises ValueError, OSError, and then what was in force stays."""
@@ -182,6 +186,7 @@ class Driver:
             known = self._interfaces.get(name)
             if known is None or known.attached is Attached.NOT or name not in there or self._how is not want.attach:
                 self._interfaces[name] = _attached(plane, name, want.attach)
+                self._probed.discard(name)  # it may be another interface of that name
         self._how = want.attach
         for name in (there | self._interfaces.keys()) - set(want.interfaces):
             self._detach(plane, name)
@@ -194,6 +199,7 @@ class Driver:
 
     def _detach(self, plane: Plane, name: str) -> None:
         self._interfaces.pop(name, None)
+        self._probed.discard(name)
         self._try(f"detach {name}", f"{name} cannot be detached", lambda: plane.detach(name))
 
     def _probe(self, plane: Plane, name: str) -> None:
@@ -213,8 +219,17 @@ class Driver:
 
     def _tell(self) -> None:
         self.state = replace(
-            self.state, interfaces=tuple(self._interfaces.values()), problems=tuple(self._problems.values())
+            self.state,
+            interfaces=tuple(self._interfaces.values()),
+            problems=tuple(self._problems.values()),
+            probes=self._probes(),
         )
+
+    def _probes(self) -> tuple[int, ...]:
+        """The marks by which a backend is reached; none while one of the interfaces lets them pass as they are."""
+        if self._parts is None or self._want is None or not self._probed.issuperset(self._want.interfaces):
+            return ()
+        return tuple(sorted(self._parts.tables.marks)) if self._probed else ()
 
 
 def _attached(plane: Plane, name: str, how: Attach) -> Interface:

@@ -85,9 +85,11 @@ class DataPlane:
         return links.attach(self._links, self._programs[ENTRY], interface, how)
 
     def detach(self, interface: str) -> None:
-        """Take the program from an interface.  Raises OSError."""
+        """Take the program from an interface, and the probes' filter.  Raises OSError."""
         for folder in pins.layouts(self._home):
             links.detach(folder / pins.LINKS, interface)
+        if interface in tc.attached(self._home):
+            tc.detach(self._home, interface)
 
     def attached(self) -> tuple[Interface, ...]:
         """The interfaces on which the program runs.  Raises OSError."""

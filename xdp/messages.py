@@ -80,7 +80,8 @@ class TableState:
 class State:
     """What is in force, after `serial`.  `refused`: why the balancer does not run; empty where it does.
 
-    `problems` are what people should mend, while it runs all the same.
+    `problems` are what people should mend, while it runs all the same.  `probes`: the marks by which packets of this node reach
+    their backend now; those of any other mark go where routes lead.
     """
 
     serial: int
@@ -90,6 +91,7 @@ class State:
     tables: Mapping[str, TableState] = field(default_factory=dict)
     adopted: bool = False
     problems: tuple[str, ...] = ()
+    probes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import struct
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from ipaddress import IPv4Network, IPv6Network
@@ -91,6 +91,11 @@ class Tables:
     def version(self) -> int:
         """Of the plan in force, by whatever process; 0: none."""
         return int(layout.Settings.from_buffer_copy(self._force.settings).version)
+
+    @property
+    def marks(self) -> Collection[int]:
+        """The marks in force, each of which names a backend."""
+        return self._force.marks.keys()
 
     def close(self) -> None:
         """Let go of the sockets; what is in force stays."""

@@ -23,6 +23,7 @@ from typing import Any
 
 from gslb.control import forwarding
 from gslb.control.balancerchild import DOOR
+from gslb.control.checks import Ways
 from gslb.control.forwarding import Orders
 from gslb.control.uplink import uplinks
 from gslb.model.deployment import Attach, Deployment, Node, PoolId
@@ -113,6 +114,15 @@ class Balancing:
             known = self._known or {}
             return {pool: known[pool] for pool in orders.pools if pool in known}
         return dict.fromkeys(orders.pools, SILENT)
+
+    def ways(self) -> Ways:
+        """Where checks of this node can go."""
+        state, unbalanced = self.state, self.unbalanced()
+        if state is None:
+            why = next(iter(unbalanced.values()), Ways().why)
+            return Ways(why=why, unbalanced=frozenset(unbalanced))
+        why = forwarding.unled(self._orders, self._want, state) if self._orders is not None else ""
+        return Ways(frozenset(state.probes), why, frozenset(unbalanced))
 
     def problems(self) -> tuple[str, ...]:
         """What people should mend, one line each."""

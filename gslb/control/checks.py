@@ -2,15 +2,15 @@
 
 Rule 1: one check a (monitor, address), however many pools it serves.
 Rule 2: on a node of a balanced pool's own site its backends are the targets, elsewhere its answers: backends are not
-reachable from afar.
+reachable from afar.  Where that node does not balance it and it is served all the same, its answers are the servers.
 Rule 3: a check that goes the way of clients asks the pool's answer, and the mark of its packets names the backend: what
 the checking process sends and what the balancer's process forwards are told from the same list, `marked`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from ipaddress import ip_address
 from itertools import chain
@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from gslb.model.deployment import (
     Address,
     Backend,
+    Balance,
     Deployment,
     Forward,
     LoadSource,
@@ -28,6 +29,7 @@ from gslb.model.deployment import (
     PoolId,
     SiteId,
     Via,
+    WithoutBalancer,
 )
 from healthcheck.check import MARK, Check
 from healthcheck.messages import Order, Role
@@ -61,8 +63,19 @@ class Checks:
     peers: tuple[tuple[str, ...], ...]
 
 
-def checks_of(deployment: Deployment, site: SiteId) -> Checks:
-    """Everything that a node of `site` checks."""
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """What this node's balancer means for checks: it leads packets of `marks` to their backend, and those of others not, for the
+    reason `why`; `unbalanced` are pools of the node's site that it does not balance.
+    """
+
+    marks: frozenset[int] = frozenset()
+    why: str = "the balancer has not said yet that it leads them"
+    unbalanced: frozenset[PoolId] = field(default_factory=frozenset)
+
+
+def checks_of(deployment: Deployment, site: SiteId, unbalanced: Collection[PoolId] = ()) -> Checks:
+    """Everything that a node of `site` checks, which does not balance the pools `unbalanced`."""
     monitors = deployment.monitors or {}
     marks = marked(deployment, site)
     orders: dict[str, Order] = {}
@@ -73,7 +86,7 @@ def checks_of(deployment: Deployment, site: SiteId) -> Checks:
         if monitor is None:
             continue
         ids = []
-        for address in targets_of(pool, site):
+        for address in targets_of(pool, site, unbalanced):
             mark = marks.get((pool.name, address))
             order = _target(monitor, address) if mark is None else _through(monitor, pool, address, mark)
             orders[order.check.id] = order
@@ -97,11 +110,16 @@ def checks_of(deployment: Deployment, site: SiteId) -> Checks:
     )
 
 
-def targets_of(pool: Pool, site: SiteId) -> tuple[str, ...]:
+def targets_of(pool: Pool, site: SiteId, unbalanced: Collection[PoolId] = ()) -> tuple[str, ...]:
     """The addresses that a node of `site` checks for `pool`."""
-    if pool.balance is not None and pool.datacenter == site:
+    if pool.balance is not None and pool.datacenter == site and not _alone(pool, pool.balance, unbalanced):
         return tuple(dict.fromkeys(str(backend.address) for backend in pool.balance.backends))
     return tuple(dict.fromkeys(str(answer.address) for answer in pool.answers))
+
+
+def _alone(pool: Pool, balance: Balance, unbalanced: Collection[PoolId]) -> bool:
+    """Whether the pool is served without the balancer."""
+    return pool.name in unbalanced and balance.without_balancer is WithoutBalancer.SERVE
 
 
 def probes_of(deployment: Deployment, site: SiteId) -> tuple[Probe, ...]:

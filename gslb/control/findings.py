@@ -1,7 +1,8 @@
 """What a node's checks have found: reports of the checking process -> verdicts, readings of load, and figures.  No IO, no clock.
 
 Rule 1: a verdict is never lost: what does not renew it leaves it as it was, and its age grows.
-Rule 2: what is kept is bounded by the deployment: what a report says of anything else is dropped.
+Rule 2: a check that the balancer must lead to its backend, and does not, is not made, and why is told: unknown is not down.
+Rule 3: what is kept is bounded by the deployment: what a report says of anything else is dropped.
 All times are of the monotonic clock, which this process and the checking process share.
 """
 
@@ -11,9 +12,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from gslb.control.checks import Checks, Owner, checks_of
+from gslb.control.checks import Checks, Owner, Ways, checks_of
 from gslb.model.deployment import Deployment, PoolId, SiteId
 from gslb.model.world import Verdict, Verdicts
+from healthcheck.check import MARK
 from healthcheck.messages import Detail, Found, Order, Outlier, Pulse, Report, Role, Work
 
 KNOWN_S = 60.0  # what is known for longer is told until a round says otherwise, and that round then decides alone
@@ -34,6 +36,8 @@ class Findings:
 
     def __init__(self) -> None:
         self._checks = Checks((), {}, {}, {}, (), ())
+        self._ways = Ways()
+        self._model: tuple[Deployment, SiteId] | None = None
         self._serial = 0
         self._found: dict[str, Found] = {}
         self._outliers: dict[Owner, str] = {}
@@ -47,8 +51,8 @@ class Findings:
 
     @property
     def unjudged(self) -> bool:
-        """Whether there is a target that nothing is known of."""
-        return bool(self._unjudged)
+        """Whether there is a target that nothing is known of, though it can be asked."""
+        return any(self._led(order) for order in self._checks.orders if order.check.id in self._unjudged)
 
     @property
     def idle(self) -> bool:
@@ -64,7 +68,8 @@ class Findings:
         """Know this deployment's targets from now on: by what was found so far, and else by `known`."""
         stood = self.verdicts(now)
         before, self._found = self._found, {}
-        self._checks = checks_of(deployment, site)
+        self._model = deployment, site
+        self._checks = checks_of(deployment, site, self._ways.unbalanced)
         self._serial += 1
         outliers: dict[Owner, str] = {}
         for name, owners in self._checks.owners.items():
@@ -84,9 +89,21 @@ class Findings:
         if not self._checks.references:
             self._pulse = replace(self._pulse, blind_since=None)
 
+    def lead(self, ways: Ways, now: float) -> bool:
+        """Check so from now on; whether there is other work."""
+        before, self._ways = self._ways, ways
+        if self._model is not None and ways.unbalanced != before.unbalanced:
+            self.want(*self._model, {}, now)
+            return True
+        if not any(self._led(order) != _led(order, before) for order in self._checks.orders):
+            return False
+        self._serial += 1
+        return True
+
     def work(self, now: float) -> Work:
         """What the checking process is to do; targets begin as they are known, where that is not long ago."""
-        return Work(self._serial, tuple(self._known(order, now) for order in self._checks.orders), self._checks.peers)
+        orders = tuple(self._known(order, now) for order in self._checks.orders if self._led(order))
+        return Work(self._serial, orders, self._checks.peers)
 
     def take(self, report: Report, now: float) -> bool:
         """Learn from a report; whether a decision may come out otherwise."""
@@ -130,7 +147,7 @@ class Findings:
 
     def state(self) -> dict[str, Any]:
         """Figures for people and metrics, as JSON values."""
-        pulse = self._pulse
+        pulse, unled = self._pulse, self._unled()
         return {
             "checks": len(self._checks.orders),
             "checks_per_s": round(self._per_s, 1),
@@ -142,21 +159,30 @@ class Findings:
                 text: _reached(pulse.references.get(name)) for name, text in self._checks.references.items()
             },
             "pages": {pool: self._unread.get(pool, "") for pool in self._checks.loads.values()},
-            "targets": [self._target(name, owners) for name, owners in self._checks.owners.items()],
+            "targets": [self._target(name, owners, unled.get(name)) for name, owners in self._checks.owners.items()],
         }
 
-    def _target(self, name: str, owners: tuple[Owner, ...]) -> dict[str, Any]:
+    def _target(self, name: str, owners: tuple[Owner, ...], unled: str | None) -> dict[str, Any]:
         detail = self._details.get(name)
+        said = detail.warning if detail is not None else ""
         figures = [asdict(one) for one in detail.figures] if detail is not None else []
         whole = {key: value for key, value in figures[0].items() if key != "path"} if figures else {}
         return {
             "check": name,
             "address": owners[0][1],
             "pools": [pool for pool, _ in owners],
-            "warning": detail.warning if detail is not None else "",
+            "warning": said if unled is None else unled,
             **whole,
             "paths": figures[1:],
         }
+
+    def _unled(self) -> Mapping[str, str]:
+        """Why checks are not made, by id."""
+        why = f"this node cannot ask as clients do: {self._ways.why}"[:TEXT_CHARACTERS]
+        return {order.check.id: why for order in self._checks.orders if not self._led(order)}
+
+    def _led(self, order: Order) -> bool:
+        return _led(order, self._ways)
 
     def _known(self, order: Order, now: float) -> Order:
         found = self._found.get(order.check.id) if order.role is Role.TARGET else None
@@ -196,6 +222,12 @@ class Findings:
             return None
         pool = self._checks.groups[outlier.group]
         return next((owner for owner in self._checks.owners.get(outlier.id, ()) if owner[0] == pool), None)
+
+
+def _led(order: Order, ways: Ways) -> bool:
+    """Whether a check reaches whom it is meant for."""
+    mark = order.check.settings.get(MARK)
+    return mark is None or mark in ways.marks
 
 
 def _reached(failed: str | None) -> dict[str, Any]:

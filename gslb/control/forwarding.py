@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from typing import Any
 
-from gslb.control.checks import probes_of
+from gslb.control.checks import Ways, probes_of
 from gslb.model.deployment import Attach, Deployment, Node, PoolId, SiteId
 from gslb.model.plan import BalancerTable, Plan
 from xdp.messages import Attached, Interface, Probe, State, Want
@@ -96,6 +96,11 @@ def unbalanced(orders: Orders, want: Want | None, state: State) -> Mapping[PoolI
     return {pool: f"it has no table in the balancer: {text}" for pool in orders.pools if _lacks(pool, want, state)}
 
 
+def unled(orders: Orders, want: Want | None, state: State) -> str:
+    """Why packets of checks are not led to the backends that their marks name, where they are not."""
+    return _whole(orders, want, state) or "; ".join(state.problems) or Ways().why
+
+
 def _whole(orders: Orders, want: Want | None, state: State) -> str:
     """Why nothing is balanced; empty where something is."""
     if orders.attach is Attach.OFF:
@@ -144,4 +149,6 @@ def _folded(lines: list[str]) -> Iterator[str]:
 
 def state_json(state: State) -> dict[str, Any]:
     """JSON values for `gslb status` and the API."""
-    return asdict(state)
+    return {
+        name: value for name, value in asdict(state).items() if name != "probes"
+    }  # numbers that say nothing to people

@@ -167,6 +167,7 @@ class Observer:
             self.loads.counted(pool, value, now)
         if other:
             self._changed()
+        self.prober.lead(self.balancing.ways())
         self._facts.problem("balancer", self.balancing.problems())
         told = self.balancing.to_json()
         if told != self._told:

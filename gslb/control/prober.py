@@ -17,6 +17,7 @@ from contextlib import suppress
 from typing import Any
 
 from gslb.control.checking import COMMAND, SILENCE_S, Checking, Lost
+from gslb.control.checks import Ways
 from gslb.control.children import Restarts
 from gslb.control.findings import Findings, Reading
 from gslb.model.deployment import Deployment, PoolId, SiteId
@@ -56,14 +57,12 @@ class Prober:
     def want(self, deployment: Deployment, site: SiteId, known: Verdicts) -> None:
         """Check for this deployment from now on; `known` is what is known of targets that were not checked so far."""
         self._findings.want(deployment, site, known, time.monotonic())
-        self._see()
-        self._judge()
-        for event, holds in ((self._idle, self._findings.idle), (self._busy, not self._findings.idle)):
-            if holds:
-                event.set()
-            else:
-                event.clear()
-        self._order()
+        self._renew()
+
+    def lead(self, ways: Ways) -> None:
+        """Check by the ways that the balancer leads from now on."""
+        if self._findings.lead(ways, time.monotonic()):
+            self._renew()
 
     def verdicts(self) -> Verdicts:
         """What is known of each target; one that is missing has never been judged."""
@@ -163,6 +162,17 @@ class Prober:
             self._judged.clear()
         else:
             self._judged.set()
+
+    def _renew(self) -> None:
+        """There is other work."""
+        self._see()
+        self._judge()
+        for event, holds in ((self._idle, self._findings.idle), (self._busy, not self._findings.idle)):
+            if holds:
+                event.set()
+            else:
+                event.clear()
+        self._order()
 
     def _order(self) -> None:
         """Tell the process what to do."""

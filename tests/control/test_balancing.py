@@ -13,13 +13,16 @@ import pytest
 
 from gslb.control.balancerchild import DOOR
 from gslb.control.balancing import SILENT, Balancing
-from gslb.model.deployment import Attach, Balancer, PoolId
+from gslb.control.checks import Ways, probes_of
+from gslb.model.deployment import Attach, Balancer, Monitor, MonitorId, PoolId, Via
 from gslb.model.plan import Plan
 from tests.control.make import FRA, NODE
 from tests.control.test_forwarding import BALANCED, TABLE, WEB
 from tests.xdp.test_process import Running
 
 AT_NODE = replace(NODE, interfaces=("eth0",))
+SEEN = Monitor(MonitorId("seen"), "tcp", 1.0, 1.0, 1, 1, 1.0, 80, via=Via.VIP)
+PROBED = replace(BALANCED, monitors={SEEN.name: SEEN}, pools={WEB: replace(BALANCED.pools[WEB], monitor=SEEN.name)})
 PLAN = Plan("example", 7, "", {}, (), balancers={WEB: TABLE})
 WAIT_S = 10.0
 
@@ -117,6 +120,29 @@ def test_what_is_the_same_is_not_said_again(bench: Bench) -> None:
     while_running(balancing, scenario)
 
 
+def test_checks_go_by_the_balancer_from_when_it_leads_them(bench: Bench) -> None:
+    balancing = bench.balancing()
+    (one,) = PROBED.pools.values()
+
+    async def scenario() -> None:
+        assert balancing.ways() == Ways()
+        (bench.folder / "unprobed").touch()
+        bench.start()
+        balancing.want(PROBED, AT_NODE, b"secret")
+        balancing.apply(PLAN)
+        await until(lambda: in_force(balancing, 7))
+        ways = balancing.ways()
+        assert ways.marks == frozenset()
+        assert "checks to VIPs cannot leave by eth0" in ways.why
+        (bench.folder / "unprobed").unlink()
+        balancing.apply(replace(PLAN, version=8, balancers={WEB: replace(TABLE, backends=())}))
+        await until(lambda: balancing.ways().marks)
+        assert balancing.ways().marks == {probe.mark for probe in probes_of(PROBED, FRA)}
+        assert one.name not in balancing.ways().unbalanced
+
+    while_running(balancing, scenario)
+
+
 def test_a_kernel_that_holds_a_newer_plan_is_told_of_to_who_numbers_plans(bench: Bench) -> None:
     (bench.folder / "pins").mkdir()
     (bench.folder / "pins" / "tables").write_text('{"version": 40}')
@@ -145,6 +171,7 @@ def test_a_refusal_is_a_reason_at_once_and_has_a_decision_made(bench: Bench) -> 
         assert balancing.unbalanced() == {WEB: "no such kernel here; apt-get install one"}
         assert bench.changes == 1
         assert "this node does not balance" in balancing.problems()[0]
+        assert balancing.ways() == Ways(why=balancing.unbalanced()[WEB], unbalanced=frozenset({WEB}))
 
     while_running(balancing, scenario)
 
@@ -171,6 +198,7 @@ def test_switched_off_nothing_is_balanced_and_nobody_is_asked(bench: Bench) -> N
         balancing.want(replace(BALANCED, balancer=Balancer(attach=Attach.OFF)), AT_NODE, b"secret")
         await balancing.first_word()
         assert balancing.unbalanced() == {WEB: "balancer.attach is off"}
+        assert balancing.ways() == Ways(why="balancer.attach is off", unbalanced=frozenset({WEB}))
         assert balancing.to_json() is None
 
     asyncio.run(scenario())

@@ -20,6 +20,7 @@ from gslb.model.deployment import (
     Pool,
     PoolId,
     Via,
+    WithoutBalancer,
 )
 from gslb.model.framing import frame
 from healthcheck.check import MARK, Check
@@ -114,6 +115,17 @@ def test_backends_are_asked_as_clients_ask_by_a_mark_for_each() -> None:
         assert MARKS <= probe.mark < MARKS + (1 << MARK_BITS)
     assert probes_of(deployment, IAD) == ()
     assert asked(checks_of(deployment, IAD)).keys() == {"seen/2001:db8::1", "seen/192.0.2.1"}
+
+
+def test_where_a_pool_is_served_without_the_balancer_its_answers_are_asked() -> None:
+    alone = balanced("alone", ["192.0.2.1"], ["10.1.0.11"])
+    assert alone.balance is not None
+    alone = replace(alone, balance=replace(alone.balance, without_balancer=WithoutBalancer.SERVE))
+    deployment = replace(deployed(alone, balanced("down", ["192.0.2.2"], ["10.1.0.12"])), monitors=CLIENTS)
+    checks = checks_of(deployment, FRA, (PoolId("alone"), PoolId("down")))
+    assert list(checks.owners) == ["seen/192.0.2.1", "seen/down/10.1.0.12"]
+    assert MARK not in asked(checks)["seen/192.0.2.1"].settings
+    assert list(checks_of(deployment, FRA).owners) == ["seen/alone/10.1.0.11", "seen/down/10.1.0.12"]
 
 
 def test_a_mark_stays_when_other_backends_come() -> None:

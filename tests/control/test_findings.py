@@ -2,13 +2,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from gslb.control.checks import Ways, probes_of
 from gslb.control.findings import KNOWN_S, TEXT_CHARACTERS, Findings, Reading
-from gslb.model.deployment import Deployment, LoadSource, PoolId
+from gslb.model.deployment import Deployment, LoadSource, PoolId, WithoutBalancer
 from gslb.model.world import Health, Verdict
 from healthcheck.messages import Detail, Figures, Found, Outlier, Pulse, Report
 from healthcheck.messages import Reading as Read
 from tests.control.make import FRA
-from tests.control.test_checks import deployed, pool
+from tests.control.test_checks import CLIENTS, MONITORS, balanced, deployed, pool
 
 A, B = PoolId("a"), PoolId("b")
 ONE, TWO = "192.0.2.1", "192.0.2.2"
@@ -207,3 +208,37 @@ def test_texts_are_bounded() -> None:
     made.take(Report(1, (Found(f"web/{ONE}", Health.DOWN, 100.0, long),), (Detail(f"web/{ONE}", (), long),)), 100.0)
     assert len(made.verdicts(100.0)[A][ONE].why) == TEXT_CHARACTERS
     assert len(made.state()["targets"][0]["warning"]) == TEXT_CHARACTERS
+
+
+LED = "seen/web/10.1.0.11"
+
+
+def test_who_is_asked_by_a_way_of_the_balancer_is_not_asked_before_there_is_one() -> None:
+    web = replace(deployed(balanced("web", ["192.0.2.1"], ["10.1.0.11"]), pool("a", ONE)), monitors=MONITORS | CLIENTS)
+    (probe,) = probes_of(web, FRA)
+    made = findings(web)
+    assert [order.check.id for order in made.work(100.0).orders] == [f"web/{ONE}"]
+    made.take(Report(1, (up(f"web/{ONE}", 100.0),)), 100.0)
+    assert not made.unjudged, "nobody waits for who cannot be asked"
+    assert made.lead(Ways(frozenset({probe.mark})), 101.0)
+    assert made.unjudged
+    work = made.work(101.0)
+    assert [order.check.id for order in work.orders] == [LED, f"web/{ONE}"]
+    made.take(Report(work.serial, (up(LED, 101.0),)), 101.0)
+    assert not made.lead(Ways(frozenset({probe.mark}), "another reason"), 102.0), "the same work"
+    assert made.lead(Ways(why="eth0 is not attached"), 103.0)
+    assert not made.take(Report(work.serial, (Found(LED, Health.DOWN, 103.0, "timed out"),)), 103.0)
+    assert made.verdicts(104.0)[PoolId("web")]["10.1.0.11"] == Verdict(Health.UP, 3.0), "what was known, and its age"
+    told = {one["check"]: one["warning"] for one in made.state()["targets"]}
+    assert told == {LED: "this node cannot ask as clients do: eth0 is not attached", f"web/{ONE}": ""}
+
+
+def test_a_pool_that_is_served_without_the_balancer_is_asked_at_its_answers() -> None:
+    web = balanced("web", ["192.0.2.1"], ["10.1.0.11"])
+    assert web.balance is not None
+    web = replace(web, balance=replace(web.balance, without_balancer=WithoutBalancer.SERVE))
+    made = findings(replace(deployed(web), monitors=CLIENTS))
+    assert made.lead(Ways(unbalanced=frozenset({web.name})), 100.0)
+    assert [order.check.address for order in made.work(100.0).orders] == ["192.0.2.1"]
+    assert made.lead(Ways(), 101.0)
+    assert made.work(101.0).orders == ()

@@ -5,9 +5,10 @@ It keeps the promises of `xdp.driver.Plane`, `Filler` and `Reader`; tests/xdp/te
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from gslb.model.deployment import Attach
@@ -46,6 +47,8 @@ class FakePlane:
         return tuple(Interface(one.name, Attached(one.read_text())) for one in links)
 
     def attach_probe(self, interface: str) -> None:
+        if (self._folder.parent / "unprobed").exists():
+            raise OSError(errno.ENOENT, "clsact is not in this kernel")
         (self._folder / f"probe-{interface}").touch()
 
     def take_over(self) -> None:
@@ -68,10 +71,18 @@ class FakeTables:
     def version(self) -> int:
         return int(json.loads(self._file.read_text())["version"]) if self._file.exists() else 0
 
+    @property
+    def marks(self) -> Collection[int]:
+        return json.loads(self._file.read_text())["marks"] if self._file.exists() else ()
+
     def want(self, want: Want) -> Mapping[str, TableState]:
         if want.version < self.version:
             raise ValueError(f"version {want.version} is older than {self.version}, which is in force")
-        self._file.write_text(json.dumps({"version": want.version, "tables": sorted(want.tables)}))
+        self._file.write_text(
+            json.dumps(
+                {"version": want.version, "tables": sorted(want.tables), "marks": [one.mark for one in want.probes]}
+            )
+        )
         return {pool: TableState("digest", {}) for pool in want.tables}
 
     def tick(self, now: float) -> Mapping[str, TableState] | None:  # noqa: ARG002  # the Protocol's
@@ -90,6 +101,6 @@ class FakeCounters:
 
 
 def fake_parts(folder: Path) -> Parts:
-    """Adopted where `folder` has pins.  Raises Refused while it has a file `refuse`."""
+    """Adopted where `folder` has pins.  Raises Refused while it has a file `refuse`; takes no probes while it has `unprobed`."""
     plane = FakePlane(folder)
     return Parts(plane, FakeTables(folder), FakeCounters())

@@ -17,6 +17,9 @@ from xdp.messages import Attached, Interface, Probe, Want
 TABLE = BalancerTable(SiteId("fra"), (Vip("192.0.2.10/32", 6, 80),), (BackendPlan("10.1.0.11", 1, Forward.L2),))
 WANT = Want(1, "example", 7, ("eth0",), Attach.AUTO, "00" * 16, "198.18.0.0/15", "100::/64", 300.0, {"web": TABLE})
 
+MARK = 0x67000001
+PROBING = replace(WANT, probes=(Probe(MARK, "web", "10.1.0.11"),))
+
 
 @pytest.fixture
 def kernel(tmp_path: Path) -> Path:
@@ -123,8 +126,36 @@ def test_another_mode_is_attached_anew(driver: Driver) -> None:
 
 
 def test_probes_leave_by_the_interfaces(driver: Driver, kernel: Path) -> None:
-    driver.want(replace(WANT, probes=(Probe(0x67000001, "web", "10.1.0.11"),)), 0.0)
+    driver.want(PROBING, 0.0)
     assert (kernel / "pins" / "probe-eth0").exists()
+    assert driver.state.probes == (MARK,)
+
+
+def test_no_mark_is_told_while_an_interface_lets_probes_pass(driver: Driver, kernel: Path) -> None:
+    (kernel / "unprobed").touch()
+    driver.want(PROBING, 0.0)
+    assert driver.state.probes == ()
+    assert driver.state.problems == ("checks to VIPs cannot leave by eth0: [Errno 2] clsact is not in this kernel",)
+    (kernel / "unprobed").unlink()
+    driver.tick(RETRY_S)
+    assert list(driver.state.probes) == [MARK]
+    assert not driver.state.problems
+    driver.want(replace(PROBING, serial=2, interfaces=("eth0", ABSENT)), RETRY_S)
+    assert driver.state.probes == (), "a route may lead them out there"
+
+
+def test_an_interface_that_is_made_anew_has_the_filter_for_probes_again(driver: Driver, kernel: Path) -> None:
+    driver.want(PROBING, 0.0)
+    for name in ("links/eth0", "probe-eth0"):
+        (kernel / "pins" / name).unlink()
+    driver.tick(RETRY_S)
+    assert (kernel / "pins" / "probe-eth0").exists()
+
+
+def test_no_mark_is_told_of_a_balancer_that_is_refused(driver: Driver, kernel: Path) -> None:
+    (kernel / "refuse").touch()
+    driver.want(PROBING, 0.0)
+    assert driver.state.probes == ()
 
 
 def test_removing_leaves_nothing_also_of_an_earlier_process(driver: Driver, kernel: Path) -> None:
