@@ -138,5 +138,6 @@ def _done_json(done: Done, now: float) -> dict[str, object]:
         "override": None if done.new is None else override_json(done.new, now),
         "replaced": None if done.replaced is None else override_json(done.replaced, now),
         "moves": [{**asdict(move), "rtype": type_text(move.rtype)} for move in done.moves],
+        "backends": [asdict(turn) for turn in done.turns],
         "note": done.note,
     }

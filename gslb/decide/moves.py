@@ -1,11 +1,13 @@
-"""What differs between two plans of one geography, for people: whose answers move, and where to.  Pure."""
+"""What differs between two plans of one geography, for people: whose answers move and where to, and what becomes of backends.  Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import ip_address
 
-from gslb.model.deployment import PolicyId, PoolId
-from gslb.model.plan import Choice, Mode, Plan
+from gslb.decide.candidates import backend_target
+from gslb.model.deployment import PolicyId, PoolId, SiteId
+from gslb.model.plan import Choice, Mode, Plan, Serving
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -27,6 +29,18 @@ class Move:
     after: tuple[Side, ...]
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Turn:
+    """What the balancers of `site` did with a backend and do now; `others` take new flows of its pool now."""
+
+    pool: PoolId
+    backend: str
+    site: SiteId
+    before: Serving
+    after: Serving
+    others: int
+
+
 def moves(before: Plan, after: Plan) -> tuple[Move, ...]:
     """The clients whose answers are not the same; both plans are of one deployment and geography."""
     found: dict[tuple[PolicyId, int, Side], dict[Side, None]] = {}
@@ -39,6 +53,22 @@ def moves(before: Plan, after: Plan) -> tuple[Move, ...]:
                     found.setdefault((name, rtype, left), {})[reached] = None
     in_order = sorted(found.items(), key=lambda item: item[0][:2])
     return tuple(Move(*key, tuple(sides)) for key, sides in in_order)
+
+
+def turns(before: Plan, after: Plan, named: str = "") -> tuple[Turn, ...]:
+    """The backends of both plans with which something else is done; also the one that is `named`, as an override names it."""
+    found = []
+    for pool, table in after.balancers.items():
+        earlier = before.balancers.get(pool)
+        known = {} if earlier is None else {one.address: one.serving for one in earlier.backends}
+        takers = {one.address for one in table.backends if one.serving is Serving.UP}
+        found += [
+            Turn(pool, one.address, table.site, known[one.address], one.serving, len(takers - {one.address}))
+            for one in table.backends
+            if one.address in known
+            and (known[one.address] is not one.serving or backend_target(pool, ip_address(one.address)) == named)
+        ]
+    return tuple(found)
 
 
 def _side(choice: Choice) -> Side:

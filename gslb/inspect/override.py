@@ -15,7 +15,7 @@ from gslb.control.overrides import MAX_OVERRIDES, with_override, without_target
 from gslb.control.targets import target_of, targets
 from gslb.decide.decide import decide
 from gslb.decide.guard import harmed
-from gslb.decide.moves import Move, moves
+from gslb.decide.moves import Move, Turn, moves, turns
 from gslb.inspect.basis import Basis
 from gslb.model.deployment import PolicyId
 from gslb.model.plan import Mode, Plan
@@ -32,12 +32,13 @@ class WouldHarm(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What was written about `target`, what it replaced or ended, and what becomes of answers."""
+    """What was written about `target`, what it replaced or ended, and what becomes of answers and of backends."""
 
     target: str
     new: Override | None
     replaced: Override | None
     moves: tuple[Move, ...]
+    turns: tuple[Turn, ...]
     note: str | None
 
 
@@ -102,10 +103,11 @@ def _edit(basis: Basis, target: str, new: Override | None, ending: Callable[[Ove
     edited = basis.store.edit_overrides(change, now)
     before, after = seen[0]
     replaced = next((override for override in before if override.target == target), None)
-    moved = tuple(move for move in moves(plan(before), plan(after)) if (move.policy, move.rtype) in asked)
+    plans = plan(before), plan(after)
+    moved = tuple(move for move in moves(*plans) if (move.policy, move.rtype) in asked)
     if edited.note is not None:
         notes.append(edited.note)
-    return Done(target, new, replaced, moved, "; ".join(notes) or None)
+    return Done(target, new, replaced, moved, turns(*plans, target), "; ".join(notes) or None)
 
 
 def _without_unknown(basis: Basis, overrides: _Overrides) -> tuple[_Overrides, int]:

@@ -31,6 +31,7 @@ def test_an_override_is_written_and_its_effect_told(api: Served) -> None:
     }
     assert got.json["replaced"] is None
     assert [(move["policy"], move["rtype"]) for move in got.json["moves"]] == [("web", "A")]
+    assert got.json["backends"] == []
     (stored,) = api.desk.store.load_overrides().overrides or ()
     assert (stored.target, stored.who, stored.until) == ("site/iad", "alice", NOW + 7200)
     assert api.desk.written == 1

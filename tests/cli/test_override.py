@@ -102,6 +102,45 @@ def test_up_moves_nothing_while_all_is_well(gslb: Gslb) -> None:
     assert (status, out.splitlines()[1]) == (0, "  no answer moves")
 
 
+@pytest.fixture
+def balanced(options: list[str]) -> None:
+    """The pool web-iad has two backends behind a balancer."""
+    plain = "answers: [198.51.100.10]"
+    balance = "balance: {listen: [tcp/80], forward: l2, backends: [10.2.0.1, 10.2.0.2]}"
+    Path(options[1]).write_text(CONFIG.replace(plain, f"{plain}, {balance}"))
+
+
+@pytest.mark.usefixtures("balanced")
+def test_what_becomes_of_a_backend(gslb: Gslb) -> None:
+    def told(*words: str) -> list[str]:
+        status, out, err = gslb(*words)
+        assert (status, err) == (0, "")
+        return out.splitlines()[1:-1]
+
+    one, two = (f"  backend web-iad 10.2.0.{number}" for number in (1, 2))
+    empty = "  it is empty when `gslb lb stats` shows no packets to it; flows that are silent for 5 min may move"
+    kept = "keeps its flows; new ones go to 1 other"
+    assert told("drain", "backend/web-iad/10.2.0.1", "--why", "x") == [f"{one} up -> drain: {kept}", empty]
+    _, *again = told("drain", "backend/web-iad/10.2.0.1", "--why", "once more")
+    assert again == [f"{one} drain as before: {kept}", empty]
+    _, down = told("down", "backend/web-iad/10.2.0.1", "--why", "x")
+    assert down == f"{one} drain -> down: its flows move at once, to 1 other"
+    waits = "takes new flows until another backend can: only then it drains"
+    gone = "  policy web A    web-iad -> web-cloud"
+    assert told("drain", "backend/web-iad/10.2.0.2", "--why", "x") == [gone, f"{two} up as before: {waits}"]
+    _, *ended = told("auto", "backend/web-iad/10.2.0.1")
+    assert ended == [f"{one} down -> up: takes new flows", f"{two} up -> drain: {kept}"]
+    assert told("drain", "pool/web-iad", "--why", "x") == [gone]
+
+
+@pytest.mark.usefixtures("balanced")
+def test_the_last_backend_of_a_pool(gslb: Gslb) -> None:
+    assert gslb("down", "backend/web-iad/10.2.0.1", "--why", "x")[0] == 0
+    status, out, _ = gslb("down", "backend/web-iad/10.2.0.2", "--why", "x", "--force")
+    dropped = "  backend web-iad 10.2.0.2 up -> down: no other serves: packets are dropped"
+    assert (status, out.splitlines()[1:-1]) == (0, ["  policy web A    web-iad -> web-cloud", dropped])
+
+
 def test_a_later_word_replaces_the_earlier(gslb: Gslb, store: Store) -> None:
     gslb("up", "site/iad", "--why", "first")
     status, out, _ = gslb("drain", "site/iad", "--why", "second")

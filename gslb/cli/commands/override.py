@@ -10,6 +10,7 @@ import sys
 import time
 from datetime import UTC, datetime
 
+from gslb.cli.commands.status import duration
 from gslb.cli.options import add_config, add_node, add_state, operator
 from gslb.cli.situation import situation
 from gslb.config.problem import Refused
@@ -18,12 +19,12 @@ from gslb.control import facts
 from gslb.control.lock import holder
 from gslb.control.store import StateError, Store
 from gslb.control.targets import UnknownTarget, target_of
-from gslb.decide.moves import Side
+from gslb.decide.moves import Side, Turn
 from gslb.inspect.basis import from_files
 from gslb.inspect.override import Done, WouldHarm, begin, end, lasting, words
 from gslb.inspect.situation import Situation
 from gslb.model.deployment import Deployment
-from gslb.model.plan import Mode
+from gslb.model.plan import Mode, Serving
 from gslb.model.world import Forced, Override
 
 _PATIENCE_S = 2.0  # with a running node
@@ -98,7 +99,15 @@ def _print_effect(here: Situation, done: Done) -> None:
     for move in done.moves:
         now = " or ".join(dict.fromkeys(_side(side, move.before) for side in move.after))
         print(f"  policy {move.policy} {type_text(move.rtype):4} {_side(move.before, move.after[0])} -> {now}")
-    if not done.moves:
+    for turn in done.turns:
+        own = done.new is not None and done.target == f"backend/{turn.pool}/{turn.backend}"
+        print(f"  backend {turn.pool} {turn.backend} {_turned(turn, done.new if own else None)}")
+        if own and turn.after is Serving.DRAIN:
+            idle = duration(here.model.balancer.flow_idle_s)
+            print(
+                f"  it is empty when `gslb lb stats` shows no packets to it; flows that are silent for {idle} may move"
+            )
+    if not done.moves and not done.turns:
         print("  no answer moves")
     if done.note is not None:
         print(f"gslb: {done.note}", file=sys.stderr)
@@ -129,6 +138,20 @@ def _side(side: Side, other: Side) -> str:
     unlike = side.addresses != other.addresses and side.pool == other.pool
     mode = "" if side.mode is Mode.NORMAL else f" ({side.mode})"
     return f"{name} {', '.join(side.addresses)}{mode}" if unlike else f"{name}{mode}"
+
+
+def _turned(turn: Turn, new: Override | None) -> str:
+    """What the balancers did with a backend, do now, and what that means for its flows."""
+    others = f"{turn.others} {'other' if turn.others == 1 else 'others'}"
+    what = {
+        Serving.UP: "takes new flows",
+        Serving.DRAIN: f"keeps its flows; new ones go to {others}",
+        Serving.DOWN: f"its flows move at once, to {others}" if turn.others else "no other serves: packets are dropped",
+    }[turn.after]
+    if turn.after is Serving.UP and new is not None and new.state is Forced.DRAIN:
+        what += " until another backend can: only then it drains"
+    change = f"{turn.after} as before" if turn.before is turn.after else f"{turn.before} -> {turn.after}"
+    return f"{change}: {what}"
 
 
 def _told(override: Override) -> str:
