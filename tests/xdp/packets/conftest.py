@@ -8,6 +8,7 @@ import pytest
 
 from tests.conftest import missing
 from tests.xdp.harness import Unusable, programs
+from tests.xdp.packets.moving import Moving
 from tests.xdp.packets.scene import Scene
 
 
@@ -28,3 +29,11 @@ def scene(standing: Scene) -> Scene:
     """The scene as `packets/scene.py` says, without a memory."""
     standing.begin()
     return standing
+
+
+@pytest.fixture(params=[4, 6], ids=["v4", "v6"])
+def moving(scene: Scene, request: pytest.FixtureRequest) -> Moving:
+    """A slot that changed from one to two: flows that began before are with one."""
+    made = Moving(scene, request.param)
+    made.slots("two", "one")
+    return made

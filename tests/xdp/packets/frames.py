@@ -55,6 +55,26 @@ def udp(backend: str, version: int, *, payload: bytes = b"hello", sport: int = 4
     return ip(version, CLIENT[version], to, **fields) / UDP(sport=sport, dport=80) / Raw(payload)
 
 
+def towards(
+    vip: str,
+    flags: str = "A",
+    *,
+    to: str = "",
+    sport: int = 40000,
+    dport: int = -1,
+    seq: int = 1000,
+    payload: bytes = b"hello",
+    **fields: Any,
+) -> Packet:
+    """The same to a VIP by its name; `to` and `dport`: another address or port than its own."""
+    meant = scene.VIPS[vip]
+    version, port = (6 if ":" in meant.address else 4), meant.port if dport < 0 else dport
+    segment: Packet = UDP(sport=sport, dport=port)
+    if meant.protocol == scene.TCP:
+        segment = TCP(sport=sport, dport=port, flags=flags, seq=seq, ack=0 if flags == "S" else 2000)
+    return ip(version, CLIENT[version], to or meant.address, **fields) / segment / Raw(payload)
+
+
 def leaves(
     backend: str,
     packet: Packet,
