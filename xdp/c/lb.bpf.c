@@ -108,7 +108,9 @@ static __always_inline enum act decide(struct xdp_md *ctx, struct packet *p, con
 	d->hash = flow_hash(s, p);
 	if (vip->flags & VIP_QUIC && p->to.protocol == IPPROTO_UDP && !d->error)
 		d->backend = quic_backend(ctx, p, vip->ring);
-	if (!d->backend)
+	if (d->backend)
+		d->counted = COUNT_QUIC_ID;
+	else
 		d->backend = choose(p, s, d, vip->ring);
 	act = to_backend(p, d);
 	if (unlikely(p->flags & PACKET_FRAGMENT) && act == ACT_FORWARD)

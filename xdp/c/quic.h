@@ -71,6 +71,5 @@ static __always_inline __u32 quic_backend(struct xdp_md *ctx, const struct packe
 		count(COUNT_QUIC_UNKNOWN);
 		return 0;
 	}
-	count(COUNT_QUIC_ID);
 	return *found;
 }
