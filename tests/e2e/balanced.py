@@ -39,7 +39,7 @@ nodes:
 datacenters:
   here: {{at: [50.11, 8.68]}}
 monitors:
-  line: {{type: tcp, port: 9000, interval: {interval}, timeout: {interval}, fall: 2, rise: 2}}
+  line: {{type: tcp, port: 9000, interval: {interval}, timeout: {interval}, fall: 2, rise: 2, via: {via}}}
 pools:
   web:
     datacenter: here
@@ -50,7 +50,7 @@ pools:
     balance: {{listen: [tcp/80, tcp/9000, udp/9000], forward: {forward}, backends: [{backends}]}}
 policies:
   web: {{rules: [{{pools: [web]}}]}}
-balancer: {{attach: native, flow_idle: {flow_idle}}}
+balancer: {{attach: {attach}, flow_idle: {flow_idle}}}
 dns: {{listen: ["10.1.0.10:53"], workers: 1}}
 zones: [site.test.yaml]
 """
@@ -77,6 +77,7 @@ class Balanced:
         self.forward = forward
         self.weights = dict.fromkeys(BACKENDS, 1)
         self.interval, self.flow_idle = "200ms", "5m"
+        self.via, self.attach = "address", "native"
         self.answers = VIP4 if forward == "l2" else f'{VIP4}, "{VIP6}"'
         self.config = folder / "gslb.yaml"
         self.client = world.namespace("client")
@@ -134,7 +135,7 @@ class Balanced:
         backends = ", ".join(f"{{address: {BACKENDS[name]}, weight: {w}}}" for name, w in self.weights.items())
         values = {
             "deployment": self.deployment, "forward": self.forward, "backends": backends, "answers": self.answers,
-            "interval": self.interval, "flow_idle": self.flow_idle, **overridden,
+            "interval": self.interval, "flow_idle": self.flow_idle, "via": self.via, "attach": self.attach, **overridden,
         }  # fmt: skip
         (self.folder / "site.test.yaml").write_text(ZONE)
         new = self.folder / "gslb.new"
@@ -153,26 +154,35 @@ class Balanced:
         self._servers[name].wait()
 
     def set_up(self, name: str) -> None:
-        """Make a backend, as an operator does, and start its server; nothing where that was done."""
-        if name in self._servers:
-            return
+        """Make a backend and start its server; nothing where that was done."""
+        if name not in self._servers:
+            self.prepare(name)
+            self.serve(name)
+
+    def prepare(self, name: str) -> None:
+        """Make a backend, as an operator does, or mend it."""
         done = subprocess.run(
             self.backends[name].command([*GSLB, "backend", "setup", "--config", str(self.config)]),
             capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
-        self.serve(name)
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Program]:
-        """Backends and balancer, until all are in use.  What it made on the backends stays until `close`."""
+        """Backends and balancer, until all are in use."""
+        with self.started() as program:
+            self.settle(program, BACKENDS)
+            yield program
+
+    @contextlib.contextmanager
+    def started(self) -> Iterator[Program]:
+        """Backends and balancer, answering.  What it made on the backends stays until `close`."""
         self.write()
         for name in BACKENDS:
             self.set_up(name)
         first = query("www.site.test.", "A")
         target = Target(BALANCER, 53, FEATURES)
         with running(self.folder, self.config, "lb1", target, first=first, inside=self.balancer) as program:
-            self.settle(program, BACKENDS)
             yield program
 
     def flows(self, count: int) -> Flows:
