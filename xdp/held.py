@@ -7,8 +7,8 @@ import os
 import struct
 from collections.abc import Mapping
 
-from gslb.layout import Backend, NewFlow, Ring, Settings, UdpFlow, Vip, VipKey, VipPrefix
-from xdp import libbpf
+from gslb.layout import Backend, NewFlow, Settings, UdpFlow, Vip, VipKey, VipPrefix
+from xdp import kernelinfo, libbpf
 from xdp.flow import Entry, UdpEntry
 
 _WORD = struct.Struct("=I")
@@ -66,14 +66,13 @@ class Held:
         return UdpEntry(found.tag, found.backend, found.seen)
 
     def _read_ring(self, ring: int) -> bytes | None:
-        number = self._maps["rings"].lookup(_WORD.pack(ring))  # user space is given the id of the inner map
-        if number is None:
+        held = kernelinfo.inner(self._maps["rings"], _WORD.pack(ring))
+        if held is None:
             return None
-        fd = libbpf.require(libbpf.library().bpf_map_get_fd_by_id(_WORD.unpack(number)[0]), f"open ring {ring}")
         try:
-            return libbpf.Map(fd, "rings", ctypes.sizeof(Ring)).lookup(_WORD.pack(0))
+            return held.lookup(_WORD.pack(0))
         finally:
-            os.close(fd)
+            os.close(held.fd)
 
 
 def _entry(found: bytes | None) -> Entry | None:

@@ -6,7 +6,9 @@ Sources: Linux uapi bpf.h (struct bpf_map_info, bpf_prog_info, bpf_link_info: th
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
+import sys
 from collections.abc import Iterator
 from ctypes import c_char, c_size_t, c_uint8, c_uint32, c_uint64
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from typing import TypeVar
 from xdp.libbpf import Map, library, possible_cpus, require
 
 LINK_XDP = 6  # enum bpf_link_type
+_ATTEMPTS = 5  # to open an inner map that others replace
 PER_CPU = (5, 6, 10)  # PERCPU_HASH, PERCPU_ARRAY, LRU_PERCPU_HASH
 
 T = TypeVar("T", bound=ctypes.Structure)
@@ -105,6 +108,23 @@ def map_of(identity: int) -> Map:
     """A map by its id, such as a map of maps gives; the caller closes `fd`.  Needs CAP_SYS_ADMIN.  Raises OSError."""
     fd = require(library().bpf_map_get_fd_by_id(identity), f"open map {identity}")
     return described(fd)
+
+
+def inner(outer: Map, key: bytes) -> Map | None:
+    """The map that a map of maps holds at `key`, None where it holds none; the caller closes `fd`.  Raises OSError.
+
+    One that is replaced between our two questions is asked for again.
+    """
+    for attempt in range(_ATTEMPTS):
+        found = outer.lookup(key)
+        if not found:
+            return None
+        try:
+            return map_of(int.from_bytes(found, sys.byteorder))
+        except OSError as error:
+            if error.errno != errno.ENOENT or attempt == _ATTEMPTS - 1:
+                raise
+    return None
 
 
 def described(fd: int) -> Map:

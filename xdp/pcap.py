@@ -12,7 +12,7 @@ import os
 import struct
 import time
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from ctypes import sizeof
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from xdp.ringbuffer import RingBuffer
 MOST_PACKETS = 100_000
 _MAGIC, _VERSION, _ETHERNET = 0xA1B23C4D, (2, 4), 1  # nanoseconds
 _FILE = struct.Struct("=IHHiIII")
+HEADER_OCTETS = _FILE.size  # of a file without packets
 _PACKET = struct.Struct("=IIII")
 _AT_ONCE = 4096  # records
 _WAIT_S = 0.05
@@ -47,7 +48,7 @@ class Wish:
 
 
 def capture(maps: Mapping[str, Map], folder: Path, wish: Wish, file: BinaryIO) -> int:
-    """Write packets to `file` until the wish is fulfilled, and say how many.  Raises Busy, OSError.
+    """Write packets to `file` until the wish is fulfilled, or until Ctrl-C, and say how many.  Raises Busy, OSError.
 
     `folder` is where the maps are pinned.
     """
@@ -57,7 +58,7 @@ def capture(maps: Mapping[str, Map], folder: Path, wish: Wish, file: BinaryIO) -
         ring.skip()
         epoch_ns = time.time_ns() - time.monotonic_ns()
         ends = time.monotonic() + wish.seconds
-        with _captured(maps["capture"], wish):
+        with _captured(maps["capture"], wish), suppress(KeyboardInterrupt):
             while written < MOST_PACKETS and (left := ends - time.monotonic()) > 0:
                 ring.wait(min(left, _WAIT_S))
                 written += _write(ring.read(_AT_ONCE), wish.vips, epoch_ns, file, MOST_PACKETS - written)

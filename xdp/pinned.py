@@ -177,10 +177,9 @@ class Pinned:
         return next((one.serving for one in table.backends if one.address == address), None) if table else None
 
     def _slots(self, number: int) -> slots.Slots | None:
-        inner = self.maps["rings"].lookup(number.to_bytes(4, sys.byteorder))
-        if not inner:
+        held = kernelinfo.inner(self.maps["rings"], number.to_bytes(4, sys.byteorder))
+        if held is None:
             return None
-        held = kernelinfo.map_of(int.from_bytes(inner, sys.byteorder))
         try:
             ring = held.lookup(bytes(4))
         finally:

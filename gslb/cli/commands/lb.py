@@ -43,10 +43,17 @@ def run(arguments: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         return 0
     except OSError as error:
-        if error.errno not in (errno.EPERM, errno.EACCES):
-            raise
-        print(f"gslb: only root may look at the balancer ({error.strerror}); sudo gslb lb ...", file=sys.stderr)
+        print(f"gslb: {_refusal(error)}", file=sys.stderr)
     return 1
+
+
+def _refusal(error: OSError) -> str:
+    """What the kernel said no to, for people.  Raises the error where it is one of output."""
+    if error.errno in (errno.EPERM, errno.EACCES):
+        return f"only root may look at the balancer ({error.strerror}); sudo gslb lb ..."
+    if error.errno in (errno.EPIPE, errno.ENOSPC):
+        raise error
+    return f"the balancer cannot be read: {error.strerror or error}; it may be changing just now, so try again"
 
 
 def _opened(arguments: argparse.Namespace) -> Pinned:

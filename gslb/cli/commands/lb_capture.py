@@ -6,18 +6,21 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from gslb.cli.options import operator
 from gslb.config.problem import one_of
 from xdp.counters import totals
-from xdp.pcap import MOST_PACKETS, Busy, Wish, capture
+from xdp.pcap import HEADER_OCTETS, MOST_PACKETS, Busy, Wish, capture
 from xdp.pinned import NotInForce, Pinned, VipEntry
 
 HELP = "write sampled packets of clients to a pcap file"
 LONGEST_S = 3600.0
-_PER_S = 1000  # packets, where --one-in is left out
+_PER_S = 1000  # packets written, where --one-in is left out
+_HANDED_PER_S = 50_000  # packets from the program: its buffer holds 14 000, and is read 20 times a second
 _LOOK_S = 0.2
 
 
@@ -34,25 +37,40 @@ def run(arguments: argparse.Namespace, found: Pinned) -> int:
     """Capture, and say how much; 1 where it cannot be."""
     vips = [one for one in found.vips() if one.ring]
     meant = _meant(vips, arguments.vip) if arguments.vip is not None else vips
-    one_in = arguments.one_in or _sampling(found, meant)
+    one_in = arguments.one_in or _sampling(found, meant, vips)
     ids = frozenset(one.id for one in meant) if arguments.vip is not None else frozenset[int]()
     what = arguments.vip or "all VIPs"
-    try:
-        with os.fdopen(os.open(arguments.file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            print(
-                f"gslb: {operator()} captures packets of {what}, one in {one_in}, for {arguments.seconds:g} s, "
-                f"to {arguments.file}",
-                file=sys.stderr,
-            )
+    with _made(arguments.file) as file:
+        print(
+            f"gslb: {operator()} captures packets of {what}, one in {one_in}, for {arguments.seconds:g} s, "
+            f"to {arguments.file}",
+            file=sys.stderr,
+        )
+        try:
             written = capture(found.maps, found.folder, Wish(ids, one_in, arguments.seconds), file)
-    except FileExistsError:
-        raise NotInForce(f"{arguments.file} is there already; name another file") from None
-    except Busy as error:
-        arguments.file.unlink()
-        raise NotInForce(str(error)) from error
+        except Busy as error:
+            raise NotInForce(str(error)) from error
     full = f" (no more are written than {MOST_PACKETS})" if written == MOST_PACKETS else ""
     print(f"{written} packets{full}")
     return 0
+
+
+@contextmanager
+def _made(path: Path) -> Iterator[BinaryIO]:
+    """A new file; where that fails without a packet in it, it is gone afterwards.  Raises NotInForce."""
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise NotInForce(f"{path} is there already; name another file") from None
+    except OSError as error:
+        raise NotInForce(f"{path} cannot be written: {error.strerror}; name another file") from error
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+    except BaseException:
+        if path.stat().st_size <= HEADER_OCTETS:
+            path.unlink()
+        raise
 
 
 def _meant(vips: Sequence[VipEntry], text: str) -> list[VipEntry]:
@@ -64,16 +82,22 @@ def _meant(vips: Sequence[VipEntry], text: str) -> list[VipEntry]:
     return found
 
 
-def _sampling(found: Pinned, vips: Sequence[VipEntry]) -> int:
-    """One packet of how many, by what comes now."""
-    names = found.names(list(vips), {})
-    seen: list[int] = []
-    for _ in range(2):
-        if seen:
-            time.sleep(_LOOK_S)
-        pools = totals(found.maps, names, 0.0).vips.values()
-        seen.append(sum(count.packets for pool in pools for count in pool.values()))
-    return max(1, round((seen[1] - seen[0]) / _LOOK_S / _PER_S))
+def _sampling(found: Pinned, meant: Sequence[VipEntry], vips: Sequence[VipEntry]) -> int:
+    """One packet of how many, by what comes now.
+
+    The program looks for one VIP or for all: where several of them are meant, it hands over the packets of all.
+    """
+    first = [_packets(found, of) for of in (meant, vips)]
+    time.sleep(_LOOK_S)
+    written, all_ = ((_packets(found, of) - before) / _LOOK_S for of, before in zip((meant, vips), first, strict=True))
+    handed = written if len(meant) == 1 else all_
+    return max(1, round(written / _PER_S), round(handed / _HANDED_PER_S))
+
+
+def _packets(found: Pinned, vips: Sequence[VipEntry]) -> int:
+    """How many packets these VIPs had until now."""
+    pools = totals(found.maps, found.names(list(vips), {}), 0.0).vips.values()
+    return sum(count.packets for pool in pools for count in pool.values())
 
 
 def _number(text: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -13,6 +13,7 @@ from rich.table import Table
 
 from gslb.cli.console import console as stdout
 from gslb.layout import RING_SLOTS
+from gslb.model.plan import Serving
 from xdp.pinned import BackendEntry, Pinned, RingEntry
 
 HELP = "show interfaces, VIPs, and the backends that each is spread over"
@@ -37,7 +38,7 @@ def _look(found: Pinned) -> dict[str, Any]:
     vips, backends = found.vips(), found.backends()
     rings = {one.ring: found.ring(one.ring, backends) for one in vips}
     known = {number: ring for number, ring in rings.items() if ring is not None}
-    pools = {one.ring: one.pool for one in vips}
+    pools = {number: sorted({one.pool for one in vips if one.ring == number and one.pool}) for number in known}
     return {
         "plan_version": found.version,
         "interfaces": [asdict(one) for one in found.interfaces()],
@@ -46,16 +47,18 @@ def _look(found: Pinned) -> dict[str, Any]:
     }
 
 
-def _ring(ring: RingEntry, backends: Mapping[int, BackendEntry], pool: str, found: Pinned) -> dict[str, Any]:
-    ids = {*ring.slots, *ring.keeping, *(number for number, one in backends.items() if pool and pool in one.pools)}
+def _ring(ring: RingEntry, backends: Mapping[int, BackendEntry], pools: Sequence[str], found: Pinned) -> dict[str, Any]:
+    mine = (number for number, one in backends.items() if not set(pools).isdisjoint(one.pools))
+    ids = {*ring.slots, *ring.keeping, *mine}
     return {
         "ring": ring.id,
+        "pools": list(pools),
         "digest": ring.digest,
         "moving": ring.moving,
         "backends": [
             {
                 **(asdict(backends[number]) if number in backends else {"id": number, "address": ""}),
-                "state": _state(backends.get(number), pool, found),
+                "state": _state(backends.get(number), pools, found),
                 "slots": ring.slots.get(number, 0),
                 "keeping": ring.keeping.get(number, 0),
             }
@@ -64,16 +67,18 @@ def _ring(ring: RingEntry, backends: Mapping[int, BackendEntry], pool: str, foun
     }
 
 
-def _state(backend: BackendEntry | None, pool: str, found: Pinned) -> str:
-    """up, drain, down, unreachable; gone for one that is no more."""
+def _state(backend: BackendEntry | None, pools: Sequence[str], found: Pinned) -> str:
+    """up, drain, down, unreachable; gone for one that is no more; by pool where the plan says more than one thing."""
     if backend is None:
         return "gone"
     if backend.down:
         return "down"
     if backend.unreachable:
         return "unreachable"
-    serving = found.serving(pool, backend.address)
-    return "up" if serving is None else serving.value
+    told = {pool: found.serving(pool, backend.address) or Serving.UP for pool in pools}
+    if len(set(told.values())) > 1:
+        return ", ".join(f"{serving} in {pool}" for pool, serving in told.items())
+    return next(iter(told.values()), Serving.UP).value
 
 
 def _print(shown: Mapping[str, Any], console: Console) -> None:
