@@ -106,7 +106,7 @@ def _vips() -> Iterable[tuple[str, str, int, int, int, int]]:
 def _nested() -> Iterable[tuple[str, str, int, int, int, int]]:
     """VIPs within each other, so that it is seen which is meant."""
     one, two, three = (BACKENDS[name].number for name in ("one", "two", "three"))
-    for version, base, wide, half, quarter in ((4, "203.0.115.", 24, 25, 26), (6, "2001:db8:7::", 64, 121, 122)):
+    for version, base, wide, half, quarter in ((4, "203.0.120.", 24, 25, 26), (6, "2001:db8:7::", 64, 121, 122)):
         least, middle, most = ("0", "128", "192") if version == 4 else ("", "80", "c0")
         yield f"wide/{version}/tcp", f"{base}{least}/{wide}", TCP, 80, one, 0
         yield f"half/{version}/tcp", f"{base}{middle}/{half}", TCP, 80, two, 0
@@ -196,20 +196,29 @@ class Scene:
 
     def vip(self, vip: Vip) -> None:
         """A VIP, and the entry that says of its address that it is one, whatever the port."""
-        self._enter(vip)
-        icmp = ICMP6 if ":" in vip.address else ICMP
-        self._enter(replace(vip, protocol=icmp, port=0, ring=0, flags=0))
+        for each in (vip, _address_of(vip)):
+            name, key = _entry(each)
+            self.programs.set(name, key, layout.Vip(id=each.number, ring=each.ring, flags=each.flags))
 
-    def _enter(self, vip: Vip) -> None:
-        """One address stands in `vips`, more in `vip_prefixes`."""
-        value = layout.Vip(id=vip.number, ring=vip.ring, flags=vip.flags)
-        address, _, length = vip.address.partition("/")
-        names = {"address": tuple(packed(address)), "port": vip.port, "protocol": vip.protocol}
-        if not length:
-            self.programs.set("vips", bytes(layout.VipKey(**names)), value)
-            return
-        bits = 32 + int(length) + (96 if ":" not in address else 0)
-        self.programs.set("vip_prefixes", bytes(layout.VipPrefix(length=bits, **names)), value)
+    def without(self, vip: Vip) -> None:
+        """The VIP alone is taken away; others may have its address."""
+        name, key = _entry(vip)
+        self.programs.maps[name].delete(key)
+
+
+def _address_of(vip: Vip) -> Vip:
+    """The entry beside a VIP that says of its address that it is one."""
+    return replace(vip, protocol=ICMP6 if ":" in vip.address else ICMP, port=0, ring=0, flags=0)
+
+
+def _entry(vip: Vip) -> tuple[str, bytes]:
+    """Map and key: one address stands in `vips`, more in `vip_prefixes`."""
+    address, _, length = vip.address.partition("/")
+    names = {"address": tuple(packed(address)), "port": vip.port, "protocol": vip.protocol}
+    if not length:
+        return "vips", bytes(layout.VipKey(**names))
+    bits = 32 + int(length) + (96 if ":" not in address else 0)
+    return "vip_prefixes", bytes(layout.VipPrefix(length=bits, **names))
 
 
 def all_slots(current: int, previous: int = 0) -> bytes:
