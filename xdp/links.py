@@ -48,7 +48,7 @@ def attach(links: Path, program: int, name: str, how: Attach) -> Interface:
         found = _described(name, index)
         if how in (Attach.AUTO, Attach(found.attached) if found.attached is not Attached.NOT else None):
             update(pin, program)
-            return found
+            return _generic(name, "", "") if how is Attach.GENERIC else found
         detach(links, name)
     return _attach(pin, program, name, index, how)
 
@@ -151,8 +151,9 @@ def _described(name: str, index: int) -> Interface:
 
 
 def _generic(name: str, why: str, mend: str) -> Interface:
-    lines = [line for line in (mend, preflight.generic_costs(machine.nic(name))) if line]
-    return Interface(name, Attached.GENERIC, why or "balancer.attach is generic", "; ".join(lines))
+    costs, line = preflight.generic_costs(machine.nic(name))
+    reasons, lines = (why or "balancer.attach is generic", costs), (mend, line)
+    return Interface(name, Attached.GENERIC, "; ".join(filter(None, reasons)), "; ".join(filter(None, lines)))
 
 
 def _foreign(name: str, index: int) -> tuple[str, str] | None:

@@ -67,13 +67,14 @@ class TableState:
     """One pool's table in force: `digest` is equal on balancers that send every flow to the same backend.
 
     `slots[backend]`: how many of RING_SLOTS; `moving`: slots whose earlier backend still keeps flows; `unreachable`: backends whose next hop is
-    not known, and why.
+    not known, and why; `narrow`: those whose way takes too little, and why.
     """
 
     digest: str
     slots: Mapping[str, int]
     moving: int = 0
     unreachable: Mapping[str, str] = field(default_factory=dict)
+    narrow: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

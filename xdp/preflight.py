@@ -13,6 +13,7 @@ from dataclasses import dataclass
 CAP_NET_ADMIN, CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF = 12, 21, 38, 39
 OLDEST = (6, 1)  # Debian 12
 BPFFS = "/sys/fs/bpf"
+LEAST_MTU6 = 1280  # that every link carries (RFC 8200 section 5)
 _VETH_MTU, _GVE_MTU, _VIRTIO_MTU = 3520, 2032, 3506
 _PAGE_MTU = 3498  # one page less headroom and skb_shared_info: what ena takes, the least of the drivers with one buffer a packet
 SUB_DEVICES = frozenset({"vlan", "macvlan", "ipvlan", "macvtap"})  # they stand on a parent
@@ -115,10 +116,27 @@ def native_refused(nic: Nic, said: str) -> tuple[str, str]:
     return f"{said}: {explained}" if said else explained, mend
 
 
-def generic_costs(nic: Nic) -> str:
-    """The line that generic mode needs besides: aggregates of packets would be larger than backends take."""
+def generic_costs(nic: Nic) -> tuple[str, str]:
+    """What is wrong in generic mode besides, and the line that mends it; empty where nothing is."""
     switched = [name for name, on in (("gro", nic.gro), ("lro", nic.lro)) if on]
-    return f"ethtool -K {nic.name} {' '.join(f'{name} off' for name in switched)}" if switched else ""
+    if not switched:
+        return "", ""
+    which = " and ".join(name.upper() for name in switched)
+    return (
+        f"{which} {'join' if len(switched) > 1 else 'joins'} packets of {nic.name} before the program sees them, "
+        "to what no backend or tunnel takes",
+        f"ethtool -K {nic.name} {' '.join(f'{name} off' for name in switched)}",
+    )
+
+
+def narrow(mtu: int, overhead: int) -> str:
+    """Why a way takes too little for IPv6 in a tunnel whose outer headers are `overhead` octets; empty where it does not."""
+    if mtu - overhead >= LEAST_MTU6:
+        return ""
+    return (
+        f"the way to it takes {mtu} octets, which leaves {mtu - overhead} in its tunnel, and IPv6 needs {LEAST_MTU6}: "
+        f"give the links to it an MTU of at least {LEAST_MTU6 + overhead}"
+    )
 
 
 def _known(nic: Nic) -> tuple[str, str] | None:

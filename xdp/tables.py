@@ -40,6 +40,7 @@ from xdp.entries import (
 from xdp.inforce import InForce, Plane
 from xdp.messages import TableState, Want
 from xdp.nexthops import GRACE_S, Hop, NextHops
+from xdp.preflight import narrow
 from xdp.slots import Slots, after, aged, coarse, empty, idle_since, keepers
 
 EVENTS_PER_S = 2000  # a CPU: enough to know clients' round trips, few enough to be read
@@ -156,8 +157,20 @@ class Tables:
             lost = {one.address: self._reached[Target(one.address, one.forward)] for one in content}
             moving = self._force.rings[ring].moving if ring in self._force.rings else 0
             unreachable = {address: reason for address, reason in lost.items() if isinstance(reason, str)}
-            found[pool] = TableState(filled.digest, filled.counts, moving, unreachable)
+            found[pool] = TableState(filled.digest, filled.counts, moving, unreachable, self._narrow(pool, content))
         return found
+
+    def _narrow(self, pool: str, content: Content) -> dict[str, str]:
+        """The backends of a pool with VIPs of IPv6 whose tunnels leave too little for it."""
+        assert self._want is not None
+        if all(":" not in vip.prefix for vip in self._want.tables[pool].vips):
+            return {}
+        found = {}
+        for one in content:
+            hop = self._reached[Target(one.address, one.forward)]
+            if one.forward is not Forward.L2 and isinstance(hop, Hop):
+                found[one.address] = narrow(hop.mtu, _overhead(one.address, one.forward))
+        return {address: why for address, why in found.items() if why}
 
     def _check(self, want: Want) -> None:
         held = layout.Settings.from_buffer_copy(self._force.settings)
@@ -319,6 +332,11 @@ def _fill(content: Content) -> _Filled:
 
 def _all(want: Want) -> Iterable[tuple[str, BackendPlan]]:
     return ((pool, one) for pool, table in want.tables.items() for one in table.backends)
+
+
+def _overhead(address: str, forward: Forward) -> int:
+    """Octets of the outer headers."""
+    return (40 if ":" in address else 20) + (8 if forward is Forward.GUE else 0)
 
 
 def _deployment(name: str) -> bytes:

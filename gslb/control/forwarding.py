@@ -124,15 +124,19 @@ def problems(orders: Orders, want: Want | None, state: State) -> tuple[str, ...]
     if want is not None and not want.interfaces:
         lines.append(NO_INTERFACE)
     lines += [_interface(one) for one in state.interfaces if _worse(orders, one)]
-    unreachable = [
-        f"{pool} {backend}: {why}" for pool, table in state.tables.items() for backend, why in table.unreachable.items()
+    backends = [
+        f"{pool} {backend}: {why}"
+        for pool, table in state.tables.items()
+        for backend, why in (*table.unreachable.items(), *table.narrow.items())
     ]
-    return (*lines[:MOST_LINES], *_folded(unreachable))
+    return (*lines[:MOST_LINES], *_folded(backends))
 
 
 def _worse(orders: Orders, one: Interface) -> bool:
-    """Whether it is attached in a lesser way than was asked for."""
-    return one.attached is Attached.NOT or (one.attached is Attached.GENERIC and orders.attach is not Attach.GENERIC)
+    """Whether it is attached in a lesser way than was asked for, or something is to be mended."""
+    return one.attached is Attached.NOT or (
+        one.attached is Attached.GENERIC and (orders.attach is not Attach.GENERIC or bool(one.mend))
+    )
 
 
 def _interface(one: Interface) -> str:

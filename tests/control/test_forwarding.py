@@ -106,7 +106,17 @@ def test_generic_mode_is_a_problem_unless_it_was_asked_for() -> None:
     line = "eth0 runs in generic mode, which is slower: MTU 9000; to mend it: ip link set eth0 mtu 3498"
     assert problems(ORDERS, WANT, generic) == (line,)
     assert unbalanced(ORDERS, WANT, generic) == {}
-    assert problems(replace(ORDERS, attach=Attach.GENERIC), WANT, generic) == ()
+    asked = replace(ORDERS, attach=Attach.GENERIC)
+    joins = Interface("eth0", Attached.GENERIC, "GRO joins packets", "ethtool -K eth0 gro off")
+    assert problems(asked, WANT, replace(FINE, interfaces=(replace(joins, mend=""),))) == ()
+    assert problems(asked, WANT, replace(FINE, interfaces=(joins,))) == (
+        "eth0 runs in generic mode, which is slower: GRO joins packets; to mend it: ethtool -K eth0 gro off",
+    )
+
+
+def test_a_way_that_takes_too_little_is_a_problem() -> None:
+    state = replace(FINE, tables={WEB: TableState("digest", {}, narrow={"10.1.0.11": "the way takes 1300 octets"})})
+    assert problems(ORDERS, WANT, state) == ("web-fra 10.1.0.11: the way takes 1300 octets",)
 
 
 def test_unreachable_backends_are_named_and_many_are_folded() -> None:

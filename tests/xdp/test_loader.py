@@ -100,6 +100,10 @@ def test_native_generic_off(pair: Pair, home: Path, small: Path) -> None:
     assert counted(plane, FIRST) == 10
     generic = pair.attach(plane, Attach.GENERIC)
     assert (generic.attached, generic.why) == (Attached.GENERIC, "balancer.attach is generic")
+    pair.host.run("ethtool", "-K", pair.right, "gro", "on")
+    again = pair.attach(plane, Attach.GENERIC)
+    assert again.why.startswith("balancer.attach is generic; GRO joins packets")
+    assert again.mend == f"ethtool -K {pair.right} gro off"
     pair.send(10)
     assert counted(plane, FIRST) == 20
     assert [found.attached for found in pair.host.call(plane.attached)] == [Attached.GENERIC]

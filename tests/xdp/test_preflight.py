@@ -17,6 +17,7 @@ from xdp.preflight import (
     Machine,
     Nic,
     generic_costs,
+    narrow,
     native_refused,
     refusal,
 )
@@ -179,9 +180,23 @@ def test_a_driver_that_refuses(nic: Nic, why: str, mend: str) -> None:
 
 
 def test_what_generic_mode_needs_besides() -> None:
-    assert generic_costs(HOST) == ""
-    assert generic_costs(replace(HOST, gro=True)) == "ethtool -K eth0 gro off"
-    assert generic_costs(replace(HOST, gro=True, lro=True)) == "ethtool -K eth0 gro off lro off"
+    assert generic_costs(HOST) == ("", "")
+    assert generic_costs(replace(HOST, gro=True)) == (
+        "GRO joins packets of eth0 before the program sees them, to what no backend or tunnel takes",
+        "ethtool -K eth0 gro off",
+    )
+    assert generic_costs(replace(HOST, gro=True, lro=True)) == (
+        "GRO and LRO join packets of eth0 before the program sees them, to what no backend or tunnel takes",
+        "ethtool -K eth0 gro off lro off",
+    )
+
+
+def test_what_ipv6_needs_in_a_tunnel() -> None:
+    assert narrow(1328, 48) == ""
+    assert narrow(1327, 48) == (
+        "the way to it takes 1327 octets, which leaves 1279 in its tunnel, and IPv6 needs 1280: "
+        "give the links to it an MTU of at least 1328"
+    )
 
 
 def test_the_facts_of_this_machine(tmp_path: Path) -> None:

@@ -338,6 +338,17 @@ def test_a_pool_of_which_all_are_down_has_an_empty_ring(node: Node, tables: Tabl
     assert (states["web"].digest, sum(states["web"].slots.values())) == ("", 0)
 
 
+def test_a_way_that_leaves_too_little_for_ipv6_is_told(node: Node, tables: Tables) -> None:
+    node.place.run("ip", "link", "set", node.port, "mtu", "1300")
+    four = pool(UP, forward=Forward.IPIP)
+    both = dataclasses.replace(four, vips=(*four.vips, Vip("2001:db8::80/128", 6, 80)))
+    assert tables.want(want(1, web=four))["web"].narrow == {}
+    assert tables.want(want(2, web=both))["web"].narrow == {}, "1280 are left"
+    gue = dataclasses.replace(both, backends=pool(UP, forward=Forward.GUE).backends)
+    (why,) = tables.want(want(3, web=gue))["web"].narrow.values()
+    assert why.startswith("the way to it takes 1300 octets, which leaves 1272 in its tunnel")
+
+
 def test_balancers_that_number_backends_otherwise_tell_the_same_digest(node: Node, tables: Tables) -> None:
     first = tables.want(want(1, web=pool(UP, UP)))
     other = Counting()
