@@ -7,7 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from rich.console import Console
@@ -51,8 +51,15 @@ def run(arguments: argparse.Namespace, found: Pinned) -> int:
 
 
 def _read(found: Pinned) -> Pulse:
-    """What was counted until now; VIPs and backends may change from one time to the next."""
-    return totals(found.maps, found.names(found.vips(), found.backends()), time.monotonic())
+    """What was counted until now; VIPs and backends may change from one time to the next.
+
+    A backend of several pools is counted for all of them together.
+    """
+    names = found.names(found.vips(), found.backends())
+    once = {
+        number: ((", ".join(pool for pool, _ in owners), owners[0][1]),) for number, owners in names.backends.items()
+    }
+    return totals(found.maps, replace(names, backends=once), time.monotonic())
 
 
 def _rates(rates: Rates, last: Pulse, now: Pulse) -> dict[str, Any]:
