@@ -18,7 +18,7 @@ help:
 	@echo 'make fast       run the tests of the pure rooms'
 	@echo 'make lint       ruff check, ruff format --check, mypy, clang-format, generated files'
 	@echo 'make check      lint and test'
-	@echo 'make fuzz       a million packets against the live server, and the coverage-guided fuzzer'
+	@echo 'make fuzz       a million packets against the live server and through the XDP programs (root), and the coverage-guided fuzzer'
 	@echo 'make bench      measure beside gdnsd, Knot, NSD and PowerDNS (root)'
 	@echo 'make geography  fetch the newest DB-IP city databases'
 	@echo 'make clean      remove what was made here, but not the databases (~/.cache/gslb)'
@@ -49,6 +49,7 @@ check: lint test
 
 fuzz: | ready-to-test
 	$(BIN)/python -m tests.fuzz.live $(FUZZ_PACKETS)
+	$(BIN)/python -m tests.fuzz.xdp $(FUZZ_PACKETS)
 	$(BIN)/python -m tests.fuzz.fuzz_answer -runs=$(FUZZ_RUNS)
 
 bench:

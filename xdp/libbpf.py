@@ -51,6 +51,12 @@ class XdpMd(ctypes.Structure):
     ]
 
 
+class _SkBuff(ctypes.Structure):
+    """The beginning of struct __sk_buff: the context of a test run of TC."""
+
+    _fields_ = [(name, c_uint32) for name in ("len", "pkt_type", "mark")]
+
+
 _SIGNATURES: dict[str, tuple[object, ...]] = {  # result, then arguments
     "libbpf_set_print": (c_void_p, c_void_p),
     "bpf_object__open_file": (c_void_p, c_char_p, c_void_p),
@@ -76,6 +82,7 @@ _SIGNATURES: dict[str, tuple[object, ...]] = {  # result, then arguments
     "bpf_map_update_elem": (c_int, c_int, c_void_p, c_void_p, c_uint64),
     "bpf_map_lookup_elem": (c_int, c_int, c_void_p, c_void_p),
     "bpf_map_update_batch": (c_int, c_int, c_void_p, c_void_p, POINTER(c_uint32), c_void_p),
+    "bpf_map_lookup_batch": (c_int, c_int, c_void_p, c_void_p, c_void_p, c_void_p, POINTER(c_uint32), c_void_p),
     "bpf_map_delete_elem": (c_int, c_int, c_void_p),
     "bpf_map_get_next_key": (c_int, c_int, c_void_p, c_void_p),
     "bpf_obj_pin": (c_int, c_int, c_char_p),
@@ -188,12 +195,14 @@ class Map:
 
 
 def run_on(
-    program: int, packet: bytes, *, repeat: int = 1, ifindex: int = 1, room: int = 4096
+    program: int, packet: bytes, *, repeat: int = 1, ifindex: int = 1, room: int = 4096, mark: int = 0
 ) -> tuple[int, bytes, int]:
-    """BPF_PROG_TEST_RUN of an XDP program: verdict, packet out, nanoseconds a run.  Raises OSError."""
+    """BPF_PROG_TEST_RUN of an XDP program: verdict, packet out, nanoseconds a run.  `mark`: of a TC one.  Raises OSError."""
     out = ctypes.create_string_buffer(room)
     source = ctypes.create_string_buffer(packet, len(packet))
-    context = XdpMd(data_end=len(packet), ingress_ifindex=ifindex)
+    context: ctypes.Structure = XdpMd(data_end=len(packet), ingress_ifindex=ifindex)
+    if mark:
+        context = _SkBuff(mark=mark)
     opts = _TestRunOpts(
         sz=ctypes.sizeof(_TestRunOpts),
         data_in=ctypes.addressof(source),
@@ -202,7 +211,7 @@ def run_on(
         data_size_out=room,
         repeat=repeat,
     )
-    if ifindex != 1:
+    if ifindex != 1 or mark:
         opts.ctx_in, opts.ctx_size_in = ctypes.addressof(context), ctypes.sizeof(context)
     require(library().bpf_prog_test_run_opts(program, ctypes.byref(opts)), "run the program on a packet")
     return opts.retval, out.raw[: opts.data_size_out], opts.duration

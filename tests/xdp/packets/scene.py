@@ -43,6 +43,18 @@ class Backend:
         """Its Ethernet address."""
         return f"02:00:00:00:01:{self.number:02x}"
 
+    def record(self) -> layout.Backend:
+        """`struct backend`."""
+        return layout.Backend(
+            address=tuple(packed(self.address)),
+            next_hop=tuple(mac(self.next_hop)),
+            source=tuple(mac(LEAVES)),
+            ifindex=self.ifindex,
+            mtu=self.mtu,
+            mode=self.mode,
+            flags=self.flags,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Vip:
@@ -183,16 +195,7 @@ class Scene:
 
     def backend(self, backend: Backend) -> None:
         """`struct backend`."""
-        value = layout.Backend(
-            address=tuple(packed(backend.address)),
-            next_hop=tuple(mac(backend.next_hop)),
-            source=tuple(mac(LEAVES)),
-            ifindex=backend.ifindex,
-            mtu=backend.mtu,
-            mode=backend.mode,
-            flags=backend.flags,
-        )
-        self.programs.set("backends", word(backend.number), value)
+        self.programs.set("backends", word(backend.number), backend.record())
 
     def vip(self, vip: Vip) -> None:
         """A VIP, and the entry that says of its address that it is one, whatever the port."""
