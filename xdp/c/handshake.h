@@ -17,6 +17,7 @@
 
 enum handshake_times {
 	HELD_US = 1500000,
+	AHEAD_US = 1000, /* what another CPU wrote may be later than this one's clock reading, and RESENT adds 1 */
 	MOST_RTT_US = 900000,
 	RESENT = 1, /* bit of at_us */
 };
@@ -51,7 +52,7 @@ static __always_inline void syn_seen(const struct packet *p, __u64 hash, struct 
 			b->resent_syns++;
 		}
 		mine.is.at_us |= RESENT;
-	} else if (found.is.tag && now - found.is.at_us <= HELD_US) {
+	} else if (found.is.tag && now + AHEAD_US - found.is.at_us <= HELD_US + AHEAD_US) {
 		v->untracked_syns++;
 		b->untracked_syns++;
 		return;

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
 
 from tests.conftest import missing
 from tests.xdp.harness import Unusable, programs
+from tests.xdp.packets.connection import Client
 from tests.xdp.packets.moving import Moving
 from tests.xdp.packets.scene import Scene
 
@@ -37,3 +39,18 @@ def moving(scene: Scene, request: pytest.FixtureRequest) -> Moving:
     made = Moving(scene, request.param)
     made.slots("two", "one")
     return made
+
+
+@pytest.fixture(params=[4, 6], ids=["v4", "v6"])
+def client(scene: Scene, request: pytest.FixtureRequest) -> Client:
+    """A client of the VIP behind which "l2" stands."""
+    return Client(scene.programs, f"l2/{request.param}/tcp", "l2")
+
+
+@pytest.fixture
+def one_cpu() -> Iterator[None]:
+    """All packets of the test on one CPU: limits are by CPU, and so is what is kept of VIPs."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(before)})
+    yield
+    os.sched_setaffinity(0, before)

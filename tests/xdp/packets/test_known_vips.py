@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import os
-from collections.abc import Iterator
 
 import pytest
 from scapy.layers import inet
@@ -12,21 +10,15 @@ from scapy.packet import Packet, Raw
 
 from gslb import layout
 from tests.xdp.packets.frames import CLIENT, ether, ip, tcp
-from tests.xdp.packets.scene import ANY_RING, TCP, VIPS, Scene, Vip, address_of, all_slots, packed
+from tests.xdp.packets.scene import TCP, VIPS, Scene, Vip, address_of, packed
 from xdp.libbpf import XDP_PASS, XDP_TX
 
 pytestmark = pytest.mark.root
 
 
 @pytest.fixture(autouse=True)
-def _one_cpu(scene: Scene) -> Iterator[None]:
-    """What is kept is kept by CPU."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {max(before)})
+def _nothing_is_kept(scene: Scene, one_cpu: None) -> None:  # noqa: ARG001
     scene.programs.clear("known_vips")
-    scene.moving(all_slots(ANY_RING))
-    yield
-    os.sched_setaffinity(0, before)
 
 
 def test_what_was_found_stays_until_the_version_changes(scene: Scene) -> None:
