@@ -47,6 +47,9 @@ class Plane(Protocol):
     def new_inner(self, name: Inner) -> Map:
         """An empty inner map; the caller closes its descriptor."""
 
+    def drop_inner(self, name: Inner, identity: int) -> None:
+        """Let go of the inner map with this id, which is in force no more."""
+
     def inner(self, name: Inner, index: int) -> Map | None:
         """The inner map in force; the caller closes its descriptor."""
 
@@ -188,8 +191,11 @@ class InForce:
 
     def remove_ring(self, ring: int) -> None:
         """One ring less, which no VIP names any more."""
-        for name in ("rings", "ring_uses"):
+        names: tuple[Inner, ...] = ("rings", "ring_uses")
+        for name in names:
+            held = self.plane.maps[name].lookup(word(ring))
             self.plane.maps[name].delete(word(ring))
+            self._drop(name, held)
         self.rings.pop(ring, None)
         self.contents.pop(ring, None)
 
@@ -197,13 +203,20 @@ class InForce:
         """Put new inner maps, filled, in the place of those in force."""
         for some in _chunks(content):
             with ExitStack() as stack:
-                entries = []
+                entries, before = [], []
                 for index, value in some:
                     inner = self.plane.new_inner(name)
                     stack.callback(os.close, inner.fd)
                     inner.update(word(0), value)
                     entries.append((word(index), word(inner.fd)))
+                    before.append(self.plane.maps[name].lookup(word(index)))
                 _update(self.plane.maps[name], entries)
+            for held in before:
+                self._drop(name, held)
+
+    def _drop(self, name: Inner, held: bytes | None) -> None:
+        if held:
+            self.plane.drop_inner(name, _number(held))
 
     def _read(self) -> None:
         maps = self.plane.maps

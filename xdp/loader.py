@@ -68,16 +68,27 @@ class DataPlane:
         return self._maps
 
     def new_inner(self, name: Literal["rings", "ring_uses"]) -> Map:
-        """An empty inner map for one of the maps of maps; the caller closes its descriptor.  Raises OSError."""
+        """An empty inner map for one of the maps of maps, pinned; the caller closes its descriptor.  Raises OSError."""
         called, value = _INNER[name]
         size = ctypes.sizeof(value)
         fd = require(library().bpf_map_create(_ARRAY, called.encode(), 4, size, 1, None), f"make a map for {name}")
+        try:
+            pins.put(fd, pins.inner(self._folder, name, kernelinfo.map_info(fd).id))
+        except OSError:
+            os.close(fd)
+            raise
         return Map(fd, called, size)
+
+    def drop_inner(self, name: Literal["rings", "ring_uses"], identity: int) -> None:
+        """Let go of an inner map that is in force no more."""
+        pins.inner(self._folder, name, identity).unlink(missing_ok=True)
 
     def inner(self, name: Literal["rings", "ring_uses"], index: int) -> Map | None:
         """The inner map in force at `index`, or None; the caller closes its descriptor.  Raises OSError."""
         found = self._maps[name].lookup(index.to_bytes(4, sys.byteorder))
-        return kernelinfo.map_of(int.from_bytes(found, sys.byteorder)) if found else None
+        if not found:
+            return None
+        return kernelinfo.described(pins.opened(pins.inner(self._folder, name, int.from_bytes(found, sys.byteorder))))
 
     def attach(self, interface: str, how: Attach) -> Interface:
         """Have the program run on an interface, or say why it does not.  Call it when the tables are filled.  Raises OSError."""
@@ -155,6 +166,9 @@ class DataPlane:
         links.sweep(self._links)
         for pin in links.every(self._links):
             links.update(pin, self._programs[ENTRY])
+        for name in _INNER if whole else ():
+            found = (self._maps[name].lookup(key) for key in list(self._maps[name].keys()))
+            pins.sweep_inner(self._folder, name, {int.from_bytes(one, sys.byteorder) for one in found if one})
         self.adopted = whole
 
     def _load(self, name: str) -> None:

@@ -1,4 +1,4 @@
-"""Where the data plane lies in bpffs: PINS/LAYOUT_HASH/{maps,programs,links}.  IO: bpffs.
+"""Where the data plane lies in bpffs: PINS/LAYOUT_HASH/{maps,inner,programs,links}.  IO: bpffs.
 
 Rule 1: a folder named by a hash is whole: it is made under another name and renamed when nothing is missing.
 Rule 2: bpffs refuses a dot in a name; names are escaped here and nowhere else.
@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from xdp.kernelinfo import described
@@ -19,7 +19,7 @@ from xdp.preflight import BPFFS, Refused
 
 ROOT = Path(BPFFS) / "gslb"
 BUILDING = "building"
-MAPS, PROGRAMS, LINKS = "maps", "programs", "links"
+MAPS, INNER, PROGRAMS, LINKS = "maps", "inner", "programs", "links"
 _MAGIC = 0xCAFE4A11  # of bpffs, Linux uapi magic.h
 
 
@@ -74,9 +74,9 @@ def put(fd: int, path: Path) -> None:
 
 
 def make(path: Path) -> None:
-    """Make the three folders of a layout.  Raises Refused where bpffs is not ours to write."""
+    """Make the folders of a layout.  Raises Refused where bpffs is not ours to write."""
     try:
-        for name in (MAPS, PROGRAMS, LINKS):
+        for name in (MAPS, INNER, PROGRAMS, LINKS):
             (path / name).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
@@ -93,6 +93,19 @@ def _not_ours(error: OSError) -> Refused:
 def held(path: Path) -> Mapping[str, Map]:
     """The pinned maps of a whole folder by name; the caller closes their descriptors.  Raises OSError."""
     return {pin.name: described(opened(pin)) for pin in sorted((path / MAPS).iterdir())} if path.exists() else {}
+
+
+def inner(path: Path, outer: str, identity: int) -> Path:
+    """Where a map lies that a map of maps holds: the kernel tells its id to anybody, and the map only to CAP_SYS_ADMIN."""
+    return path / INNER / f"{outer}_{identity}"
+
+
+def sweep_inner(path: Path, outer: str, held: Collection[int]) -> None:
+    """Remove the pins of maps that the map of maps does not hold: what a process left that ended between two steps."""
+    kept = {f"{outer}_{identity}" for identity in held}
+    for pin in (path / INNER).glob(f"{outer}_*"):
+        if pin.name.removeprefix(f"{outer}_").isdigit() and pin.name not in kept:
+            pin.unlink()
 
 
 def layouts(pins: Path) -> tuple[Path, ...]:

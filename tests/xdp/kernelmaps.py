@@ -47,6 +47,9 @@ class KernelMaps:
         size = ctypes.sizeof(layout.Ring if name == "rings" else layout.RingUse)
         return Map(require(library().bpf_map_create(2, b"inner", 4, size, 1, None), "make an inner map"), name, size)
 
+    def drop_inner(self, name: Literal["rings", "ring_uses"], identity: int) -> None:
+        """Nothing holds an inner map here but the map that it is in."""
+
     def inner(self, name: Literal["rings", "ring_uses"], index: int) -> Map | None:
         """The inner map at `index`, or None; the caller closes its descriptor."""
         found = self._maps[name].lookup(struct.pack("=I", index))

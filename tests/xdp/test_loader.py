@@ -183,6 +183,7 @@ def test_forwarding_goes_on_with_every_process_dead_and_is_adopted(pair: Pair, h
         "plane = DataPlane.open(Path(sys.argv[1]), Path(sys.argv[2]))\n"
         "ring = plane.new_inner('rings')\nring.update(bytes(4), b'\\7' * ring.value_size)\n"
         "plane.maps['rings'].update((5).to_bytes(4, 'little'), ring.fd.to_bytes(4, 'little'))\n"
+        "plane.new_inner('rings')\n"
         "plane.attach(sys.argv[3], Attach.AUTO)\nprint('ready', flush=True)\ntime.sleep(60)\n"
     )
     argv = [sys.executable, "-c", script, str(home), str(small), pair.right]
@@ -204,6 +205,7 @@ def test_forwarding_goes_on_with_every_process_dead_and_is_adopted(pair: Pair, h
     assert inner.lookup(bytes(4)) == b"\7" * inner.value_size
     os.close(inner.fd)
     assert plane.inner("rings", 6) is None
+    assert len(list((home / layout.LAYOUT_HASH / pins.INNER).iterdir())) == 1, "what was in force nowhere is gone"
     pair.remove(plane)
     assert_nothing_left(pair, home)
 

@@ -24,7 +24,7 @@ from gslb.model.deployment import Attach, Forward, SiteId
 from gslb.model.plan import BackendPlan, BalancerTable, Serving, Vip
 from tests.namespaces import Namespace, World
 from tests.xdp.kernelmaps import KernelMaps
-from xdp import libbpf
+from xdp import libbpf, pins
 from xdp.entries import address_octets, address_text, vip_key
 from xdp.inforce import word
 from xdp.loader import DataPlane
@@ -360,14 +360,17 @@ def test_balancers_that_number_backends_otherwise_tell_the_same_digest(node: Nod
 
 
 def test_maps_of_the_loader_are_filled_and_adopted(objects: Path, home: Path) -> None:
-    def fill(version: int) -> tuple[bool, dict[str, TableState]]:
+    def fill(version: int, backends: int = 2) -> tuple[bool, dict[str, TableState]]:
         plane = DataPlane.open(home, objects)
         with closing(plane), closing(Tables(plane)) as tables:
-            return plane.adopted, tables.want(want(version, web=pool(UP, UP, forward=Forward.IPIP)))
+            return plane.adopted, tables.want(want(version, web=pool(*[UP] * backends, forward=Forward.IPIP)))
 
     first, second = fill(1), fill(2)
     assert (first[0], second[0]) == (False, True)
     assert first[1]["web"].digest == second[1]["web"].digest
+    fill(3, backends=3)
+    held = sorted(pin.name.rpartition("_")[0] for pin in (home / layout.LAYOUT_HASH / pins.INNER).iterdir())
+    assert held == ["ring_uses", "rings"], "what was replaced is pinned no more"
     with pytest.raises(ValueError, match="is older"):
         fill(1)
 
