@@ -111,9 +111,9 @@ def coarse_now() -> int:
     return time.clock_gettime_ns(COARSE_CLOCK) >> COARSE_SHIFT & 0xFFFF
 
 
-def at_rest() -> None:
-    """Not just before the next unit of coarse time, so that ages stay exact for a while."""
-    now, unit = time.clock_gettime_ns(COARSE_CLOCK), 1 << COARSE_SHIFT
-    while unit - now % unit < AT_REST_NS:
+def at_rest(shift: int = COARSE_SHIFT, still_ns: int = AT_REST_NS) -> None:
+    """Not just before the next unit of 2^shift ns, so that ages and limits stay exact for a while."""
+    now, unit = time.clock_gettime_ns(COARSE_CLOCK), 1 << shift
+    while unit - now % unit < still_ns:
         time.sleep(0.01)
         now = time.clock_gettime_ns(COARSE_CLOCK)
