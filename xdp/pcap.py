@@ -11,7 +11,7 @@ import fcntl
 import os
 import struct
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from ctypes import sizeof
 from dataclasses import dataclass
@@ -40,11 +40,12 @@ class Busy(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What to capture: one of `one_in` packets of these VIPs (none: of all), for so many seconds."""
+    """What to capture: one of `one_in` packets of these VIPs (none: of all), for so many seconds, no more than `most`."""
 
     vips: frozenset[int]
     one_in: int
     seconds: float
+    most: int = MOST_PACKETS
 
 
 def capture(maps: Mapping[str, Map], folder: Path, wish: Wish, file: BinaryIO) -> int:
@@ -52,30 +53,38 @@ def capture(maps: Mapping[str, Map], folder: Path, wish: Wish, file: BinaryIO) -
 
     `folder` is where the maps are pinned.
     """
-    written = 0
-    file.write(_FILE.pack(_MAGIC, *_VERSION, 0, 0, layout.SNAP_OCTETS, _ETHERNET))
+    out = _File(file, wish)
     with _alone(folder), RingBuffer(maps["captured"], layout.CAPTURE_OCTETS) as ring:
         ring.skip()
-        epoch_ns = time.time_ns() - time.monotonic_ns()
         ends = time.monotonic() + wish.seconds
         with _captured(maps["capture"], wish), suppress(KeyboardInterrupt):
-            while written < MOST_PACKETS and (left := ends - time.monotonic()) > 0:
+            while out.written < wish.most and (left := ends - time.monotonic()) > 0:
                 ring.wait(min(left, _WAIT_S))
-                written += _write(ring.read(_AT_ONCE), wish.vips, epoch_ns, file, MOST_PACKETS - written)
-        written += _write(ring.read(_AT_ONCE), wish.vips, epoch_ns, file, MOST_PACKETS - written)
-    return written
+                out.add(ring.read(_AT_ONCE))
+        out.add(ring.read(_AT_ONCE))
+    return out.written
 
 
-def _write(records: Collection[bytes], vips: frozenset[int], epoch_ns: int, file: BinaryIO, most: int) -> int:
-    written = 0
-    for record in records:
-        event = _EVENT.from_buffer_copy(record.ljust(sizeof(_EVENT), b"\0"))
-        if written < most and (not vips or event.vip in vips):
-            seconds, nanoseconds = divmod(event.at_ns + epoch_ns, 1_000_000_000)
-            file.write(_PACKET.pack(seconds, nanoseconds, event.captured, event.octets))
-            file.write(record[_DATA : _DATA + event.captured])
-            written += 1
-    return written
+class _File:
+    """A pcap file that grows, packet by packet."""
+
+    def __init__(self, file: BinaryIO, wish: Wish) -> None:
+        self.written = 0
+        self._file = file
+        self._wish = wish
+        self._epoch_ns = time.time_ns() - time.monotonic_ns()
+        file.write(_FILE.pack(_MAGIC, *_VERSION, 0, 0, layout.SNAP_OCTETS, _ETHERNET))
+
+    def add(self, records: Iterable[bytes]) -> None:
+        """Write those that are wished for."""
+        vips = self._wish.vips
+        for record in records:
+            event = _EVENT.from_buffer_copy(record.ljust(sizeof(_EVENT), b"\0"))
+            if self.written < self._wish.most and (not vips or event.vip in vips):
+                seconds, nanoseconds = divmod(event.at_ns + self._epoch_ns, 1_000_000_000)
+                about = _PACKET.pack(seconds, nanoseconds, event.captured, event.octets)
+                self._file.write(about + record[_DATA : _DATA + event.captured])
+                self.written += 1
 
 
 @contextmanager

@@ -32,7 +32,7 @@ from xdp import build, loader, pins
 from xdp.counters import read_counts
 from xdp.libbpf import Map, run_on
 from xdp.loader import DataPlane
-from xdp.messages import Want
+from xdp.messages import TableState, Want
 from xdp.tables import Tables
 
 NODE = NodeId("lb1")
@@ -107,6 +107,10 @@ class Balancer:
         key = bytes(range(16)).hex()
         want = Want(plan.version, self.name, plan.version, interfaces, Attach.NATIVE, key, *sources, 30.0, tables)
         self.host.call(lambda: self._tables.want(want))
+
+    def tables(self) -> Mapping[str, TableState]:
+        """What its process would say of each table."""
+        return self._tables.state()
 
     @property
     def maps(self) -> Mapping[str, Map]:
