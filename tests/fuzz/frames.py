@@ -69,6 +69,7 @@ def tunnelled() -> tuple[bytes, ...]:
     for version, over, gue in product((4, 6), (4, 6), (False, True)):
         inner = [*_flows(version), *_fragments(version), *_icmp(version)][over & 2 :: 3]
         for number, packet in enumerate(inner):
+            setattr(packet, "tos" if version == 4 else "tc", number >> 2 & 3)
             protocol = 17 if gue else (4 if version == 4 else 41)
             outer = ip(over, OUTSIDE[over], ENDS[over], tos=number & 3, **{("proto", "nh")[over == 6]: protocol})
             head = outer / UDP(sport=50000, dport=GUE_PORT, chksum=0) if gue else outer
@@ -123,6 +124,14 @@ def _fragments(version: int) -> Iterator[Packet]:
 
 
 def _icmp(version: int) -> Iterator[Packet]:
+    for backend in ("l2", "gue4"):
+        to = address_of(backend, version)
+        if version == 4:
+            yield IP(src=CLIENT[4], dst=to, id=9, flags="MF", ttl=60) / ICMP(type=8) / Raw(bytes(16))
+        else:
+            yield (
+                IPv6(src=CLIENT[6], dst=to, hlim=60) / IPv6ExtHdrFragment(id=9, m=1) / ICMPv6EchoRequest(data=bytes(16))
+            )
     for name, size in product((*MODES, "far", "lost"), (0, 56, 900, 1452)):
         to = address_of(name, version)
         echo = ICMPv6EchoRequest(id=7, data=bytes(size)) if version == 6 else ICMP(type=8, id=7) / Raw(bytes(size))

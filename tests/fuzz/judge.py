@@ -29,7 +29,8 @@ BESIDE = frozenset({"QUIC_UNKNOWN", "NEW_FLOWS_FULL", "EVENTS_LOST"})
 SOURCE4, SPREAD4 = int(ipaddress.IPv4Address("198.18.0.0")), 0x1FFFF  # outer sources, and the bits that spread them
 SOURCE6 = ipaddress.IPv6Address("100::").packed[:8]
 LEFT, REFUSED, REDIRECTED = 0, 2, 7  # TC_ACT_OK, TC_ACT_SHOT, TC_ACT_REDIRECT
-EXTENSIONS = (0, 43, 44, 60)
+FRAGMENT = 44
+EXTENSIONS = (0, 43, FRAGMENT, 60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,21 +81,25 @@ def _not_forwarded(frame: bytes, came: Came, to: Backend) -> str:
         return f"{came.vips[1]} octets counted of {octets}"
     if bool(came.vips[7]) != ("ICMP_FORWARDED" in came.events):
         return f"errors {came.vips[7]} with {came.events}"
+    if octets + _overhead(to) > to.mtu:
+        return "larger than the MTU"
     link = mac(to.next_hop) + mac(LEAVES) + frame[12 : l3 - 2]
     if to.mode == Mode.MODE_L2:
-        if octets > to.mtu:
-            return "larger than the MTU"
         return "" if came.out == link + frame[l3 - 2 :] else "new Ethernet addresses, and not only those"
-    inner = bytearray(frame[l3 : l3 + octets])
-    if kind == IP4:
-        inner[8] -= 1
-        inner[10:12] = _aged_checksum(frame[l3 : l3 + 20])
-    else:
-        inner[7] -= 1
-    return not_tunnelled(link, bytes(inner), came.out, to)
+    return _not_aged_and_tunnelled(link, bytearray(frame[l3 : l3 + octets]), came.out, to)
 
 
-def not_tunnelled(link: bytes, inner: bytes, out: bytes, to: Backend) -> str:
+def _not_aged_and_tunnelled(link: bytes, inner: bytearray, out: bytes, to: Backend) -> str:
+    ttl = 8 if inner[0] >> 4 == 4 else 7
+    if inner[ttl] < 2:
+        return "a TTL or hop limit that ends here"
+    if ttl == 8:
+        inner[10:12] = _aged_checksum(bytes(inner[:20]))
+    inner[ttl] -= 1
+    return _not_tunnelled(link, bytes(inner), out, to)
+
+
+def _not_tunnelled(link: bytes, inner: bytes, out: bytes, to: Backend) -> str:
     """Whether `out` is not `inner` in the tunnel of a backend, behind `link` (which ends before the type)."""
     over6 = ":" in to.address
     gue = to.mode == Mode.MODE_GUE
@@ -102,8 +107,6 @@ def not_tunnelled(link: bytes, inner: bytes, out: bytes, to: Backend) -> str:
     at = len(link) + 2
     if out[: len(link)] != link or out[len(link) : at] != (IP6 if over6 else IP4).to_bytes(2, "big"):
         return "Ethernet before the outer header"
-    if head + len(inner) > to.mtu:
-        return "larger than the MTU"
     if out[at + head :] != inner:
         return "the inner packet"
     outer = out[at : at + head]
@@ -153,7 +156,9 @@ def _not_echo(frame: bytes, out: bytes) -> str:
     want = bytearray(frame)
     want[:12] = frame[6:12] + frame[:6]
     octets = _octets(frame, l3, kind)
-    icmp = l3 + 20
+    icmp = l3 + _headers(frame[l3:])
+    if icmp == l3:
+        return "an answer to a part of an echo request"
     if kind == IP4:
         want[l3 + 12 : l3 + 20] = frame[l3 + 16 : l3 + 20] + frame[l3 + 12 : l3 + 16]
         want[l3 + 8] = 64
@@ -161,7 +166,6 @@ def _not_echo(frame: bytes, out: bytes) -> str:
     else:
         want[l3 + 8 : l3 + 40] = frame[l3 + 24 : l3 + 40] + frame[l3 + 8 : l3 + 24]
         want[l3 + 7] = 64
-        icmp = l3 + _extended(frame[l3:])
     want[icmp] = 0 if kind == IP4 else 129
     want[icmp + 2 : icmp + 4] = out[icmp + 2 : icmp + 4]
     if out != bytes(want):
@@ -218,6 +222,8 @@ def _not_taken_out(frame: bytes, out: bytes, *, gue: bool) -> str:
     l3, kind = link_of(frame)
     head = (20 if kind == IP4 else 40) + 8 * gue
     inner, after = bytearray(frame[l3 + head :]), out[l3:]
+    if head + _octets(bytes(inner), 0, IP4 if inner[0] >> 4 == 4 else IP6) > _octets(frame, l3, kind):
+        return "an inner packet that is longer than the outer one says"
     four = inner[0] >> 4 == 4
     before, over = _tos(bytes(inner)) & 3, _tos(frame[l3:]) & 3
     ecn = over if before in (1, 2) and over in (1, 3) else before
@@ -251,7 +257,7 @@ def wrong_probe(frame: bytes, came: Came, to: Backend | None) -> str:
 
 
 def _probe_tunnelled(frame: bytes, out: bytes, link: bytes, to: Backend, kind: int) -> str:
-    """As `not_tunnelled`, but lengths are those that the inner header tells, and nothing is cut off."""
+    """As `_not_tunnelled`, but lengths are those that the inner header tells, and nothing is cut off."""
     head = _overhead(to)
     over6 = ":" in to.address
     if out[:14] != link + (IP6 if over6 else IP4).to_bytes(2, "big"):
@@ -281,11 +287,15 @@ def _tos(inner: bytes) -> int:
     return inner[1] if inner[0] >> 4 == 4 else (inner[0] & 15) << 4 | inner[1] >> 4
 
 
-def _extended(packet: bytes) -> int:
-    """Where the headers of an IPv6 packet end, extension headers with them."""
+def _headers(packet: bytes) -> int:
+    """Where the headers of an IP packet end, extension headers with them; 0: it is a fragment."""
+    if packet[0] >> 4 == 4:
+        return 0 if int.from_bytes(packet[6:8], "big") & 0x3FFF else 20
     at, following = 40, packet[6]
     while following in EXTENSIONS:
-        octets = 8 if following == 44 else 8 + 8 * packet[at + 1]
+        if following == FRAGMENT and int.from_bytes(packet[at + 2 : at + 4], "big") & 0xFFF9:
+            return 0
+        octets = 8 if following == FRAGMENT else 8 + 8 * packet[at + 1]
         following = packet[at]
         at += octets
     return at
