@@ -149,6 +149,15 @@ def test_a_server_without_a_next_hop_keeps_its_connections(known: Scene, version
 
 
 @pytest.mark.parametrize("version", BOTH)
+def test_what_is_too_big_for_the_server_is_not_counted_as_sent_by_id(known: Scene, version: int) -> None:
+    known.backend(replace(BACKENDS["two"], mtu=40))
+    packet = quic(version, short(connection_id()))
+    if version == 4:
+        packet.flags = 0  # so that, as with this little of IPv6, nobody is told
+    check(known.programs, Case("too big", ether() / packet, DROP, None, {"TOO_BIG_DROPPED": 1}))
+
+
+@pytest.mark.parametrize("version", BOTH)
 def test_a_connection_outlives_its_address_and_a_change_of_the_ring(known: Scene, version: int) -> None:
     """What migration is: the same id from another port reaches the same server, and leaves nothing in the ring's uses."""
     known.moving(all_slots(BACKENDS["three"].number, BACKENDS["one"].number))
