@@ -24,8 +24,9 @@ def balancer_lines(found: Mapping[str, Any]) -> Iterator[str]:
         return
     modes = ", ".join(f"{one['name']} {one['attached']}" for one in balancer["interfaces"]) or "no interface yet"
     yield f"balancer    {modes}{'; adopted from an earlier run' if balancer['adopted'] else ''}"
+    servings = {one["name"]: {each["address"]: each["serving"] for each in one["targets"]} for one in found["pools"]}
     for pool, table in balancer["tables"].items():
-        yield _table(pool, table)
+        yield _table(pool, table, servings.get(pool, {}))
     if found["controller"]["pid"] is None:
         yield "traffic     not known while no controller runs; `gslb lb stats` reads what the kernel counts"
         return
@@ -42,10 +43,14 @@ def milliseconds(seconds: float) -> str:
     return f"{figure:.2f} ms" if figure < 1 else f"{figure:.1f} ms" if figure < 10 else f"{figure:.0f} ms"
 
 
-def _table(pool: str, table: Mapping[str, Any]) -> str:
+def _table(pool: str, table: Mapping[str, Any], servings: Mapping[str, str | None]) -> str:
+    """Each backend's share of the slots; where it has none, what the plan says of it."""
     total = sum(table["slots"].values()) or 1
-    shares = [f"{backend} {held / total:.1%}" for backend, held in table["slots"].items()]
-    moving = f"; {table['moving']:,} slots moving" if table["moving"] else ""
+    shares = [
+        f"{backend} {f'{held / total:.1%}' if held else servings.get(backend) or '0%'}"
+        for backend, held in table["slots"].items()
+    ]
+    moving = f"; {table['moving']:,} slots keep flows of an earlier backend" if table["moving"] else ""
     lost = f"; unreachable: {', '.join(table['unreachable'])}" if table["unreachable"] else ""
     return f"table       {pool} ({table['digest'][:12]}): {_folded(shares) or 'no backend'}{moving}{lost}"
 

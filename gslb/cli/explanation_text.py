@@ -139,6 +139,8 @@ def _served(target: Target, serving: Serving | None) -> Iterator[str]:
         return
     name = target.member.address if target.verdict is None else ""
     asked = "" if word is None else f" ({word.state} by {word.who}: {word.why})"
+    if serving is Serving.UP and word is None:
+        asked = " all the same: too few others serve"
     yield f"{name} {_SERVING[serving]}{asked}".lstrip()
 
 

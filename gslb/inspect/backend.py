@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from ipaddress import ip_network
 
+from gslb.config.problem import one_of
 from gslb.model.deployment import Address, Backend, Deployment, Forward, Listen, Network, Pool, PoolId
 
 _IP_OCTETS = {4: 20, 6: 40}  # of an IP header
@@ -76,8 +77,7 @@ def task_of(deployment: Deployment, own: Collection[Address], only: Collection[s
     balanced = [pool for pool in deployment.pools.values() if pool.balance is not None]
     unknown = [name for name in only if name not in {pool.name for pool in balanced}]
     if unknown:
-        names = ", ".join(pool.name for pool in balanced) or "none"
-        raise NoBackend(f"{unknown[0]} is no balanced pool; there are {names}")
+        raise NoBackend(f"{unknown[0]} is no balanced pool - {one_of([pool.name for pool in balanced], unknown[0])}")
     wanted = [pool for pool in balanced if not only or pool.name in only]
     found = [(pool, backend) for pool in wanted for backend in _backends(pool) if backend.address in own]
     if not found:

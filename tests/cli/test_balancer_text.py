@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from gslb.cli.balancer_text import milliseconds
+from gslb.cli.balancer_text import balancer_lines, milliseconds
 from gslb.cli.main import main
 from gslb.control import balancerfile, lock
 from gslb.control.forwarding import state_json
@@ -64,8 +64,19 @@ TRAFFIC = {"packets": 12_345, "octets": 2_500_000, "syns": 50, "handshakes": 50}
 
 @pytest.mark.usefixtures("controller")
 def test_how_it_is_attached_and_each_table(status: Status) -> None:
-    table = f"web (9da39f10d1ac): {BACKENDS[0]} 75.0%, {BACKENDS[1]} 25.0%; 7 slots moving; unreachable: {BACKENDS[2]}"
-    assert status(None) == ["balancer    eth0 native", f"table       {table}"]
+    shares = f"{BACKENDS[0]} 75.0%, {BACKENDS[1]} 25.0%"
+    notes = f"7 slots keep flows of an earlier backend; unreachable: {BACKENDS[2]}"
+    assert status(None) == ["balancer    eth0 native", f"table       web (9da39f10d1ac): {shares}; {notes}"]
+
+
+def test_who_has_no_slots_and_why() -> None:
+    slots = dict(zip(BACKENDS, (65_537, 0, 0, 0), strict=True))
+    state = State(1, 1, "", STATE.interfaces, {"web": TableState("9da39f10d1ac25d4", slots)})
+    servings = zip(BACKENDS, ("up", "drain", "down"), strict=False)
+    targets = [{"address": address, "serving": serving, "ejected_s": None} for address, serving in servings]
+    found = {"balancer": state_json(state), "controller": {"pid": None}, "pools": [{"name": "web", "targets": targets}]}
+    shares = f"{BACKENDS[0]} 100.0%, {BACKENDS[1]} drain, {BACKENDS[2]} down, {BACKENDS[3]} 0%"
+    assert list(balancer_lines(found))[1] == f"table       web (9da39f10d1ac): {shares}"
 
 
 @pytest.mark.usefixtures("controller")

@@ -134,6 +134,15 @@ def test_what_becomes_of_a_backend(gslb: Gslb) -> None:
 
 
 @pytest.mark.usefixtures("balanced")
+@pytest.mark.parametrize("name", ["", "backend/", "backend/web-fra/", "answer/web-iad/", "pool/"])
+def test_a_backend_that_is_not_named_as_one(gslb: Gslb, name: str) -> None:
+    status, out, err = gslb("drain", f"{name}10.2.0.1", "--why", "x")
+    assert (status, out) == (1, "")
+    assert err.startswith(f"gslb: {name}10.2.0.1: ")
+    assert err.endswith("did you mean backend/web-iad/10.2.0.1?\n")
+
+
+@pytest.mark.usefixtures("balanced")
 def test_the_last_backend_of_a_pool(gslb: Gslb) -> None:
     assert gslb("down", "backend/web-iad/10.2.0.1", "--why", "x")[0] == 0
     status, out, _ = gslb("down", "backend/web-iad/10.2.0.2", "--why", "x", "--force")

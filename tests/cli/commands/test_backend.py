@@ -249,7 +249,7 @@ def test_a_machine_that_is_no_backend(machine: Machine, tmp_path: Path) -> None:
     assert status == 1
     assert said.startswith("gslb: this machine is no backend: its addresses are 10.1.0.11, ")
     assert said.endswith("backends are 10.9.9.9\n")
-    assert machine.gslb("setup", "--pool", "none")[1] == "gslb: none is no balanced pool; there are web\n"
+    assert machine.gslb("setup", "--pool", "none")[1] == "gslb: none is no balanced pool - expected web\n"
 
 
 @pytest.mark.root
