@@ -36,7 +36,7 @@ from xdp import build, decap, libbpf, loading
 from xdp.decap import DecapCount
 
 EVENTS = tuple(event.name.removeprefix("COUNT_") for event in EventCount if event < EventCount.COUNTS)
-UNITS = (0, 10, 20, 27, 28, 40, 47, 48, 100)  # octets of headroom that are left, about the sizes of headers
+ROOMS = (0, 10, 20, 27, 28, 40, 47, 48, 100)  # octets of headroom that are left, about the sizes of headers
 SNAP = layout.SNAP_OCTETS
 
 
@@ -73,7 +73,8 @@ class Balancer:
         self._scene.moving(all_slots(0))
         self._headroom = self._programs.most_eaten(bytes(ether() / tcp("l2", 4)))
         self._tables = tuple(
-            Table(self._programs.maps[name], most) for name, most in (("vip_counts", len(VIPS)), ("backend_counts", 12))
+            Table(self._programs.maps[name], entries)
+            for name, entries in (("vip_counts", len(VIPS)), ("backend_counts", len(BACKENDS)))
         )
         self._backends = {backend.number: backend for backend in BACKENDS.values()}
         self._captures = False
@@ -95,7 +96,8 @@ class Balancer:
             changed = replace(backend, flags=flags, mtu=mtu, ifindex=chance.choice((LOOPBACK, LOOPBACK, ELSEWHERE)))
             self._backends[backend.number] = changed
             self._scene.backend(changed)
-        turn = b"".join(bytes(layout.Slot(chance.randrange(13), chance.randrange(13))) for _ in range(7))
+        numbers = (0, *self._backends)
+        turn = b"".join(bytes(layout.Slot(chance.choice(numbers), chance.choice(numbers))) for _ in range(7))
         self._programs.fill_ring(MOVING_RING, (turn * (layout.RING_SLOTS // 7 + 1))[: 4 * layout.RING_SLOTS])
         self._vips_version += 1
         self._scene.settings(
@@ -114,7 +116,7 @@ class Balancer:
 
     def run(self, frame: bytes, chance: random.Random) -> tuple[tuple[str, ...], str]:
         """One in fifty meets a driver that left little headroom."""
-        eaten = max(0, self._headroom - chance.choice(UNITS)) if chance.random() < 0.02 else 0
+        eaten = max(0, self._headroom - chance.choice(ROOMS)) if chance.random() < 0.02 else 0
         verdict, out = self._programs.quick(frame, eaten=eaten)
         after = self._programs.outcomes()
         events = tuple(

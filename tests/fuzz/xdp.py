@@ -25,6 +25,7 @@ from xdp.preflight import Refused
 
 BLOCK = 2_000  # frames, each block from tables as at the start, so that a failure can be had again from its seed
 SPELL = 200  # frames between changes of tables
+BROKEN = (Unusable, OSError, LookupError, ValueError)  # of the kernel, and of frames that the judge cannot read
 OTHERS = 5  # one frame for the other programs for so many for the balancer
 TARGETS: tuple[type[Balancer | Decap | Probe], ...] = (Balancer, Decap, Probe)
 
@@ -44,9 +45,12 @@ def fuzz(target: Target, count: int, seed: int, tell: Callable[[int], None] = la
             if number % SPELL == 0:
                 target.change(chance)
                 tell(SPELL)
-            done, wrong = target.run(frame, chance)
+            try:
+                done, wrong = target.run(frame, chance)
+            except BROKEN as error:
+                done, wrong = (), f"{type(error).__name__}: {error}"
             if wrong:
-                again = f"frame {number} of `python -m tests.fuzz.xdp {BLOCK} {own}`"
+                again = f"frame {number} of seed {own}: `python -m tests.fuzz.xdp {BLOCK * OTHERS} {own}` has it again"
                 raise Failure(f"{target.name}: {wrong} ({', '.join(done)})\n  {again}\n  {frame.hex()}")
             outcomes.update(done)
     return outcomes
