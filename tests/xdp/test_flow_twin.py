@@ -56,7 +56,7 @@ backends = st.sampled_from((*BACKENDS, *BACKENDS, 0))
 slots = st.lists(st.tuples(backends, backends), min_size=1, max_size=3)
 modes = st.sampled_from((*(Mode.MODE_L2,) * 6, *Mode))
 states = st.sampled_from((0, 0, 0, 0, DOWN, DOWN, UNREACHABLE, DOWN | UNREACHABLE))
-ages = st.sampled_from((0, 1, 2, 13, 14, 15, 16, 40000))
+ages = st.sampled_from((0, 1, 2, 13, 14, 14, 15, 15, 40000))
 
 
 @st.composite
