@@ -45,10 +45,10 @@ def attach(links: Path, program: int, name: str, how: Attach) -> Interface:
         return Interface(name, Attached.NOT, *preflight.no_interface(name, known))
     pin = links / f"if{index}"
     if pin.exists():
-        found = _described(name, index)
+        found = _described(name, index, how)
         if how in (Attach.AUTO, Attach(found.attached) if found.attached is not Attached.NOT else None):
             update(pin, program)
-            return _generic(name, "", "") if how is Attach.GENERIC else found
+            return found
         detach(links, name)
     return _attach(pin, program, name, index, how)
 
@@ -115,9 +115,12 @@ def sweep(links: Path) -> None:
             pin.unlink()
 
 
-def attached(links: Path) -> tuple[Interface, ...]:
-    """The interfaces on which a program runs by a link pinned in `links`, also with every process dead."""
-    return tuple(_described(_name(index), index) for _, index in _pinned(links) if index and _name(index))
+def attached(links: Path, how: Attach = Attach.AUTO) -> tuple[Interface, ...]:
+    """The interfaces on which a program runs by a link pinned in `links`, also with every process dead.
+
+    `how` they were to be attached: what was asked for needs no other reason.
+    """
+    return tuple(_described(_name(index), index, how) for _, index in _pinned(links) if index and _name(index))
 
 
 def every(links: Path) -> list[Path]:
@@ -141,13 +144,14 @@ def _name(index: int) -> str:
         return ""
 
 
-def _described(name: str, index: int) -> Interface:
+def _described(name: str, index: int, how: Attach) -> Interface:
     on = xdp_on(index)
     if on.native:
         return Interface(name, Attached.NATIVE)
     if not on.generic:
         return Interface(name, Attached.NOT, "its program is gone", f"ip link show {name}")
-    return _generic(name, *preflight.native_refused(machine.nic(name), ""))
+    refused = ("", "") if how is Attach.GENERIC else preflight.native_refused(machine.nic(name), "")
+    return _generic(name, *refused)
 
 
 def _generic(name: str, why: str, mend: str) -> Interface:

@@ -21,6 +21,7 @@ import numpy as np
 
 from gslb import layout
 from gslb.layout import LAYOUT_HASH, BackendFlags, Mode, VipFlags
+from gslb.model.deployment import Attach
 from gslb.model.plan import BalancerTable, Serving, Vip
 from xdp import kernelinfo, links, pins, slots
 from xdp.entries import ICMP, MODES, PREFIX_OCTETS, address_text, vip_key, vip_name
@@ -81,14 +82,20 @@ class Names:
 class Pinned:
     """The maps of one node.  Open it with `opened`; it holds descriptors until its `with` block ends."""
 
-    def __init__(self, folder: Path, maps: Mapping[str, Map], tables: Mapping[str, BalancerTable]) -> None:
+    def __init__(
+        self, folder: Path, maps: Mapping[str, Map], tables: Mapping[str, BalancerTable], asked: Attach = Attach.AUTO
+    ) -> None:
         self.folder = folder
         self.maps = maps
         self._tables = tables
+        self._asked = asked
 
     @classmethod
-    def opened(cls, home: Path, tables: Mapping[str, BalancerTable]) -> Pinned:
-        """What is pinned in `home` (`pins.folder`); `tables` are those of the plan.  Raises NotInForce, OSError."""
+    def opened(cls, home: Path, tables: Mapping[str, BalancerTable], asked: Attach = Attach.AUTO) -> Pinned:
+        """What is pinned in `home` (`pins.folder`); `tables` are those of the plan, `asked` is how it is to be attached.
+
+        Raises NotInForce, OSError.
+        """
         folder = home / LAYOUT_HASH
         if not folder.exists():
             raise NotInForce(_absent(home))
@@ -96,7 +103,7 @@ class Pinned:
             library()
         except OSError as error:
             raise NotInForce("libbpf.so.1 is not installed; apt-get install libbpf1") from error
-        return cls(folder, pins.held(folder), tables)
+        return cls(folder, pins.held(folder), tables, asked)
 
     def __enter__(self) -> Self:
         return self
@@ -115,7 +122,7 @@ class Pinned:
 
     def interfaces(self) -> tuple[Interface, ...]:
         """The interfaces on which the program runs.  Raises OSError."""
-        return links.attached(self.folder / pins.LINKS)
+        return links.attached(self.folder / pins.LINKS, self._asked)
 
     def vips(self) -> list[VipEntry]:
         """Every VIP, by pool and name.  Raises OSError."""

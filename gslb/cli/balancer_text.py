@@ -15,12 +15,15 @@ _LISTED = 20  # backends of a table, VIPs of a pool
 
 
 def balancer_lines(found: Mapping[str, Any]) -> Iterator[str]:
-    """The lines of a report; none where nothing is balanced."""
+    """The lines of a report; none where nothing is to be balanced."""
     balancer = found["balancer"]
-    if balancer is None:
+    if balancer is not None and balancer["refused"]:
+        told = any(balancer["refused"] in line for line in found["problems"].get("balancer", ()))
+        yield f"balancer    refused{'' if told else ': ' + balancer['refused']}"
         return
-    if balancer["refused"]:
-        yield f"balancer    refused: {balancer['refused']}"
+    for pool, why in found["unbalanced"].items():
+        yield f"unbalanced  {pool}: {why}"
+    if balancer is None:
         return
     modes = ", ".join(f"{one['name']} {one['attached']}" for one in balancer["interfaces"]) or "no interface yet"
     yield f"balancer    {modes}{'; adopted from an earlier run' if balancer['adopted'] else ''}"

@@ -74,6 +74,7 @@ def report(store: Store, deployment: Deployment | None, now: float, known: Known
         "policies": standing.policies(deployment, plan) if deployment is not None else [],
         "checks": checks,
         "balancer": _balancer(store.folder / "run", checks),
+        "unbalanced": dict(seen.unbalanced),
     }
 
 

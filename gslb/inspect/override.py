@@ -105,9 +105,13 @@ def _edit(basis: Basis, target: str, new: Override | None, ending: Callable[[Ove
     replaced = next((override for override in before if override.target == target), None)
     plans = plan(before), plan(after)
     moved = tuple(move for move in moves(*plans) if (move.policy, move.rtype) in asked)
+    turned = turns(*plans, target)
     if edited.note is not None:
         notes.append(edited.note)
-    return Done(target, new, replaced, moved, turns(*plans, target), "; ".join(notes) or None)
+    unbalanced = basis.world.unbalanced
+    missing = dict.fromkeys(turn.pool for turn in turned if turn.pool in unbalanced)
+    notes += [f"pool {pool} is not balanced here: {unbalanced[pool]}" for pool in missing]
+    return Done(target, new, replaced, moved, turned, "; ".join(notes) or None)
 
 
 def _without_unknown(basis: Basis, overrides: _Overrides) -> tuple[_Overrides, int]:

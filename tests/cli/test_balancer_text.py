@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
@@ -10,9 +11,12 @@ import pytest
 from gslb.cli.balancer_text import balancer_lines, milliseconds
 from gslb.cli.main import main
 from gslb.control import balancerfile, lock
+from gslb.control.facts import Facts
 from gslb.control.forwarding import state_json
+from gslb.control.observed import Observed
 from gslb.control.passive import Passive
 from gslb.control.store import Store
+from gslb.model.deployment import PoolId
 from tests.control.pulses import BACKENDS, VIP, Balancer, watching
 from xdp.messages import Attached, Count, Handshakes, Interface, Pulse, State, TableState
 
@@ -74,7 +78,12 @@ def test_who_has_no_slots_and_why() -> None:
     state = State(1, 1, "", STATE.interfaces, {"web": TableState("9da39f10d1ac25d4", slots)})
     servings = zip(BACKENDS, ("up", "drain", "down"), strict=False)
     targets = [{"address": address, "serving": serving, "ejected_s": None} for address, serving in servings]
-    found = {"balancer": state_json(state), "controller": {"pid": None}, "pools": [{"name": "web", "targets": targets}]}
+    found = {
+        "balancer": state_json(state),
+        "controller": {"pid": None},
+        "unbalanced": {},
+        "pools": [{"name": "web", "targets": targets}],
+    }
     shares = f"{BACKENDS[0]} 100.0%, {BACKENDS[1]} drain, {BACKENDS[2]} down, {BACKENDS[3]} 0%"
     assert list(balancer_lines(found))[1] == f"table       web (9da39f10d1ac): {shares}"
 
@@ -82,6 +91,23 @@ def test_who_has_no_slots_and_why() -> None:
 @pytest.mark.usefixtures("controller")
 def test_a_balancer_that_is_refused_says_why_and_no_more(status: Status) -> None:
     assert status(*watched(TRAFFIC), State(1, 0, "an old kernel")) == ["balancer    refused: an old kernel"]
+
+
+def test_why_a_pool_is_not_balanced(options: list[str], store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    """No balancer, so it says nothing of itself; what the node observed has the reason."""
+    store.create()
+    store.save_observed(Observed(time.time(), unbalanced={PoolId("web"): "balancer.attach is off"}))
+    main(["status", *options])
+    assert "unbalanced  web: balancer.attach is off" in capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.usefixtures("controller")
+def test_a_reason_is_told_once(status: Status, store: Store) -> None:
+    facts = Facts()
+    facts.open(store.folder)
+    facts.problem("balancer", ["this node does not balance: an old kernel"])
+    told = ["balancer    refused", "problem     balancer: this node does not balance: an old kernel"]
+    assert status(None, state=State(1, 0, "an old kernel")) == told
 
 
 @pytest.mark.usefixtures("controller")

@@ -14,8 +14,10 @@ import pytest
 from gslb.cli.main import main
 from gslb.control.endings import endings
 from gslb.control.lock import Lock
+from gslb.control.observed import Observed
 from gslb.control.overrides import MAX_OVERRIDES
 from gslb.control.store import Store
+from gslb.model.deployment import PoolId
 from gslb.model.world import Forced, Override
 from tests.cli.deployment import CONFIG
 
@@ -131,6 +133,14 @@ def test_what_becomes_of_a_backend(gslb: Gslb) -> None:
     _, *ended = told("auto", "backend/web-iad/10.2.0.1")
     assert ended == [f"{one} down -> up: takes new flows", f"{two} up -> drain: {kept}"]
     assert told("drain", "pool/web-iad", "--why", "x") == [gone]
+
+
+@pytest.mark.usefixtures("balanced")
+def test_a_pool_that_is_not_balanced_here(gslb: Gslb, store: Store) -> None:
+    store.create()
+    store.save_observed(Observed(time.time(), unbalanced={PoolId("web-iad"): "balancer.attach is off"}))
+    status, _, err = gslb("drain", "backend/web-iad/10.2.0.1", "--why", "x")
+    assert (status, err) == (0, "gslb: pool web-iad is not balanced here: balancer.attach is off\n")
 
 
 @pytest.mark.usefixtures("balanced")

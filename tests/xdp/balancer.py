@@ -88,7 +88,7 @@ class Balancer:
         self._plane = self.host.call(lambda: DataPlane.open(self.home))
         self._tables = self.host.call(lambda: Tables(self._plane))
         self.put(self.decided())
-        self.host.call(lambda: self._plane.attach(self.device, Attach.NATIVE))
+        self.attach(Attach.NATIVE)
 
     def decided(self, *words: Override, now: float = 1_000.0) -> Plan:
         """The plan by these words of operators, kept as the node's last one."""
@@ -98,6 +98,10 @@ class Balancer:
         plan = decide(basis.model, basis.geography, replace(basis.world, overrides=words), basis.previous)
         self.store.save_plan(plan)
         return plan
+
+    def attach(self, how: Attach) -> None:
+        """Have the program run on the machine's interface."""
+        self.host.call(lambda: self._plane.attach(self.device, how))
 
     def put(self, plan: Plan) -> None:
         """Have the tables of a plan in force."""

@@ -80,8 +80,8 @@ def _setup(arguments: argparse.Namespace) -> int:
         _insist_on_root("setup changes addresses and settings of the kernel", "setup")
     recorded = backend_record.read()
     if arguments.dry_run:
-        for line in (*backend_steps.stale(recorded, wanted), *(step.line for step in wanted if not step.met)):
-            print(line)
+        lines = [*backend_steps.stale(recorded, wanted), *(step.line for step in wanted if not step.met)]
+        print("\n".join(lines) or "# nothing of the kernel's settings is missing")
         if ends is Decap.XDP:
             print(f"# decapsulation by XDP on {interface}")
         return 0

@@ -16,6 +16,7 @@ from scapy.layers.inet import IP
 from scapy.utils import rdpcap
 
 from gslb.cli.main import main
+from gslb.model.deployment import Attach
 from gslb.model.world import Forced
 from tests.decide.worlds import override
 from tests.namespaces import World
@@ -87,6 +88,14 @@ def test_what_is_in_force(balancer: Balancer, lb: Lb) -> None:
     for address, slots in ((ONE, "32769"), (TWO, "32768")):
         (row,) = (row for row in said.rows if row[:1] == [address])
         assert (row[1:3], row[4:6], row[6:]) == (["up", "l2"], ["on", balancer.device], [slots, "50.00%", "-"])
+
+
+def test_what_is_generic_because_it_was_asked_for_has_no_fault(balancer: Balancer, lb: Lb) -> None:
+    balancer.attach(Attach.GENERIC)
+    assert "a veth takes XDP" in lb("show").out
+    balancer.config.write_text(balancer.config.read_text() + "balancer: {attach: generic}\n")
+    (interface,) = json.loads(lb("show", "--json").out)["interfaces"]
+    assert (interface["attached"], interface["why"].startswith("balancer.attach is generic")) == ("generic", True)
 
 
 def test_an_interface_that_is_gone_is_not_shown(balancer: Balancer, lb: Lb) -> None:
