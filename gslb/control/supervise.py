@@ -73,6 +73,7 @@ class Supervisor:
         self._resumed = False  # the last good generation is served, whatever the controller finds
         self._crew: Crew | None = None
         self._balancer: BalancerChild | None = None
+        self._kept = {privilege.CAP_NET_BIND_SERVICE}  # of the rights that this run began with
         self._gave_up = False  # rights that a balancer would need
         self._lock: Lock | None = None
         self._store: Store | None = None
@@ -229,14 +230,16 @@ class Supervisor:
         self._drop_surplus(asked)
 
     def _give_up(self, asked: Wanted) -> None:
-        """Keep the rights that new processes of this configuration need, now that it is known for sure."""
-        kept = {privilege.CAP_NET_BIND_SERVICE}
+        """Keep the rights that new processes need by this configuration, or by an earlier one of this run.
+
+        Who turns the balancer off can turn it on again without a restart.
+        """
         if asked.balances:
-            kept |= privilege.BALANCER
+            self._kept |= privilege.BALANCER
         if asked.marks:
-            kept.add(privilege.CAP_NET_RAW)
-        self._gave_up = self._gave_up or bool((privilege.held() - kept) & privilege.BALANCER)
-        privilege.keep_only(kept)
+            self._kept.add(privilege.CAP_NET_RAW)
+        self._gave_up = self._gave_up or bool((privilege.held() - self._kept) & privilege.BALANCER)
+        privilege.keep_only(self._kept)
 
     def _balance(self, asked: Wanted) -> None:
         """Have a balancer, or none."""

@@ -38,10 +38,29 @@ def asked(source_port: int) -> str:
         return one.recv(100).decode().split()[-1]
 
 
-def lb(site: Balanced, program: Program, *words: str) -> subprocess.CompletedProcess[str]:
+def gslb(site: Balanced, program: Program, *words: str) -> subprocess.CompletedProcess[str]:
     where = ("--config", str(program.config), "--node", program.node, "--state", str(program.state))
-    command = site.balancer.command([*GSLB, "lb", *words[:1], *where, *words[1:]])
+    command = site.balancer.command([*GSLB, *words, *where])
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def lb(site: Balanced, program: Program, *words: str) -> subprocess.CompletedProcess[str]:
+    return gslb(site, program, "lb", *words)
+
+
+def turned_off_and_on(site: Balanced, program: Program) -> None:
+    """By the configuration, as in an emergency: no restart is needed to have the balancer again."""
+
+    def said(text: str) -> bool:
+        return text in gslb(site, program, "status").stdout
+
+    good = site.config.read_text()
+    site.config.write_text(good.replace("attach: native", "attach: off"))
+    wait_until(lambda: said("unbalanced  web: balancer.attach is off"), "status says why nothing is balanced")
+    assert "no balancer is in force here" in lb(site, program, "show").stderr
+    site.config.write_text(good)
+    site.settle(program, BACKENDS)
+    wait_until(lambda: said("balancer    eth0 native") and not said("unbalanced"), "it is as before")
 
 
 def test_commands(site: Balanced, tmp_path: Path) -> None:
@@ -58,6 +77,9 @@ def test_commands(site: Balanced, tmp_path: Path) -> None:
             found = lb(site, program, "flows", CLIENT, str(port), VIP4, str(PORT), "udp", "--json")
             assert found.returncode == 0, found.stderr
             assert BACKENDS[name] in found.stdout, (name, found.stdout)
+        shown = gslb(site, program, "status")
+        assert "balancer    eth0 native\ntable       web (" in shown.stdout
+        assert "\ntraffic     web: " in shown.stdout
         stats = lb(site, program, "stats", "--json")
         assert stats.returncode == 0, stats.stderr
         assert f"{VIP4} udp/{PORT}" in stats.stdout
@@ -78,6 +100,7 @@ def test_commands(site: Balanced, tmp_path: Path) -> None:
         assert {(packet[IP].dst, packet[UDP].dport, bytes(packet[UDP].payload)) for packet in packets} == {
             (VIP4, PORT, b"?")
         }
+        turned_off_and_on(site, program)
         program.process.terminate()
         program.process.wait(15)
         gone = lb(site, program, "show")
