@@ -204,9 +204,11 @@ class Scene:
             self.programs.set(name, key, layout.Vip(id=each.number, ring=each.ring, flags=each.flags))
 
     def without(self, vip: Vip) -> None:
-        """The VIP alone is taken away; others may have its address."""
-        name, key = _entry(vip)
-        self.programs.maps[name].delete(key)
+        """A VIP is no more, nor is its address one, unless others of the scene have it."""
+        others = {each.address for each in VIPS.values() if each != vip}
+        for each in (vip,) if vip.address in others else (vip, _address_of(vip)):
+            name, key = _entry(each)
+            self.programs.maps[name].delete(key)
 
 
 def _address_of(vip: Vip) -> Vip:

@@ -89,12 +89,16 @@ def test_syns_to_a_backend_that_is_down_are_no_handshakes(moving: Moving) -> Non
 @pytest.mark.parametrize("most", [0, 3])
 def test_a_cpu_tells_so_many_a_second_and_counts_all(scene: Scene, most: int) -> None:
     scene.settings(events_per_s=most)
+    before = scene.programs.counters()
+    clients = [Client(scene.programs, "l2/4/tcp", "l2", sport) for sport in range(40000, 40008)]
+    frames = [bytes(ether() / each.packet(*of)) for each in clients for of in (("S", ISN), ("A", ISN + 1))]
     at_rest(SECOND, STILL_NS)
-    for sport in range(40000, 40008):
-        client = Client(scene.programs, "l2/4/tcp", "l2", sport)
-        client.syn()
-        client.ack(handshakes=1)
+    for frame in frames:
+        scene.programs.quick(frame)
     assert len(events(scene.programs)) == most
+    after = scene.programs.counters()
+    assert after["l2.handshakes"] - before["l2.handshakes"] == len(clients)
+    assert after["EVENTS_LOST"] == before["EVENTS_LOST"]
 
 
 def test_what_finds_no_room_is_counted_as_lost(scene: Scene) -> None:

@@ -10,7 +10,7 @@ from scapy.packet import Packet, Raw
 
 from gslb import layout
 from tests.xdp.packets.frames import CLIENT, ether, ip, tcp
-from tests.xdp.packets.scene import TCP, VIPS, Scene, Vip, address_of, packed
+from tests.xdp.packets.scene import BACKENDS, TCP, VIPS, Scene, Vip, address_of, mac, packed
 from xdp.libbpf import XDP_PASS, XDP_TX
 
 pytestmark = pytest.mark.root
@@ -64,3 +64,16 @@ def test_kept_or_looked_up_is_the_same(scene: Scene) -> None:
     scene.settings(vips_version=3)
     assert [outcome(frame) for frame in sent] == looked_up
     assert [outcome(frame) for frame in reversed(sent)] == looked_up[::-1]
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_what_meets_in_one_place_is_told_apart(scene: Scene, version: int) -> None:
+    """Four ports of a thousand have the place of another VIP of the same address."""
+    scene.settings(vips_version=4)
+    exact, wide = VIPS[f"exact/{version}/tcp"], VIPS[f"any/{version}/tcp"]
+    at, all_else = (mac(BACKENDS[name].next_hop) for name in ("two", "one"))
+    mine = bytes(towards(exact, exact.port))
+    for port in range(1000, 2000):
+        for frame, next_hop in ((mine, at), (bytes(towards(wide, port)), all_else)):
+            _, out = scene.programs.quick(frame)
+            assert out[:6] == next_hop, port
