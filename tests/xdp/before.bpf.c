@@ -59,7 +59,7 @@ static __always_inline int move(struct xdp_md *ctx, __u32 octets, __u32 eaten)
 {
 	__u32 zero = 0;
 	struct frame *copy = bpf_map_lookup_elem(&frame, &zero);
-	asm volatile("" : "+r"(octets)); /* so that the verifier sees the bounds that follow */
+	asm volatile("" : "+r"(octets));	  /* so that the verifier sees the bounds that follow */
 	octets = ((octets - 1) & (MOST - 1)) + 1; /* 1 to MOST, also for Linux 6.1, which learns nothing by != 0 */
 	if (!copy || eaten >= MOST)
 		return -1;
