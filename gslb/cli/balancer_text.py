@@ -10,6 +10,7 @@ from typing import Any
 
 from gslb.control.rates import CLEAR
 from healthcheck.outlier import ERROR_FLOOR
+from xdp.messages import Attached
 
 _LISTED = 20  # backends of a table, VIPs of a pool
 
@@ -18,14 +19,14 @@ def balancer_lines(found: Mapping[str, Any]) -> Iterator[str]:
     """The lines of a report; none where nothing is to be balanced."""
     balancer = found["balancer"]
     if balancer is not None and balancer["refused"]:
-        told = any(balancer["refused"] in line for line in found["problems"].get("balancer", ()))
-        yield f"balancer    refused{'' if told else ': ' + balancer['refused']}"
+        yield f"balancer    refused{_why(balancer['refused'], found)}"
         return
-    for pool, why in found["unbalanced"].items():
-        yield f"unbalanced  {pool}: {why}"
+    for why in dict.fromkeys(found["unbalanced"].values()):
+        pools = [pool for pool, each in found["unbalanced"].items() if each == why]
+        yield f"unbalanced  {_folded(pools)}{_why(why, found)}"
     if balancer is None:
         return
-    modes = ", ".join(f"{one['name']} {one['attached']}" for one in balancer["interfaces"]) or "no interface yet"
+    modes = ", ".join(map(_interface, balancer["interfaces"])) or "no interface yet"
     yield f"balancer    {modes}{'; adopted from an earlier run' if balancer['adopted'] else ''}"
     servings = {one["name"]: {each["address"]: each["serving"] for each in one["targets"]} for one in found["pools"]}
     for pool, table in balancer["tables"].items():
@@ -44,6 +45,15 @@ def milliseconds(seconds: float) -> str:
     """`0.08 ms`, `1.2 ms`, `48 ms`."""
     figure = seconds * 1000
     return f"{figure:.2f} ms" if figure < 1 else f"{figure:.1f} ms" if figure < 10 else f"{figure:.0f} ms"
+
+
+def _why(reason: str, found: Mapping[str, Any]) -> str:
+    """The reason, where no problem tells it."""
+    return "" if any(reason in line for line in found["problems"].get("balancer", ())) else f": {reason}"
+
+
+def _interface(one: Mapping[str, Any]) -> str:
+    return f"{one['name']} {'not attached' if one['attached'] == Attached.NOT else one['attached']}"
 
 
 def _table(pool: str, table: Mapping[str, Any], servings: Mapping[str, str | None]) -> str:

@@ -96,9 +96,9 @@ def test_a_balancer_that_is_refused_says_why_and_no_more(status: Status) -> None
 def test_why_a_pool_is_not_balanced(options: list[str], store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     """No balancer, so it says nothing of itself; what the node observed has the reason."""
     store.create()
-    store.save_observed(Observed(time.time(), unbalanced={PoolId("web"): "balancer.attach is off"}))
+    store.save_observed(Observed(time.time(), unbalanced=dict.fromkeys(map(PoolId, ("web", "api")), "an old kernel")))
     main(["status", *options])
-    assert "unbalanced  web: balancer.attach is off" in capsys.readouterr().out.splitlines()
+    assert "unbalanced  web, api: an old kernel" in capsys.readouterr().out.splitlines()
 
 
 @pytest.mark.usefixtures("controller")
@@ -108,6 +108,9 @@ def test_a_reason_is_told_once(status: Status, store: Store) -> None:
     facts.problem("balancer", ["this node does not balance: an old kernel"])
     told = ["balancer    refused", "problem     balancer: this node does not balance: an old kernel"]
     assert status(None, state=State(1, 0, "an old kernel")) == told
+    store.save_observed(Observed(time.time(), unbalanced={PoolId("web"): "an old kernel"}))
+    detached = State(1, 0, "", (Interface("eth0", Attached.NOT, "an old kernel"),))
+    assert status(None, state=detached)[:2] == ["balancer    eth0 not attached", told[1]]
 
 
 @pytest.mark.usefixtures("controller")

@@ -370,6 +370,15 @@ def test_what_the_balancer_does_with_backends(
 
 
 @pytest.mark.usefixtures("secret")
+def test_why_a_backend_that_fails_is_given_flows(text: Text, store: Store, tmp_path: Path) -> None:
+    (tmp_path / "gslb.yaml").write_text(BALANCED)
+    down = {f"10.1.0.{number}": Verdict(Health.DOWN, 1.0, "refused") for number in range(1, 5)}
+    store.save_observed(Observed(time.time(), {FRA: down}))
+    told = "refused; its balancer gives it new flows all the same: too few others serve"
+    assert text("explain", "www.example.com").count(told) == 4
+
+
+@pytest.mark.usefixtures("secret")
 def test_why_a_pool_cannot_be_balanced_here(text: Text, explain: Explain, store: Store, tmp_path: Path) -> None:
     (tmp_path / "gslb.yaml").write_text(BALANCED)
     store.save_observed(Observed(time.time(), unbalanced={FRA: "no interface takes the program"}))
