@@ -21,6 +21,7 @@ from rich.progress import Progress
 from tests.fuzz.frames import frames
 from tests.fuzz.targets import Balancer, Decap, Probe, Target
 from tests.xdp.harness import Unusable
+from xdp.build import NotBuilt
 from xdp.preflight import Refused
 
 BLOCK = 2_000  # frames, each block from tables as at the start, so that a failure can be had again from its seed
@@ -28,6 +29,9 @@ SPELL = 200  # frames between changes of tables
 BROKEN = (Unusable, OSError, LookupError, ValueError)  # of the kernel, and of frames that the judge cannot read
 OTHERS = 5  # one frame for the other programs for so many for the balancer
 TARGETS: tuple[type[Balancer | Decap | Probe], ...] = (Balancer, Decap, Probe)
+
+
+UNUSABLE = (Unusable, Refused, NotBuilt)  # this machine has no programs to fuzz
 
 
 class Failure(Exception):
@@ -72,7 +76,7 @@ def main(arguments: Sequence[str]) -> int:
         began = time.monotonic()
         try:
             outcomes = _shown(kind, count, seed)
-        except (Failure, Unusable, Refused, OSError) as failure:
+        except (Failure, *UNUSABLE, OSError) as failure:
             sys.stderr.write(f"{failure}\n")
             return 1
         took = time.monotonic() - began
@@ -92,7 +96,7 @@ def _shown(kind: type[Balancer | Decap | Probe], count: int, seed: int) -> Count
 def run(
     kind: type[Balancer | Decap | Probe], count: int, seed: int, tell: Callable[[int], None] = lambda _: None
 ) -> Counter[str]:
-    """The same with programs of its own.  Raises Failure, Unusable, Refused, OSError."""
+    """The same with programs of its own.  Raises Failure, UNUSABLE, OSError."""
     target = kind()
     try:
         return fuzz(target, count, seed, tell)
