@@ -74,8 +74,7 @@ def test_a_flood_that_is_never_completed_frees_its_places(pair: tuple[Client, Cl
     one_event(honest, *honest.ack(handshakes=1))
 
 
-def test_syns_to_a_backend_that_is_down_are_no_handshakes(moving: Moving) -> None:
-    """They are dropped, and leave nothing in the table."""
+def test_a_syn_that_is_dropped_leaves_nothing_in_the_table(moving: Moving) -> None:
     moving.slots("none")
     moving.tcp("S", 40000, "", seq=ISN)
     client = Client(moving.scene.programs, f"moving/{moving.version}/tcp", "none")
