@@ -7,7 +7,7 @@ since a balancer knows the pools of its own site only.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from ipaddress import ip_network
+from ipaddress import IPv6Network, ip_network
 
 from gslb.config.draft import Draft, Finding
 from gslb.config.problem import KeyPath
@@ -20,6 +20,7 @@ MOST_RINGS = 1023
 MOST_BACKENDS = 16383
 MOST_QUIC_IDS = 65536
 
+_MAPPED = IPv6Network("::ffff:0:0/96")
 _Claim = tuple[SiteId, Network, Listen]
 
 
@@ -98,6 +99,18 @@ def vip_twice(draft: Draft) -> Iterator[Finding]:
                     )
 
 
+def vip_in_mapped_space(draft: Draft) -> Iterator[Finding]:
+    """An IPv6 VIP that meets ::ffff:0:0/96: for the balancer, all IPv4 addresses are in there (RFC 4291 section 2.5.5.2)."""
+    for pool, _ in _balanced(draft):
+        for prefix, path in _prefixes(draft, pool):
+            if prefix.version == 6 and prefix.overlaps(_MAPPED):
+                named, wanted = f"VIP {prefix}: ", "a prefix without them"
+                if path[0] != "anycast":
+                    named, wanted = "", str(prefix[0].ipv4_mapped)
+                message = f"{named}in {_MAPPED} the balancer has all IPv4 addresses - expected {wanted}"
+                yield draft.error(path, message, (*_path(pool), "listen"), value=pool.name if named else str(prefix[0]))
+
+
 def vip_is_nameserver(draft: Draft) -> Iterator[Finding]:
     """An address of the nameserver: a VIP is never an address of the balancer's own machine."""
     listening = {socket.address for socket in draft.deployment.dns.listen}
@@ -156,6 +169,7 @@ RULES = (
     backend_id_without_udp,
     min_healthy_beyond_backends,
     vip_twice,
+    vip_in_mapped_space,
     vip_is_nameserver,
     too_much_for_a_site,
     balancer_load_without_conns,

@@ -11,6 +11,7 @@
 #include <bpf/bpf_endian.h>
 
 #include "layout.h"
+#include "mapped.h"
 
 enum outer_sizes {
 	IP4_OCTETS = 20,
@@ -27,11 +28,6 @@ struct outer {
 	__u8 tos;	 /* of the inner packet */
 	__u8 version;	 /* of the inner packet */
 };
-
-static __always_inline int is_mapped(const __u8 *address)
-{
-	return *(const __u64 *)address == 0 && *(const __u32 *)&address[8] == bpf_htonl(0xffff);
-}
 
 /* Octets that reaching this backend adds to a packet. */
 static __always_inline __u32 overhead_of(const struct backend *b)

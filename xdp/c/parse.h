@@ -5,7 +5,9 @@
  * Rule 1: lengths are those of the IP header; what follows in the frame is Ethernet's padding.
  * Rule 2: a header that says more than the frame holds is MALFORMED; a transport header that the IP packet cuts off is only SHORT,
  *         since whom the packet is for is known.
- * Standards: IEEE 802.1Q (two tags), RFC 791, RFC 8200 section 4 (extension headers), RFC 6946 (atomic fragments).
+ * Rule 3: an IPv6 header with ::ffff:a.b.c.d in it is MALFORMED: such addresses are on no wire, and keys could not tell it from IPv4.
+ * Standards: IEEE 802.1Q (two tags), RFC 791, RFC 8200 section 4 (extension headers), RFC 6946 (atomic fragments), RFC 6890
+ * section 2.2.3 (::ffff:0:0/96 is neither source nor destination).
  */
 #pragma once
 
@@ -16,6 +18,7 @@
 #include <bpf/bpf_endian.h>
 
 #include "layout.h"
+#include "mapped.h"
 
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
@@ -62,18 +65,6 @@ struct fragment_header {
 	__be16 offset; /* in octets: its low three bits are flags */
 	__be32 id;
 };
-
-static __always_inline void set_mapped(__u8 *address, __be32 ip4)
-{
-	__u64 *words = (__u64 *)address;
-
-	words[0] = 0;
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-	words[1] = 0xffff0000ULL | (__u64)ip4 << 32;
-#else
-	words[1] = 0x0000ffff00000000ULL | ip4;
-#endif
-}
 
 /* Port, protocol and zero of the key as one word: what is asked of a map next would wait for three stores. */
 static __always_inline void set_service(struct packet *p, __be16 port, __u8 protocol)
@@ -231,6 +222,8 @@ static __always_inline int parse6(struct packet *p, void *data, void *end, __u32
 	p->ttl = ip->hop_limit;
 	__builtin_memcpy(p->source, &ip->saddr, 16);
 	__builtin_memcpy(p->to.address, &ip->daddr, 16);
+	if (unlikely(is_mapped(p->source) || is_mapped(p->to.address)))
+		return MALFORMED;
 	next = ip->nexthdr;
 	if (unlikely(is_extension(next)))
 		header = parse_extensions(p, ip, end, &next, octets);

@@ -1,4 +1,4 @@
-"""Frames that end too early, and headers that say more than there is: dropped, counted, at every length."""
+"""Frames that end too early, and headers that lie: dropped, counted, at every length."""
 
 from __future__ import annotations
 
@@ -77,6 +77,32 @@ LIES = [Case(name, ether() / packet, DROP, None, {"MALFORMED": 1}) for name, pac
 @pytest.mark.parametrize("case", LIES, ids=named)
 def test_headers_that_say_more_than_there_is(scene: Scene, case: Case) -> None:
     check(scene.programs, case)
+
+
+def embedded() -> Iterator[tuple[str, Packet]]:
+    """IPv6 with IPv4 addresses: those of a VIP of one address, of a prefix, of nobody; of a client."""
+    vip4, vip6 = address_of("l2", 4), address_of("l2", 6)
+    for to in (vip4, "203.0.114.77", "192.0.2.99"):
+        yield f"TCP to {to}", ip(6, CLIENT[6], f"::ffff:{to}") / TCP(dport=80)
+    yield "UDP to a VIP", ip(6, CLIENT[6], f"::ffff:{vip4}") / UDP(sport=40000, dport=80)
+    yield "echo to a VIP", ip(6, CLIENT[6], f"::ffff:{vip4}") / ICMPv6EchoRequest(data=b"hello")
+    yield "behind an extension header", ip(6, CLIENT[6], f"::ffff:{vip4}") / IPv6ExtHdrDestOpt() / TCP(dport=80)
+    yield "from one to a VIP", ip(6, f"::ffff:{CLIENT[4]}", vip6) / TCP(dport=80)
+    yield "from one to one", ip(6, f"::ffff:{CLIENT[4]}", f"::ffff:{vip4}") / TCP(dport=80)
+
+
+EMBEDDED = [Case(name, ether() / packet, DROP, None, {"MALFORMED": 1}) for name, packet in embedded()]
+
+
+@pytest.mark.parametrize("case", EMBEDDED, ids=named)
+def test_ipv4_in_an_ipv6_header_is_taken_for_no_vip(scene: Scene, case: Case) -> None:
+    check(scene.programs, case)
+
+
+@pytest.mark.parametrize("to", ["::198.51.100.1", "::fffe:c633:6401", "::1:ffff:c633:6401", "64:ff9b::c633:6401"])
+def test_what_only_looks_like_it_is_ipv6(scene: Scene, to: str) -> None:
+    packet = ip(6, CLIENT[6], to) / TCP(sport=40000, dport=80)
+    check(scene.programs, Case(to, ether() / packet, PASS, None, {"NO_VIP": 1}))
 
 
 def test_ethertypes_are_believed(scene: Scene) -> None:
