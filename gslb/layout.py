@@ -12,7 +12,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 be16, be32 = c_uint16.__ctype_be__, c_uint32.__ctype_be__
-LAYOUT_HASH = "9864dd03eebb"  # of all that follows
+LAYOUT_HASH = "a8717b8be7da"  # of all that follows
 
 RING_SLOTS = 65537
 MOST_VIPS = 4096
@@ -25,6 +25,7 @@ MOST_MARKS = 16384
 MOST_PREFIXES = 4096
 UDP_FLOWS = 65536
 HANDSHAKES = 65536
+MOST_TRACKED = 16384
 EVENT_OCTETS = 1048576
 CAPTURE_OCTETS = 4194304
 SNAP_OCTETS = 256
@@ -174,7 +175,7 @@ class Settings(Structure):  # 120 octets
     version: int
     deployment: Array[c_uint8]
     vips_version: int
-    zero: int
+    track_mask: int
     _fields_ = (
         ("key", c_uint64 * 2),
         ("source6", c_uint8 * 16),
@@ -190,7 +191,7 @@ class Settings(Structure):  # 120 octets
         ("version", c_uint64),
         ("deployment", c_uint8 * 16),
         ("vips_version", c_uint32),
-        ("zero", c_uint32),
+        ("track_mask", c_uint32),
     )
 
 
@@ -289,6 +290,14 @@ class Handshake(Structure):  # 8 octets
     tag: int
     at_us: int
     _fields_ = (("tag", c_uint32), ("at_us", c_uint32))
+
+
+class Tracked(Structure):  # 8 octets
+    backend: int
+    vip: int
+    mask: int
+    seen: int
+    _fields_ = (("backend", c_uint16), ("vip", c_uint16), ("mask", c_uint16), ("seen", c_uint16))
 
 
 class Packet(Structure):  # 60 octets
@@ -393,6 +402,7 @@ MAPS: dict[str, MapShape] = {
     "scratch": MapShape(6, 4, 60, 1, 0),
     "settings": MapShape(2, 4, 120, 1, 0),
     "snapshot": MapShape(6, 4, 280, 1, 0),
+    "tracked": MapShape(1, 8, 8, 16384, 0),
     "udp_flows": MapShape(2, 4, 8, 65536, 0),
     "vip_counts": MapShape(6, 4, 64, 4096, 0),
     "vip_prefixes": MapShape(11, 24, 16, 8192, 1),

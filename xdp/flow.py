@@ -12,7 +12,7 @@ import ipaddress
 from dataclasses import dataclass
 from typing import Protocol
 
-from gslb.layout import COARSE_SHIFT, RING_SLOTS, BackendFlags, Mode
+from gslb.layout import COARSE_SHIFT, MOST_VIPS, RING_SLOTS, BackendFlags, Mode
 
 ICMP, TCP, UDP, ICMP6 = 1, 6, 17, 58
 UDP_LIVE = 14  # coarse units, as in slots.h
@@ -99,7 +99,7 @@ def choose(held: Maps, flow: Flow, now_s: float, *, syn: bool = False) -> Choice
         return Choice(entry.vip, entry.ring, hashed, at, 0, 0, 0, "the VIP has no ring: dropped")
     current, previous = found
     if flow.protocol == UDP:
-        backend, why = _udp(held, hashed, current, previous, now_s)
+        backend, why = _udp(held, hashed, entry.vip, (current, previous), now_s)
     elif flow.protocol == TCP and previous:
         backend, why = _tcp(held, hashed, current, previous, syn=syn)
     else:
@@ -157,6 +157,11 @@ def tag_of(hashed: int) -> int:
     return hashed >> 16 & 0xFFFFFFFF
 
 
+def udp_tag_of(hashed: int, vip: int) -> int:
+    """The same in the table of UDP flows, where a VIP's id has the lower bits."""
+    return tag_of(hashed) & ~(MOST_VIPS - 1) | vip
+
+
 def gue_source_port(hashed: int) -> int:
     """The UDP source port of GUE."""
     return 0xC000 | hashed & 0x3FFF
@@ -189,12 +194,13 @@ def _tcp(held: Maps, hashed: int, current: int, previous: int, *, syn: bool) -> 
     return current, "the backend that had the flow is down: the slot's current one"
 
 
-def _udp(held: Maps, hashed: int, current: int, previous: int, now_s: float) -> tuple[int, str]:
+def _udp(held: Maps, hashed: int, vip: int, slot: tuple[int, int], now_s: float) -> tuple[int, str]:
+    current, previous = slot
     entry = held.udp_flow(index_of(hashed))
     age = ((int(now_s * 1e9) >> COARSE_SHIFT) - entry.seen) & 0xFFFF
     if not previous:
         return current, "the slot's backend"
-    if entry.tag != tag_of(hashed) | 1 or age > UDP_LIVE:
+    if entry.tag != udp_tag_of(hashed, vip) or age > UDP_LIVE:
         return current, "no such flow was seen in the last minute: the slot's current backend"
     if entry.backend == current or is_usable(held, entry.backend):
         return entry.backend, "the flow was seen in the last minute, with this backend"

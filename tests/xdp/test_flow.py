@@ -13,7 +13,21 @@ from hypothesis import strategies as st
 
 from gslb.layout import BackendFlags, Mode
 from xdp import flow
-from xdp.flow import TCP, UDP, Entry, Flow, UdpEntry, choose, flow_hash, index_of, octets_of, siphash13, slot_of, tag_of
+from xdp.flow import (
+    TCP,
+    UDP,
+    Entry,
+    Flow,
+    UdpEntry,
+    choose,
+    flow_hash,
+    index_of,
+    octets_of,
+    siphash13,
+    slot_of,
+    tag_of,
+    udp_tag_of,
+)
 
 KEY = bytes(range(16))
 CLIENT = Flow("203.0.113.7", "198.51.100.1", 40000, 80, TCP)
@@ -111,21 +125,21 @@ def test_parts_of_a_hash_stay_within_their_tables(hashed: int) -> None:
         ),
         (served(), ASK, False, 1, "no such flow was seen in the last minute: the slot's current backend"),
         (
-            served(udp=UdpEntry(tag_of(flow_hash(KEY, ASK)) | 1, 9, 20)),
+            served(udp=UdpEntry(udp_tag_of(flow_hash(KEY, ASK), 8), 9, 20)),
             ASK,
             False,
             9,
             "the flow was seen in the last minute, with this backend",
         ),
         (
-            served(udp=UdpEntry(tag_of(flow_hash(KEY, ASK)) | 1, 9, 20), down={9}),
+            served(udp=UdpEntry(udp_tag_of(flow_hash(KEY, ASK), 8), 9, 20), down={9}),
             ASK,
             False,
             1,
             "the backend that had the flow is down: the slot's current one",
         ),
         (
-            served(udp=UdpEntry(tag_of(flow_hash(KEY, ASK)) | 1, 9, 5)),
+            served(udp=UdpEntry(udp_tag_of(flow_hash(KEY, ASK), 8), 9, 5)),
             ASK,
             False,
             1,

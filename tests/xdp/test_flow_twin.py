@@ -167,7 +167,8 @@ class Twins(RuleBasedStateMachine):
     def udp_was_seen(self, index: int, backend: int, age: int, mine: bool) -> None:  # noqa: FBT001
         """A flow, or another one in its place, went to a backend so long ago."""
         hashed = flow.flow_hash(self.key, self.flows[index])
-        tag = flow.tag_of(hashed) | 1
+        found = flow.find_vip(Held(self.loaded.maps), self.flows[index])
+        tag = flow.udp_tag_of(hashed, found.vip if found else 1)
         self._udp(flow.index_of(hashed), tag if mine else tag ^ 2, backend, age)
         self.packets([index], "A")
 

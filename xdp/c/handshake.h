@@ -14,6 +14,7 @@
 #include "decision.h"
 #include "hash.h"
 #include "limits.h"
+#include "tracked.h"
 
 enum handshake_times {
 	HELD_US = 1500000,
@@ -82,11 +83,16 @@ static __always_inline void ack_seen(const struct packet *p, const struct settin
 	if (!at)
 		return;
 	found.word = *at;
-	if (likely(found.is.tag != handshake_tag(p, d->hash, 0)))
+	if (likely(found.is.tag != handshake_tag(p, d->hash, 0))) {
+		if (is_tracked(s, d->hash))
+			track_on(d);
 		return;
+	}
 	*at = 0;
 	v->handshakes++;
 	b->handshakes++;
+	if (is_tracked(s, d->hash))
+		track(s, d);
 	if (found.is.at_us & RESENT || p->payload < p->l3 + p->octets)
 		return;
 	now = bpf_ktime_get_ns();
@@ -104,4 +110,6 @@ static __always_inline void follow(const struct packet *p, const struct settings
 		ack_seen(p, s, d, v, b);
 	else if ((flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
 		syn_seen(p, d->hash, v, b);
+	else if (flags & (TCP_FIN | TCP_RST) && is_tracked(s, d->hash))
+		untrack(d);
 }

@@ -14,7 +14,8 @@
  *
  *     bits 48..63   slot:             (hash >> 32) * RING_SLOTS >> 32; of bits 32..47 it takes next to nothing
  *     bits  0..15   index into handshakes and udp_flows
- *     bits 16..47   tag in those tables
+ *     bits 16..47   tag in handshakes; bits 28..47 in udp_flows
+ *     bits 32..47   whether the flow is tracked
  *     bits  0..31   outer source address, GUE source port (14), IPv6 flow label (20)
  */
 #pragma once
@@ -92,9 +93,16 @@ static __always_inline __u32 tag_of(__u64 hash)
 	return hash >> 16;
 }
 
+/* In udp_flows a VIP's id, which is never 0, takes the place of the lower bits. */
+static __always_inline __u32 udp_tag_of(__u64 hash, __u32 vip)
+{
+	return (tag_of(hash) & ~(__u32)(MOST_VIPS - 1)) | vip;
+}
+
 static __always_inline __u32 index_of(__u64 hash)
 {
 	return hash & 0xffff;
 }
 
+_Static_assert(MOST_VIPS == 1 << 12, "udp_tag_of leaves 12 bits to the VIP");
 _Static_assert(HANDSHAKES == 0x10000 && UDP_FLOWS == 0x10000, "index_of gives 16 bits");

@@ -33,6 +33,7 @@ struct every {
 	struct fragmented fragmented;
 	struct udp_flow udp_flow;
 	struct handshake handshake;
+	struct tracked tracked;
 	struct packet packet;
 	struct handshake_event handshake_event;
 	struct capture_event capture_event;

@@ -21,8 +21,9 @@ enum sizes {
 	MOST_QUIC_IDS = 65536,
 	MOST_MARKS = 16384,
 	MOST_PREFIXES = 4096,
-	UDP_FLOWS = 65536,  /* slots of a direct-mapped table */
-	HANDSHAKES = 65536, /* slots of a direct-mapped table */
+	UDP_FLOWS = 65536,    /* slots of a direct-mapped table */
+	HANDSHAKES = 65536,   /* slots of a direct-mapped table */
+	MOST_TRACKED = 16384, /* connections of the sample */
 	EVENT_OCTETS = 1 << 20,
 	CAPTURE_OCTETS = 1 << 22,
 	SNAP_OCTETS = 256, /* of a captured packet */
@@ -146,7 +147,7 @@ struct settings {
 	__u64 version;	     /* of the plan in force; the last that a change of tables writes */
 	__u8 deployment[16]; /* digest of its name */
 	__u32 vips_version;  /* another one after each change of vips or vip_prefixes; 0: what was found is not kept */
-	__u32 zero;
+	__u32 track_mask;    /* a power of two less 1, at most 16 bits: one connection of track_mask + 1 is tracked */
 };
 
 /* Written by who captures, and by nobody else. */
@@ -207,7 +208,7 @@ struct fragmented {
 };
 
 struct udp_flow {
-	__u32 tag; /* of the flow's hash; 0: free */
+	__u32 tag; /* 20 bits of the flow's hash, and the vip id in the lower 12; 0: free */
 	__u16 backend;
 	__u16 seen; /* coarse time, modulo 2^16 */
 };
@@ -215,6 +216,14 @@ struct udp_flow {
 struct handshake {
 	__u32 tag;   /* of the flow's hash and the sequence number that its ACK will have; 0: free */
 	__u32 at_us; /* monotonic, modulo 2^32; bit 0 set where the SYN was resent */
+};
+
+/* A connection of the sample; the key is the flow's 64-bit hash. */
+struct tracked {
+	__u16 backend;
+	__u16 vip;
+	__u16 mask; /* it stands for mask + 1 connections */
+	__u16 seen; /* coarse time, modulo 2^16 */
 };
 
 /* What the entry program found out, for the program behind it.  Offsets are from the first octet of the frame. */

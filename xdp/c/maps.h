@@ -78,6 +78,8 @@ MAP(BPF_MAP_TYPE_LRU_HASH, MOST_NEW_FLOWS, __u64, struct new_flow) new_flows SEC
 MAP(BPF_MAP_TYPE_LRU_HASH, MOST_FRAGMENTED, struct fragment_key, struct fragmented) fragments SEC(".maps");
 MAP(BPF_MAP_TYPE_ARRAY, UDP_FLOWS, __u32, struct udp_flow) udp_flows SEC(".maps");
 MAP(BPF_MAP_TYPE_ARRAY, HANDSHAKES, __u32, struct handshake) handshakes SEC(".maps");
+/* By the flow's hash.  User space deletes what is idle, and what a larger mask leaves out. */
+MAP(BPF_MAP_TYPE_HASH, MOST_TRACKED, __u64, struct tracked) tracked SEC(".maps");
 MAP(BPF_MAP_TYPE_PERCPU_ARRAY, MOST_VIPS, __u32, struct vip_counters) vip_counts SEC(".maps");
 MAP(BPF_MAP_TYPE_PERCPU_ARRAY, MOST_BACKENDS, __u32, struct backend_counters) backend_counts SEC(".maps");
 MAP(BPF_MAP_TYPE_PERCPU_ARRAY, 1, __u32, struct counts) counts SEC(".maps");
@@ -116,6 +118,12 @@ enum known_vips {
 MAP(BPF_MAP_TYPE_PERCPU_ARRAY, 1 << KNOWN_VIPS_BITS, __u32, struct known_vip) known_vips SEC(".maps");
 MAP(BPF_MAP_TYPE_PERCPU_ARRAY, 1, __u32, struct capture_event)
 snapshot SEC(".maps"); /* a packet on its way to `captured` */
+
+/* Modulo 2^16. */
+static __always_inline __u16 coarse_now(void)
+{
+	return bpf_ktime_get_coarse_ns() >> COARSE_SHIFT;
+}
 
 static __always_inline void count(__u32 what)
 {

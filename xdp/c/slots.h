@@ -31,11 +31,6 @@ static __always_inline int is_usable(__u32 id)
 	return b && b->mode != MODE_NONE && !(b->flags & BACKEND_DOWN);
 }
 
-static __always_inline __u16 coarse_now(void)
-{
-	return bpf_ktime_get_coarse_ns() >> COARSE_SHIFT;
-}
-
 static __always_inline void note_use(__u32 ring, __u32 slot)
 {
 	__u32 zero = 0;
@@ -88,7 +83,7 @@ static __always_inline __u32 choose_tcp(const struct packet *p, const struct set
 
 static __always_inline __u32 choose_udp(struct decision *d, struct slot slot)
 {
-	__u32 index = index_of(d->hash), tag = tag_of(d->hash) | 1;
+	__u32 index = index_of(d->hash), tag = udp_tag_of(d->hash, d->vip);
 	struct udp_flow *flow = bpf_map_lookup_elem(&udp_flows, &index);
 	__u16 now = coarse_now(), age;
 	__u32 chosen = slot.current;

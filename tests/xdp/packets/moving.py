@@ -15,8 +15,8 @@ from gslb.layout import COARSE_SHIFT
 from tests.xdp.harness import word
 from tests.xdp.packets.cases import DROP, TX, Case, check, sent
 from tests.xdp.packets.frames import ether, hash_of, leaves, octets, towards
-from tests.xdp.packets.scene import BACKENDS, MOVING_RING, Scene, all_slots
-from xdp.flow import index_of, slot_of, tag_of
+from tests.xdp.packets.scene import BACKENDS, MOVING_RING, VIPS, Scene, all_slots
+from xdp.flow import index_of, slot_of, udp_tag_of
 
 COARSE_CLOCK = 6  # CLOCK_MONOTONIC_COARSE of Linux
 AT_REST_NS = 1_000_000_000  # more than a few packets take
@@ -103,7 +103,7 @@ def number_of(backend: str) -> int:
 
 def udp_tag(packet: Packet) -> int:
     """What the table of UDP flows knows a flow by: never 0."""
-    return tag_of(hash_of(packet)) | 1
+    return udp_tag_of(hash_of(packet), VIPS[f"moving/{packet.version}/udp"].number)
 
 
 def coarse_now() -> int:

@@ -173,7 +173,7 @@ class Scene:
 
     def forget(self) -> None:
         """As if no packet had come: tables of flows, handshakes and fragments empty."""
-        for name in ("new_flows", "fragments", "udp_flows", "handshakes", "quic_ids", "capture", "limits"):
+        for name in ("new_flows", "fragments", "udp_flows", "handshakes", "tracked", "quic_ids", "capture", "limits"):
             self.programs.clear(name)
         for name in ("handshake_log", "captured"):
             self.programs.events(name)

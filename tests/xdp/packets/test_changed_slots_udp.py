@@ -168,7 +168,7 @@ def test_a_flow_without_a_place_of_its_own_goes_to_the_current_backend(moving: M
 
 
 def test_a_tag_is_all_that_a_flow_is_known_by(moving: Moving) -> None:
-    """One bit of it: tags have 31, so that 0 is nobody's."""
+    """One bit of it, of the flow's hash or of the VIP; 0 is nobody's."""
     tag = udp_tag(moving.datagram(PORT))
     for other in (tag ^ 2, tag ^ 1 << 31, 0):
         moving.put_udp_flow(PORT, "one", 0, tag=other)
