@@ -122,8 +122,13 @@ def test_drain_keeps_what_is_open(site: Balanced, program: Program) -> None:
 
 
 def test_weights(site: Balanced) -> None:
-    """Of 20,000 flows each backend is given its share within 3 %."""
+    """Of 20,000 flows each backend is given its share within 3 %.
+
+    Chance alone misses that by one key of the flow hash in twenty (a sixth of them is known within 1.6 %): hence always the same.
+    """
     site.weights = {"a": 3, "b": 2, "c": 1}
+    (site.folder / "state").mkdir()
+    (site.folder / "state/secret").write_text("weights")
     with site.running():
         found = datagrams(site.client, 20_000)
     assert found.total() == 20_000
