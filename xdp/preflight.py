@@ -96,7 +96,7 @@ def _no_right(lacking: list[str], *, root_of_all: bool) -> Refused:
         )
     return Refused(
         f"the process has no {', '.join(lacking)}: XDP needs them",
-        "run gslb as root, or give its unit AmbientCapabilities=CAP_BPF CAP_NET_ADMIN CAP_PERFMON CAP_SYS_ADMIN",
+        "run gslb as root, or give its unit AmbientCapabilities=CAP_BPF CAP_NET_ADMIN CAP_PERFMON",
     )
 
 

@@ -46,12 +46,12 @@ def bits(*capabilities: int) -> int:
         (
             replace(FINE, capabilities=0),
             "the process has no CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON: XDP needs them",
-            "run gslb as root, or give its unit AmbientCapabilities=CAP_BPF CAP_NET_ADMIN CAP_PERFMON CAP_SYS_ADMIN",
+            "run gslb as root, or give its unit AmbientCapabilities=CAP_BPF CAP_NET_ADMIN CAP_PERFMON",
         ),
         (
             replace(FINE, capabilities=bits(CAP_BPF, CAP_PERFMON)),
             "the process has no CAP_NET_ADMIN: XDP needs them",
-            "run gslb as root, or give its unit AmbientCapabilities=CAP_BPF CAP_NET_ADMIN CAP_PERFMON CAP_SYS_ADMIN",
+            "run gslb as root, or give its unit AmbientCapabilities=CAP_BPF CAP_NET_ADMIN CAP_PERFMON",
         ),
         (
             replace(FINE, root_of_all=False),
