@@ -3,8 +3,10 @@
 No sockets and no clock here: `now` is the monotonic time in seconds, and the kernel is behind `Parts`.
 
 Rule 1: tables are filled before an interface is attached; nothing is taken away because something new failed.
+        So an interface that is not wanted any more stays attached until all that are wanted are, and until any is.
 Rule 2: what cannot be had is a sentence in `state`, and is tried again every RETRY_S and at each new Want.
 Rule 3: `close` leaves all in force; only `remove` takes it away.
+Rule 4: what somebody else took out of bpffs is put in force anew.
 """
 
 from __future__ import annotations
@@ -29,6 +31,10 @@ class Plane(Protocol):
     @property
     def adopted(self) -> bool:
         """Whether it was in force already, by an earlier process."""
+
+    @property
+    def pinned(self) -> bool:
+        """Whether what this process opened still lies in bpffs."""
 
     def attach(self, interface: str, how: Attach) -> Interface:
         """Attach an interface, or bring the newest program to it."""
@@ -110,6 +116,8 @@ class Driver:
 
     def tick(self, now: float) -> None:
         """Once a second: what ages, and what is to be tried again."""
+        if self._parts is not None and not self._parts.plane.pinned:
+            self._begin_anew(now)
         if self._parts is not None and self._filled:
             try:
                 tables = self._parts.tables.tick(now)
@@ -146,6 +154,16 @@ class Driver:
         if self._parts is not None:
             self._parts.plane.close()
             self._parts = None
+
+    def _begin_anew(self, now: float) -> None:
+        """Nothing that is known of the kernel holds any more."""
+        log.error("what was pinned in bpffs is gone: another program or person removed it; it is put in force anew")
+        self.close()
+        self._filled = self._taken_over = False
+        self._interfaces.clear()
+        self._probed.clear()
+        self._problems.clear()
+        self._retry_at = now
 
     def _look(self, now: float) -> None:
         """Open what is not open, and bring in force what is not."""
@@ -188,8 +206,11 @@ class Driver:
                 self._interfaces[name] = _attached(plane, name, want.attach)
                 self._probed.discard(name)  # it may be another interface of that name
         self._how = want.attach
-        for name in (there | self._interfaces.keys()) - set(want.interfaces):
-            self._detach(plane, name)
+        if want.interfaces and all(self._interfaces[name].attached is not Attached.NOT for name in want.interfaces):
+            for name in (there | self._interfaces.keys()) - set(want.interfaces):
+                self._detach(plane, name)
+        else:
+            self._interfaces |= {one.name: one for one in plane.attached() if one.name not in want.interfaces}
         for name in want.interfaces:
             if want.probes and name not in self._probed and self._interfaces[name].attached is not Attached.NOT:
                 self._probe(plane, name)

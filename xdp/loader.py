@@ -42,6 +42,7 @@ class DataPlane:
         self._objects: dict[str, Object] = {}
         self._programs: dict[str, int] = {}
         self._maps: dict[str, Map] = {}
+        self._identity: tuple[int, int] | None = None  # of the folder: another may come to lie in its place
         self.adopted = False
 
     @classmethod
@@ -61,6 +62,16 @@ class DataPlane:
             plane.close()
             raise
         return plane
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the folder that was opened or made is still there; also where it may not be looked at now."""
+        try:
+            return _identity(self._folder) == self._identity
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
 
     @property
     def maps(self) -> Mapping[str, Map]:
@@ -163,6 +174,7 @@ class DataPlane:
         self._maps["programs"].update(Program.PROGRAM_BALANCER.to_bytes(4, sys.byteorder), balancer)
         if not whole:
             folder.rename(self._folder)
+        self._identity = _identity(self._folder)
         links.sweep(self._links)
         for pin in links.every(self._links):
             links.update(pin, self._programs[ENTRY])
@@ -195,6 +207,11 @@ class DataPlane:
             for pin in links.every(folder / pins.LINKS):
                 links.update(pin, self._programs[ENTRY])
                 pin.rename(self._links / pin.name)
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    found = folder.stat()
+    return found.st_dev, found.st_ino
 
 
 def remove(home: Path) -> None:

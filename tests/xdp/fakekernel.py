@@ -30,6 +30,10 @@ class FakePlane:
         self.adopted = self._folder.exists()
         (self._folder / "links").mkdir(parents=True, exist_ok=True)
 
+    @property
+    def pinned(self) -> bool:
+        return self._folder.exists()
+
     def attach(self, interface: str, how: Attach) -> Interface:
         if interface == ABSENT:
             return Interface(interface, Attached.NOT, "there is no such interface", "ip link")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -59,6 +60,32 @@ def test_a_second_driver_adopts_and_drops_interfaces_that_are_not_wanted(driver:
     assert links(kernel) == {"eth0", "eth1"}, "nothing is taken away before anything is wanted"
     second.want(WANT, 2.0)
     assert links(kernel) == {"eth0"}
+
+
+def test_an_interface_stays_attached_until_those_that_take_its_place_are(driver: Driver, kernel: Path) -> None:
+    driver.want(WANT, 0.0)
+    driver.want(replace(WANT, serial=2, interfaces=(ABSENT,)), 1.0)
+    assert links(kernel) == {"eth0"}, "a name that was mistyped takes no traffic away"
+    assert {one.name: one.attached for one in driver.state.interfaces} == {
+        ABSENT: Attached.NOT,
+        "eth0": Attached.NATIVE,
+    }
+    driver.want(replace(WANT, serial=3, interfaces=()), 2.0)
+    assert links(kernel) == {"eth0"}, "a default route that is lost takes no traffic away"
+    driver.want(replace(WANT, serial=4, interfaces=("eth1",)), 3.0)
+    assert links(kernel) == {"eth1"}
+    assert driver.state.interfaces == (Interface("eth1", Attached.NATIVE),)
+
+
+def test_what_somebody_took_out_of_the_kernel_is_put_in_force_anew(driver: Driver, kernel: Path) -> None:
+    driver.want(PROBING, 0.0)
+    shutil.rmtree(kernel / "pins")
+    driver.tick(1.0)
+    state = driver.state
+    assert (state.serial, state.version, state.refused, state.adopted, state.problems) == (1, 7, "", False, ())
+    assert links(kernel) == {"eth0"}
+    assert state.probes == (MARK,)
+    assert (kernel / "pins" / "taken").exists()
 
 
 def test_what_is_refused_is_told_and_tried_again(driver: Driver, kernel: Path) -> None:
