@@ -49,7 +49,7 @@ def test_nothing_is_held_where_nothing_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rights", "said"),
     [
-        ([], "mounted True ['links', 'maps', 'programs']"),
+        ([], "mounted True ['inner', 'links', 'maps', 'programs']"),
         (
             ["setpriv", "--bounding-set", "-sys_admin"],
             "no bpffs is mounted on /sys/fs/bpf; mount -t bpf bpf /sys/fs/bpf",
