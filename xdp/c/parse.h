@@ -222,7 +222,7 @@ static __always_inline int parse6(struct packet *p, void *data, void *end, __u32
 	p->ttl = ip->hop_limit;
 	__builtin_memcpy(p->source, &ip->saddr, 16);
 	__builtin_memcpy(p->to.address, &ip->daddr, 16);
-	if (unlikely(is_mapped(p->source) || is_mapped(p->to.address)))
+	if (unlikely(is_mapped(&ip->saddr) || is_mapped(&ip->daddr)))
 		return MALFORMED;
 	next = ip->nexthdr;
 	if (unlikely(is_extension(next)))
