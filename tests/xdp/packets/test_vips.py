@@ -40,6 +40,11 @@ def precedence() -> Iterator[Case]:
             yield meant(vip, f"{alone}100", port, why="a port of its own before any port")
         yield nobody(version, f"{alone}100", 443, why="another protocol", kind=UDP)
         yield nobody(version, f"{alone}1", 0, why="port 0 is not any port")
+        yield nobody(version, f"{alone}1", 0x5000, why="port 80 in the other byte order")
+        yield meant(f"any/{version}/tcp", f"{alone}100", 0xBB01, why="port 443 in the other byte order")
+        yield nobody(
+            version, {4: "1.100.51.198", 6: "100::500:b80d:120"}[version], 80, why="a VIP in the other byte order"
+        )
         for port in (80, 81, 0):
             yield meant(
                 f"host-any/{version}/tcp", f"{base}82", port, why="an address before a prefix, whatever the port"
