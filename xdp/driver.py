@@ -210,7 +210,8 @@ class Driver:
             for name in (there | self._interfaces.keys()) - set(want.interfaces):
                 self._detach(plane, name)
         else:
-            self._interfaces |= {one.name: one for one in plane.attached() if one.name not in want.interfaces}
+            kept = {one.name: one for one in plane.attached() if one.name not in want.interfaces}
+            self._interfaces = {name: self._interfaces[name] for name in want.interfaces} | kept
         for name in want.interfaces:
             if want.probes and name not in self._probed and self._interfaces[name].attached is not Attached.NOT:
                 self._probe(plane, name)
