@@ -89,9 +89,9 @@ class InForce:
         )
 
     def set_settings(self, value: bytes) -> None:
-        """All but `vips_version`, which `tell_vips` writes.  Raises OSError, as all that follow."""
-        settings = layout.Settings.from_buffer_copy(value)
-        settings.vips_version = layout.Settings.from_buffer_copy(self.settings).vips_version
+        """All but what `tell_vips` and `set_track_mask` write.  Raises OSError, as all that follow."""
+        settings, held = (layout.Settings.from_buffer_copy(each) for each in (value, self.settings))
+        settings.vips_version, settings.track_mask = held.vips_version, held.track_mask
         self._write_settings(bytes(settings))
 
     def tell_vips(self) -> None:
@@ -102,6 +102,12 @@ class InForce:
         settings.vips_version = settings.vips_version % 0xFFFF_FFFF + 1
         self._write_settings(bytes(settings))
         self.vips_told = True
+
+    def set_track_mask(self, mask: int) -> None:
+        """Track one connection of mask + 1."""
+        settings = layout.Settings.from_buffer_copy(self.settings)
+        settings.track_mask = mask
+        self._write_settings(bytes(settings))
 
     def _write_settings(self, value: bytes) -> None:
         if value != self.settings:

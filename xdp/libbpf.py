@@ -16,6 +16,7 @@ from pathlib import Path
 
 XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX, XDP_REDIRECT = range(5)
 ANY, NOEXIST, EXIST = 0, 1, 2  # flags of an update
+_ENOENT, _ENOSPC = 2, 28
 _LIVE_FRAMES = 2  # BPF_F_TEST_XDP_LIVE_FRAMES
 NAME_OCTETS = 15  # of a map or program, the kernel cuts the rest
 
@@ -163,7 +164,7 @@ class Map:
         """One entry, or None.  Raises OSError for anything but its absence."""
         value = ctypes.create_string_buffer(self.value_size)
         result = library().bpf_map_lookup_elem(self.fd, key, value)
-        if result == -2:  # ENOENT
+        if result == -_ENOENT:
             return None
         require(result, f"read an entry of {self.name}")
         return value.raw
@@ -181,10 +182,25 @@ class Map:
     def delete(self, key: bytes) -> bool:
         """Remove one entry; False where there was none.  Raises OSError."""
         result = library().bpf_map_delete_elem(self.fd, key)
-        if result == -2:
+        if result == -_ENOENT:
             return False
         require(result, f"remove an entry of {self.name}")
         return True
+
+    def read(self, most: int) -> tuple[bytes, bytes]:
+        """All keys and all values, one after the other, of a hash or an array with room for `most` entries.  Raises OSError."""
+        keys, values = (ctypes.create_string_buffer(most * size) for size in (self.key_size, self.value_size))
+        place, count, got, result = ctypes.create_string_buffer(max(4, self.key_size)), c_uint32(), 0, 0
+        while result == 0 and got < most:
+            count.value = most - got
+            rest = (ctypes.addressof(keys) + got * self.key_size, ctypes.addressof(values) + got * self.value_size)
+            result = library().bpf_map_lookup_batch(
+                self.fd, place if got else None, place, *rest, ctypes.byref(count), None
+            )
+            if result not in (0, -_ENOENT, -_ENOSPC):  # the end; or entries came while others went
+                require(result, f"read all entries of {self.name}")
+            got += count.value
+        return keys.raw[: got * self.key_size], values.raw[: got * self.value_size]
 
     def keys(self) -> Iterator[bytes]:
         """Every key; changes meanwhile may repeat or miss some."""

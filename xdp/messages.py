@@ -120,8 +120,19 @@ class Handshakes:
 
 
 @dataclass(frozen=True, slots=True)
+class Estimate:
+    """How many connections there are, and the standard error of that: 0 where each was counted."""
+
+    flows: float = 0.0
+    error: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Pulse:
-    """Once a second: all counters.  `vips[pool]["192.0.2.10 tcp/80"]`, `backends[pool][address]`, `events[name of enum event_count]`."""
+    """Once a second: all counters.  `vips[pool]["192.0.2.10 tcp/80"]`, `backends[pool][address]`, `events[name of enum event_count]`.
+
+    `active_vips` and `active_backends` are the connections that there are, by the same names; empty where that is not known.
+    """
 
     at: float
     born: float
@@ -129,6 +140,8 @@ class Pulse:
     backends: Mapping[str, Mapping[str, Count]] = field(default_factory=dict)
     events: Mapping[str, int] = field(default_factory=dict)
     handshakes: tuple[Handshakes, ...] = ()
+    active_vips: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
+    active_backends: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

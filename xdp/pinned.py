@@ -21,13 +21,16 @@ import numpy as np
 
 from gslb import layout
 from gslb.layout import LAYOUT_HASH, BackendFlags, Mode, VipFlags
-from gslb.model.deployment import Attach
+from gslb.model.deployment import Balancer
 from gslb.model.plan import BalancerTable, Serving, Vip
 from xdp import kernelinfo, links, pins, slots
 from xdp.entries import ICMP, MODES, PREFIX_OCTETS, address_text, vip_key, vip_name
 from xdp.libbpf import Map, library
 from xdp.maglev import digest
 from xdp.messages import Interface
+from xdp.tracking import ByPool, count
+
+_ASKED = Balancer()
 
 
 class NotInForce(Exception):
@@ -83,7 +86,7 @@ class Pinned:
     """The maps of one node.  Open it with `opened`; it holds descriptors until its `with` block ends."""
 
     def __init__(
-        self, folder: Path, maps: Mapping[str, Map], tables: Mapping[str, BalancerTable], asked: Attach = Attach.AUTO
+        self, folder: Path, maps: Mapping[str, Map], tables: Mapping[str, BalancerTable], asked: Balancer = _ASKED
     ) -> None:
         self.folder = folder
         self.maps = maps
@@ -91,8 +94,8 @@ class Pinned:
         self._asked = asked
 
     @classmethod
-    def opened(cls, home: Path, tables: Mapping[str, BalancerTable], asked: Attach = Attach.AUTO) -> Pinned:
-        """What is pinned in `home` (`pins.folder`); `tables` are those of the plan, `asked` is how it is to be attached.
+    def opened(cls, home: Path, tables: Mapping[str, BalancerTable], asked: Balancer = _ASKED) -> Pinned:
+        """What is pinned in `home` (`pins.folder`); `tables` are those of the plan, `asked` is what the configuration says.
 
         Raises NotInForce, OSError.
         """
@@ -122,7 +125,7 @@ class Pinned:
 
     def interfaces(self) -> tuple[Interface, ...]:
         """The interfaces on which the program runs.  Raises OSError."""
-        return links.attached(self.folder / pins.LINKS, self._asked)
+        return links.attached(self.folder / pins.LINKS, self._asked.attach)
 
     def vips(self) -> list[VipEntry]:
         """Every VIP, by pool and name.  Raises OSError."""
@@ -177,6 +180,12 @@ class Pinned:
         named = {one.id: (one.pool, one.name) for one in vips if one.ring}
         owners = {number: tuple((pool, one.address) for pool in one.pools or ("",)) for number, one in backends.items()}
         return Names(named, owners)
+
+    def active(self, names: Names, now: float) -> tuple[ByPool, ByPool]:
+        """Connections that there are, by pool and VIP, and by pool and backend; `now` by the monotonic clock.  Raises OSError."""
+        value = self.maps["settings"].lookup(bytes(4))
+        mask = layout.Settings.from_buffer_copy(value).track_mask if value else 0
+        return count(self.maps, names, mask, self._asked.flow_idle_s, now)
 
     def serving(self, pool: str, address: str) -> Serving | None:
         """What the plan says of a backend."""

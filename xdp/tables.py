@@ -98,6 +98,20 @@ class Tables:
         """The marks in force, each of which names a backend."""
         return self._force.marks.keys()
 
+    @property
+    def idle_s(self) -> float | None:
+        """After how long a silent connection is none; None before the first Want."""
+        return None if self._want is None else self._want.flow_idle_s
+
+    @property
+    def track_mask(self) -> int:
+        """One connection of track_mask + 1 is tracked."""
+        return int(layout.Settings.from_buffer_copy(self._force.settings).track_mask)
+
+    def set_track_mask(self, mask: int) -> None:
+        """Track others from now on.  Raises OSError."""
+        self._force.set_track_mask(mask)
+
     def close(self) -> None:
         """Let go of the sockets; what is in force stays."""
         self._hops.close()

@@ -15,7 +15,7 @@ from gslb.api.metric import counter, gauge, histogram
 from gslb.control.desk import Figures
 from gslb.control.passive import PassiveFigures
 from gslb.control.roundtrips import BOUNDS_S
-from xdp.messages import Count, Pulse, State, TableState
+from xdp.messages import Count, Estimate, Pulse, State, TableState
 
 _COUNTS = {  # field of Count -> end of the name, and what it is
     "packets": ("packets", "Packets forwarded"),
@@ -62,10 +62,20 @@ def _names(table: TableState) -> tuple[str, ...]:
 
 def _pulse(pulse: Pulse) -> Iterator[Metric]:
     yield from _counts(pulse.vips, "vip", "vip")
+    yield from _active(pulse.active_vips, "vip")
     yield from _counts(pulse.backends, "backend", "backend")
+    yield from _active(pulse.active_backends, "backend")
     events = [((name,), float(value)) for name, value in pulse.events.items()]
     what = "Packets dropped, answered or passed for a reason that is worth a count."
     yield counter("gslb_lb_events_total", what, ("event",), events)
+
+
+def _active(found: Mapping[str, Mapping[str, Estimate]], of: str) -> Iterator[Metric]:
+    every = [((pool, name), one) for pool, estimates in found.items() for name, one in estimates.items()]
+    what = f"TCP connections and UDP flows that there are, by {of}; an estimate."
+    yield gauge(f"gslb_lb_{of}_active_connections", what, ("pool", of), [(key, one.flows) for key, one in every])
+    what = f"Standard error of gslb_lb_{of}_active_connections."
+    yield gauge(f"gslb_lb_{of}_active_connections_error", what, ("pool", of), [(key, one.error) for key, one in every])
 
 
 def _passive(passive: PassiveFigures) -> Iterator[Metric]:

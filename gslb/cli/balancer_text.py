@@ -80,19 +80,32 @@ def _traffic(pool: str, seen: Mapping[str, Any]) -> Iterator[str]:
         yield f"traffic     {pool}: not known"
         return
     packets, octets = (_sum(vips.values(), key) for key in ("packets_per_s", "octets_per_s"))
+    active = _active(seen)
     if not packets:
-        yield f"traffic     {pool}: no packets"
+        yield f"traffic     {pool}: no packets{active}"
         return
     known, followed = seen["connections_per_s"], seen["followed"]
     connections = "new connections not known" if known is None else f"{_number(known)} new connections/s"
     if followed is not None and followed < CLEAR:
         connections += f" (of SYNs only {followed:.1%} could be followed)"
-    yield f"traffic     {pool}: {_rates(packets, octets)}, {connections}"
+    yield f"traffic     {pool}: {_rates(packets, octets)}, {connections}{active}"
     busy = {name: one for name, one in vips.items() if one["packets_per_s"]}
     if len(busy) > 1:
         for name, one in sorted(busy.items(), key=lambda item: -item[1]["packets_per_s"])[:_LISTED]:
             rates = _rates(one["packets_per_s"], one["octets_per_s"])
-            yield f"            {name}: {rates}, {_number(one['connections_per_s'])} new connections/s"
+            yield f"            {name}: {rates}, {_number(one['connections_per_s'])} new connections/s{_active(one)}"
+
+
+def _active(seen: Mapping[str, Any]) -> str:
+    """Connections that there are, with what the estimate may be off by."""
+    if seen.get("active") is None:
+        return ""
+    return f", {active_text(seen['active'], seen['active_error'])} active"
+
+
+def active_text(active: int, error: int) -> str:
+    """`300`, or `1,200 ± 30` where not every connection is followed."""
+    return f"{active:,}" + (f" ± {error:,}" if error else "")
 
 
 def _sum(counts: Iterable[Mapping[str, float]], key: str) -> float:

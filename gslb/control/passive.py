@@ -11,15 +11,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from gslb.control.rates import Rates
+from gslb.control.rates import Rates, active_state
 from gslb.control.roundtrips import Roundtrips, Spread
 from gslb.control.zombies import LONGEST_S, Zombies
 from gslb.model.deployment import Deployment, PoolId, SiteId
 from gslb.model.world import Rtts
-from xdp.messages import Count, Handshakes, Pulse
+from xdp.active import total
+from xdp.messages import Count, Estimate, Handshakes, Pulse
 
 FRESH_S = 3.0  # after so long a pulse says nothing of the present
 
+Active = Mapping[str, Mapping[str, Estimate]]
 ClassOf = Callable[[str], tuple[int, int] | None]  # an address -> its family and location class
 
 
@@ -42,6 +44,7 @@ class Passive:
         self._zombies = Zombies()
         self._roundtrips = Roundtrips()
         self._taken_at: float | None = None
+        self._active: tuple[Active, Active] = {}, {}  # by VIP, by backend
 
     def want(self, deployment: Deployment, site: SiteId, class_of: ClassOf, classes: str) -> None:
         """Know the balanced pools of this site from now on.
@@ -67,6 +70,7 @@ class Passive:
         if self._rates.seconds:
             self._zombies.take(self._mine(self._rates.backends), now)
             self._taken_at = now
+            self._active = pulse.active_vips, pulse.active_backends
         for one in pulse.handshakes:
             self._handshakes(one, now)
         self._roundtrips.sweep(now)
@@ -105,15 +109,19 @@ class Passive:
         fresh = self._fresh(now)
         vips = self._rates.vips.get(pool, {}) if fresh else {}
         backends = self._rates.backends.get(pool, {}) if fresh else {}
+        active = [found.get(pool, {}) if fresh else {} for found in self._active]
         ratios, outliers = self._zombies.ratios.get(pool, {}), self._zombies.outliers.get(pool, {})
         rtts = {family: one.rtt(now) for (name, family), one in self._roundtrips.pools.items() if name == pool}
         return {
             "connections_per_s": self._rates.loads.get(pool) if fresh else None,
             "followed": self._rates.share if fresh else None,
             "rtt": {f"ipv{family}": asdict(rtt) for family, rtt in sorted(rtts.items())},
-            "vips": {name: self._rate(count) for name, count in vips.items()},
+            **active_state(total(active[0].values()) if active[0] else None),
+            "vips": {name: self._rate(count) | active_state(active[0].get(name)) for name, count in vips.items()},
             "backends": {
-                name: self._rate(count) | {"resent": ratios.get(name), "outlier": outliers.get(name, "")}
+                name: self._rate(count)
+                | active_state(active[1].get(name))
+                | {"resent": ratios.get(name), "outlier": outliers.get(name, "")}
                 for name, count in backends.items()
             },
         }

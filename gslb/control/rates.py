@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from itertools import starmap
 from operator import add, sub
 
-from xdp.messages import Count, Pulse
+from xdp.messages import Count, Estimate, Pulse
 
 SHORTEST_S = 0.2  # between two pulses that are compared
 CLEAR = 0.9  # of the handshakes followed: below it some are gathered first
@@ -122,6 +122,15 @@ def total(counts: Iterable[Count]) -> Count:
     for count in counts:
         sums = list(map(add, sums, _values(count)))
     return Count(*sums)
+
+
+def active_state(one: Estimate | None) -> dict[str, int | None]:
+    """Connections that there are and their standard error, as JSON values; None: not known."""
+    return (
+        {"active": None, "active_error": None}
+        if one is None
+        else {"active": round(one.flows), "active_error": round(one.error)}
+    )
 
 
 def _grown(before: Counts, now: Counts) -> dict[str, dict[str, Count]]:

@@ -11,7 +11,7 @@ from gslb.model.deployment import TYPE_A, MonitorId, PolicyId, PoolId, SiteId
 from gslb.model.history import Cause, Ejection, History, Moved, Out, Shed
 from gslb.model.world import Forced, Health, Load, Override, Verdict, World
 from tests.api.desk import NOW, FakeDesk
-from xdp.messages import Attached, Count, Interface, Pulse, State, TableState
+from xdp.messages import Attached, Count, Estimate, Interface, Pulse, State, TableState
 
 FRA, IAD, CLOUD = PoolId("web-fra"), PoolId("web-iad"), PoolId("web-cloud")
 FIGURES = Figures(
@@ -32,6 +32,8 @@ FIGURES = Figures(
         {"web-fra": {"192.0.2.10 tcp/80": Count(packets=10, octets=600)}},
         {"web-fra": {"10.1.0.11": Count(packets=10, handshakes=2)}},
         {"no_room": 3},
+        active_vips={"web-fra": {"192.0.2.10 tcp/80": Estimate(1200.0, 60.0)}},
+        active_backends={"web-fra": {"10.1.0.11": Estimate(1100.0, 58.0)}},
     ),
     passive=PassiveFigures({(FRA, 4): Spread([0, 1, 1, 0, 0, 0, 0, 0, 1, 0, 1], 2.5)}, {(FRA, "10.1.0.11"): 0.25}),
 )

@@ -18,7 +18,7 @@ from gslb.control.passive import Passive
 from gslb.control.store import Store
 from gslb.model.deployment import PoolId
 from tests.control.pulses import BACKENDS, VIP, Balancer, watching
-from xdp.messages import Attached, Count, Handshakes, Interface, Pulse, State, TableState
+from xdp.messages import Attached, Count, Estimate, Handshakes, Interface, Pulse, State, TableState
 
 Status = Callable[..., list[str]]
 DNS = "192.0.2.10 udp/53"
@@ -190,3 +190,17 @@ def test_backends_whose_clients_repeat_many_syns(status: Status, again: int, tol
 @pytest.mark.parametrize(("seconds", "text"), [(0.00008, "0.08 ms"), (0.0012, "1.2 ms"), (0.0478, "48 ms")])
 def test_milliseconds_have_two_digits_that_count(seconds: float, text: str) -> None:
     assert milliseconds(seconds) == text
+
+
+@pytest.mark.usefixtures("controller")
+@pytest.mark.parametrize(
+    ("active", "told"),
+    [(Estimate(2310.2, 0.1), "2,310 active"), (Estimate(120_000.0, 1_300.0), "120,000 ± 1,300 active")],
+)
+def test_active_connections(status: Status, active: Estimate, told: str) -> None:
+    def with_active(_: Balancer, pulse: Pulse) -> Pulse:
+        return replace(pulse, active_vips={"web": {VIP: active}})
+
+    line = "traffic     web: 12,345 packets/s, 20.00 Mbit/s, 50 new connections/s"
+    assert status(*watched(TRAFFIC, with_active))[2:] == [f"{line}, {told}"]
+    assert status(*watched({}, with_active))[2:] == [f"traffic     web: no packets, {told}"]

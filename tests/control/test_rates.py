@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gslb.control.passive import FRESH_S, Passive
-from tests.control.pulses import VIP, WEB, Balancer, watching
-from xdp.messages import Count
+from tests.control.pulses import BACKENDS, VIP, WEB, Balancer, watching
+from xdp.messages import Count, Estimate
 
 
 def test_new_connections_are_counted_handshakes_and_udp_flows() -> None:
@@ -110,3 +110,18 @@ def test_where_too_few_are_followed_the_load_is_not_told() -> None:
     for _ in range(30):
         flooded(passive, balancer, 50, 50_000_000, 0.0009)
         assert passive.loads(balancer.now) == {}
+
+
+def test_active_connections_are_those_of_the_last_pulse() -> None:
+    passive, balancer = watching(), Balancer()
+    passive.take(*balancer.pulse())
+    assert passive.state(balancer.now)["web"]["active"] is None
+    active = {"web": {VIP: Estimate(1200.4, 30.0), "192.0.2.10 udp/53": Estimate(10.0, 40.0)}}
+    pulse, now = balancer.pulse()
+    passive.take(replace(pulse, active_vips=active, active_backends={"web": {BACKENDS[0]: Estimate(7.0)}}), now)
+    state = passive.state(now)["web"]
+    assert (state["active"], state["active_error"]) == (1210, 50)
+    assert (state["vips"][VIP]["active"], state["vips"][VIP]["active_error"]) == (1200, 30)
+    found = [(one["active"], one["active_error"]) for one in state["backends"].values()]
+    assert found == [(7, 0), (None, None), (None, None), (None, None)]
+    assert passive.state(now + FRESH_S)["web"]["active"] is None

@@ -12,7 +12,10 @@ from gslb import layout
 from xdp.libbpf import Map, library, require
 
 MAP_OF_MAPS = 12
-NAMES = ("settings", "vips", "vip_prefixes", "rings", "ring_uses", "backends", "quic_ids", "marks")
+NAMES = (
+    *("settings", "vips", "vip_prefixes", "rings", "ring_uses", "backends", "quic_ids", "marks"),
+    *("tracked", "udp_flows"),
+)
 
 
 # struct bpf_map_create_opts: its size, 4 ids of types, the descriptor of an inner map, flags, 8 octets and 2 numbers more

@@ -64,4 +64,4 @@ def _opened(arguments: argparse.Namespace) -> Pinned:
     tables = (
         {} if plan is None else {str(name): one for name, one in plan.balancers.items() if one.site == here.node.site}
     )
-    return Pinned.opened(pins.folder(deployment.name, here.node.name), tables, deployment.balancer.attach)
+    return Pinned.opened(pins.folder(deployment.name, here.node.name), tables, deployment.balancer)

@@ -13,8 +13,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from gslb.cli.balancer_text import active_text
 from gslb.cli.console import console as stdout
-from gslb.control.rates import Rates
+from gslb.control.passive import Active
+from gslb.control.rates import Counts, Rates, active_state
 from xdp.counters import totals
 from xdp.messages import Count, Pulse
 from xdp.pinned import Pinned
@@ -59,39 +61,54 @@ def _read(found: Pinned) -> Pulse:
     once = {
         number: ((", ".join(pool for pool, _ in owners), owners[0][1]),) for number, owners in names.backends.items()
     }
-    return totals(found.maps, replace(names, backends=once), time.monotonic())
+    names, now = replace(names, backends=once), time.monotonic()
+    vips, backends = found.active(names, now)
+    return replace(totals(found.maps, names, now), active_vips=vips, active_backends=backends)
 
 
 def _rates(rates: Rates, last: Pulse, now: Pulse) -> dict[str, Any]:
     events = {name: number - last.events.get(name, 0) for name, number in now.events.items()}
     return {
         "seconds": round(rates.seconds, 3),
-        "vips": [_row(rates, pool, name, one) for pool, found in rates.vips.items() for name, one in found.items()],
-        "backends": [
-            _row(rates, pool, name, one) for pool, found in rates.backends.items() for name, one in found.items()
-        ],
+        "vips": _rows(rates, rates.vips, now.active_vips),
+        "backends": _rows(rates, rates.backends, now.active_backends),
         "events": {
             name: {"per_s": round(events[name] / rates.seconds, 1), "total": now.events[name]} for name in events
         },
     }
 
 
-def _row(rates: Rates, pool: str, name: str, count: Count) -> dict[str, Any]:
+def _rows(rates: Rates, counts: Counts, active: Active) -> list[dict[str, Any]]:
+    return [
+        {"pool": pool, "name": name, **_figures(rates, count), **active_state(active[pool][name])}
+        for pool, found in counts.items()
+        for name, count in found.items()
+    ]
+
+
+def _figures(rates: Rates, count: Count) -> dict[str, Any]:
     seen = count.resent_syns + count.handshakes
     figures = {f"{key}_per_s": round(value, 1) for key, value in asdict(rates.rate(count)).items()}
-    return {"pool": pool, "name": name, **figures, "resent": round(count.resent_syns / seen, 4) if seen else None}
+    return {**figures, "resent": round(count.resent_syns / seen, 4) if seen else None}
 
 
 def _print(shown: Mapping[str, Any], console: Console) -> None:
     for kind in ("vips", "backends"):
         table = Table("pool", kind[:-1].replace("vip", "VIP"), box=None, pad_edge=False)
-        for column in ("packets/s", "Mbit/s", "SYNs/s", "connections/s", "SYNs again"):
+        for column in ("packets/s", "Mbit/s", "SYNs/s", "connections/s", "active", "SYNs again"):
             table.add_column(column, justify="right")
         for one in shown[kind]:
             bits = f"{one['octets_per_s'] * 8 / 1e6:,.2f}"
             again = "-" if one["resent"] is None else f"{one['resent']:.1%}"
             rates = (f"{one[name]:,.0f}" for name in ("syns_per_s", "connections_per_s"))
-            table.add_row(one["pool"] or "-", one["name"], f"{one['packets_per_s']:,.0f}", bits, *rates, again)
+            figures = (
+                f"{one['packets_per_s']:,.0f}",
+                bits,
+                *rates,
+                active_text(one["active"], one["active_error"]),
+                again,
+            )
+            table.add_row(one["pool"] or "-", one["name"], *figures)
         console.print(table)
         console.print()
     table = Table("event", box=None, pad_edge=False)

@@ -42,7 +42,7 @@ def opened(client: Client) -> None:
 
 
 @pytest.mark.parametrize("backend", MODES)
-@pytest.mark.parametrize("version", (4, 6))
+@pytest.mark.parametrize("version", [4, 6])
 def test_the_ack_of_a_handshake_enters_a_connection(scene: Scene, backend: str, version: int) -> None:
     client = Client(scene.programs, f"{backend}/{version}/tcp", backend)
     client.syn()
