@@ -6,7 +6,7 @@ import argparse
 import json
 import time
 from dataclasses import asdict
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from typing import Any
 
 from xdp.flow import Choice, Flow, choose
@@ -91,9 +91,12 @@ def _where(told: dict[str, Any]) -> str:
 
 def _address(text: str) -> str:
     try:
-        return str(ip_address(text))
+        address = ip_address(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no address") from None
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        raise argparse.ArgumentTypeError(f"{text!r} is on no wire - expected {address.ipv4_mapped}")
+    return str(address)
 
 
 def _port(text: str) -> int:

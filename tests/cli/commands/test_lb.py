@@ -165,6 +165,7 @@ NO_VIP: list[tuple[tuple[str, ...], int, str]] = [
     ((API, "80", "udp"), 1, "VIP         none: no VIP has this address"),
     (("2001:db8::1", "80"), 1, f"gslb: {CLIENT} and 2001:db8::1 are of two address families - expected one"),
     (("web", "80"), 2, "'web' is no address"),
+    (("::ffff:192.0.2.10", "80"), 2, "'::ffff:192.0.2.10' is on no wire - expected 192.0.2.10"),
     ((WEB, "http"), 2, "'http' is no port - expected 0 to 65535"),
     ((WEB, "65536"), 2, "'65536' is no port - expected 0 to 65535"),
     ((WEB, "80", "sctp"), 2, "invalid choice: 'sctp'"),
