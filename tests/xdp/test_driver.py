@@ -74,7 +74,7 @@ def test_an_interface_stays_attached_until_those_that_take_its_place_are(driver:
     assert links(kernel) == {"eth0"}, "a default route that is lost takes no traffic away"
     (kernel / "pins" / "links" / "eth0").unlink()
     driver.tick(2.0 + RETRY_S)
-    assert driver.state.interfaces == (), "an interface that is gone is not told of"
+    assert not driver.state.interfaces, "an interface that is gone is not told of"
     driver.want(replace(WANT, serial=4, interfaces=("eth1",)), 20.0)
     assert links(kernel) == {"eth1"}
     assert driver.state.interfaces == (Interface("eth1", Attached.NATIVE),)
