@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from gslb.control import forwarding
-from gslb.control.balancerchild import DOOR
+from gslb.control.balancerchild import DOOR, LOCK
 from gslb.control.checks import Ways
 from gslb.control.forwarding import Orders
+from gslb.control.lock import holder
 from gslb.control.uplink import uplinks
 from gslb.model.deployment import Attach, Deployment, Node, PoolId
 from gslb.model.framing import Frames, Garbled, frame
@@ -40,6 +41,7 @@ LOOK_S = 5.0  # between two looks for the interface of the default route
 MOST_PULSES = 10  # that wait for who counts
 PIECE = 256 * 1024
 SILENT = "the balancer's process does not answer; the log says why"
+HANGS = "the balancer's process (pid {pid}) hangs: packets are forwarded by the last tables, and no change reaches them; kill -9 {pid}"
 
 log = logging.getLogger("gslb.balancer")
 
@@ -61,6 +63,7 @@ class Balancing:
         self._state: State | None = None
         self._pulses: deque[Pulse] = deque(maxlen=MOST_PULSES)
         self._since = time.monotonic()  # nobody has heard of the process since
+        self._last = self._since  # it said something, whatever it was
         self._heard = asyncio.Event()
         self._busy, self._idle = asyncio.Event(), asyncio.Event()  # there is something to balance, or not
         self._news = asyncio.Event()  # there is something to say
@@ -130,7 +133,11 @@ class Balancing:
             return ()
         if self._state is None:
             return (SILENT,) if time.monotonic() - self._since >= PATIENCE_S else ()
-        return forwarding.problems(self._orders, self._want, self._state)
+        found = forwarding.problems(self._orders, self._want, self._state)
+        if time.monotonic() - self._last < SILENCE_S:
+            return found
+        pid = holder(self._run.parent, LOCK)  # that of a process that lives
+        return (*found, HANGS.format(pid=pid) if pid else SILENT)
 
     def to_json(self) -> dict[str, Any] | None:
         """For `gslb status` and the API; None where nothing is balanced, or nothing is known yet."""
@@ -231,6 +238,7 @@ class Balancing:
                 self._take(report)
 
     def _take(self, report: Report) -> None:
+        self._last = time.monotonic()
         if report.pulse is not None:
             self.pulse = report.pulse
             self._pulses.append(report.pulse)

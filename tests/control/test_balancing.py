@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import signal
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gslb.control.balancerchild import DOOR
+from gslb.control.balancerchild import DOOR, LOCK
 from gslb.control.balancing import SILENT, Balancing
 from gslb.control.checks import Ways, probes_of
 from gslb.model.deployment import Attach, Balancer, Monitor, MonitorId, PoolId, Via
@@ -48,7 +49,8 @@ class Bench:
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
-    one = Bench(tmp_path)
+    (tmp_path / "run").mkdir()
+    one = Bench(tmp_path / "run")
     yield one
     for run in one.runs:
         run.clear()
@@ -98,6 +100,31 @@ def test_a_plan_comes_in_force_and_again_after_the_process_died(bench: Bench) ->
         bench.start()
         await until(lambda: in_force(balancing, 8))
         assert balancing.state.adopted
+
+    while_running(balancing, scenario)
+
+
+def test_a_process_that_hangs_is_told_of_until_it_speaks(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gslb.control.balancing.SILENCE_S", 2.0)  # it speaks every second
+    balancing = bench.balancing()
+
+    async def scenario() -> None:
+        process = bench.start()
+        balancing.want(BALANCED, AT_NODE, b"secret")
+        balancing.apply(PLAN)
+        await until(lambda: in_force(balancing, 7))
+        assert balancing.problems() == ()
+        os.kill(process.pid, signal.SIGSTOP)
+        await until(balancing.problems)
+        assert balancing.problems() == (SILENT,)
+        with (bench.folder.parent / LOCK).open("w") as lock:  # the supervisor's child holds it
+            lock.write("4711\n")
+            lock.flush()
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            assert "(pid 4711) hangs" in balancing.problems()[0]
+        assert balancing.unbalanced() == {}, "the kernel forwards on"
+        os.kill(process.pid, signal.SIGCONT)
+        await until(lambda: not balancing.problems())
 
     while_running(balancing, scenario)
 
