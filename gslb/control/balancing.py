@@ -63,6 +63,7 @@ class Balancing:
         self._state: State | None = None
         self._pulses: deque[Pulse] = deque(maxlen=MOST_PULSES)
         self._since = time.monotonic()  # nobody has heard of the process since
+        self._pid: int | None = None
         self._last = self._since  # it said something, whatever it was
         self._heard = asyncio.Event()
         self._busy, self._idle = asyncio.Event(), asyncio.Event()  # there is something to balance, or not
@@ -134,9 +135,11 @@ class Balancing:
         if self._state is None:
             return (SILENT,) if time.monotonic() - self._since >= PATIENCE_S else ()
         found = forwarding.problems(self._orders, self._want, self._state)
-        if time.monotonic() - self._last < SILENCE_S:
+        now, pid = time.monotonic(), holder(self._run.parent, LOCK)  # that of a process that lives
+        if pid != self._pid:
+            self._pid, self._last = pid, now  # another has its time too
+        if now - self._last < SILENCE_S:
             return found
-        pid = holder(self._run.parent, LOCK)  # that of a process that lives
         return (*found, HANGS.format(pid=pid) if pid else SILENT)
 
     def to_json(self) -> dict[str, Any] | None:

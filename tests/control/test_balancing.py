@@ -121,6 +121,8 @@ def test_a_process_that_hangs_is_told_of_until_it_speaks(bench: Bench, monkeypat
             lock.write("4711\n")
             lock.flush()
             fcntl.flock(lock, fcntl.LOCK_EX)
+            assert balancing.problems() == (), "it has just begun"
+            await until(balancing.problems)
             assert "(pid 4711) hangs" in balancing.problems()[0]
         assert balancing.unbalanced() == {}, "the kernel forwards on"
         os.kill(process.pid, signal.SIGCONT)
