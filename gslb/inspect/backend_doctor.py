@@ -134,7 +134,7 @@ def _firewall(case: Case) -> Iterator[Finding]:
         text = f"chain {chain} drops what no rule accepts: it must accept every VIP and port"
         yield Finding(Judged.LOOK, text, f"nft insert rule {chain} {family} daddr {_shown(vip)} {port} accept")
         if case.decap is Decap.KERNEL:
-            carried = "udp dport 6080" if Forward.GUE in case.task.forwards else "meta l4proto { 4, 41 }"
+            carried = f"udp dport {steps.GUE_PORT}" if Forward.GUE in case.task.forwards else "meta l4proto { 4, 41 }"
             yield Finding(
                 Judged.LOOK, f"chain {chain} must accept tunnels", f"nft insert rule {chain} '{carried}' accept"
             )
