@@ -66,8 +66,11 @@ class Programs:
         self._entry.close()
         self._balancer.close()
 
-    def settle(self, *, keep_vips: bool = True) -> None:
-        """Write the settings; `keep_vips`: a CPU keeps the VIPs that it found, as a node has it."""
+    def settle(self, *, keep_vips: bool = True, track_mask: int = 0) -> None:
+        """Write the settings; `keep_vips`: a CPU keeps the VIPs that it found, as a node has it.
+
+        One connection of `track_mask` + 1 is tracked, from the ACK of its handshake on.
+        """
         value = layout.Settings(
             key=(0x0706050403020100, 0x0F0E0D0C0B0A0908),
             source4=int(ip_address("198.18.0.0")),
@@ -80,6 +83,7 @@ class Programs:
             events_per_s=2000,
             gue_port=6080,
             vips_version=int(keep_vips),
+            track_mask=track_mask,
         )
         self.maps["settings"].update(_word(0), bytes(value))
 
@@ -133,6 +137,11 @@ class Runs:
         """The descriptor of one of restore.bpf.c."""
         return self._object.program_fd(name)
 
+    def pass_once(self, program: int, frame: bytes, flows: int) -> None:
+        """Have `program` see a packet of each flow."""
+        self._aim(program, frame, flows)
+        libbpf.run_on(self._first, frame, repeat=max(2, flows))
+
     def cost(self, program: int, frame: bytes, flows: int) -> tuple[float, int]:
         """Nanoseconds of `program` for a packet of so many flows (a power of two), and its verdict."""
         bare, _ = self._run(self._nothing, frame, flows)
@@ -145,8 +154,7 @@ class Runs:
         libbpf.send(self._first, frame, count)
 
     def _run(self, program: int, frame: bytes, flows: int) -> tuple[int, int]:
-        self._aim(program, frame, flows)
-        libbpf.run_on(self._first, frame, repeat=max(2, flows))
+        self.pass_once(program, frame, flows)
         times, verdict = [], 0
         for _ in range(RUNS):
             verdict, _, ns = libbpf.run_on(self._first, frame, repeat=RUN)
@@ -181,11 +189,11 @@ def octets(address: str) -> bytes:
 
 
 def frame(source: str, destination: str, protocol: int, port: int, flags: int = 0x10) -> bytes:
-    """Ethernet, IPv4 or IPv6, TCP (with these flags) or UDP, 64 octets of payload; checksums of the transport are left 0."""
+    """Ethernet, IPv4 or IPv6, TCP (with these flags; an ACK is that of the SYN) or UDP, 64 octets of payload; checksums of the transport are left 0."""
     payload = bytes(64)  # more than HEADERS in all: padding would be cut off, and not restored
     ends = [ip_address(each) for each in (source, destination)]
     if protocol == 6:
-        carried = struct.pack("!HHIIBBHHH", 1024, port, 1, 1, 5 << 4, flags, 65535, 0, 0) + payload
+        carried = struct.pack("!HHIIBBHHH", 1024, port, 1 + (flags == 0x10), 1, 5 << 4, flags, 65535, 0, 0) + payload
     else:
         carried = struct.pack("!HHHH", 1024, port, 8 + len(payload), 0) + payload
     addresses: bytes = b"".join(each.packed for each in ends)

@@ -24,13 +24,13 @@ class _Reader:
     def read(self) -> Pulse:
         """As `xdp.driver.Reader`."""
         pulse = self._counters.read()
-        vips, backends = self._tracking.look(tcp_packets(pulse), pulse.at)
+        vips, backends = self._tracking.look(later_packets(pulse), pulse.at)
         return replace(pulse, active_vips=vips, active_backends=backends)
 
 
-def tcp_packets(pulse: Pulse) -> int:
-    """Packets of the VIPs that have had a SYN."""
-    return sum(count.packets for found in pulse.vips.values() for count in found.values() if count.syns)
+def later_packets(pulse: Pulse) -> int:
+    """Packets of TCP that are no SYN, of the VIPs that have had one."""
+    return sum(count.packets - count.syns for found in pulse.vips.values() for count in found.values() if count.syns)
 
 
 def opened(deployment: str, node: str) -> Parts:

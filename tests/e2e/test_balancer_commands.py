@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,9 +64,26 @@ def turned_off_and_on(site: Balanced, program: Program) -> None:
     wait_until(lambda: said("balancer    eth0 native") and not said("unbalanced"), "it is as before")
 
 
+def connections_are_counted(site: Balanced, program: Program) -> None:
+    """300 are 300, by VIP, by backend and for the node; and gone when they are closed."""
+
+    def counted() -> tuple[int, dict[str, int]]:
+        found = site.lb(program, "stats", "--json")
+        assert not any(one["active_error"] for one in found["vips"])
+        vips = {one["name"]: one["active"] for one in found["vips"]}
+        return vips[f"{VIP4} tcp/{PORT}"], {one["name"]: one["active"] for one in found["backends"]}
+
+    flows = site.flows(300)
+    assert counted() == (300, Counter(BACKENDS[name] for name in flows.names))
+    wait_until(lambda: " 300 active" in gslb(site, program, "status").stdout, "status says it")
+    flows.close()
+    assert counted() == (0, dict.fromkeys(BACKENDS.values(), 0))
+
+
 def test_commands(site: Balanced, tmp_path: Path) -> None:
     """One site for all of them: they change nothing."""
     with site.running() as program:
+        connections_are_counted(site, program)
         shown = lb(site, program, "show")
         assert shown.returncode == 0, shown.stderr
         for text in ("eth0", "native", f"{VIP4}", *BACKENDS.values()):

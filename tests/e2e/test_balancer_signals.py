@@ -100,6 +100,7 @@ def test_a_flood_of_syns_changes_nothing(netns: World, tmp_path: Path) -> None:
         site.switch.run("nft", SHIELD)  # backends would drown in SYNs; how they live is not what is tested
         mac = json.loads(site.balancer.run("ip", "-j", "link", "show", "eth0"))[0]["address"]
         plan, slots = digest(program), site.slots(program)
+        site.flows(100)
         Flows.gone(site.client, 40)
         wait_until(lambda: rtt(program).get("count", 0) >= 40, "round trips are told", 30.0)
         flood = site.switch.start(
@@ -116,6 +117,8 @@ def test_a_flood_of_syns_changes_nothing(netns: World, tmp_path: Path) -> None:
         assert _syns(site) >= 0.9 * said["sent"], "the flood did not reach the balancer"
         assert min(one["followed"] or 1.0 for one in seen) < 0.9, "the flood is none: all SYNs are followed"
         assert max(one["connections_per_s"] or 0.0 for one in seen) < 1000, "the flood is counted as connections"
+        assert max(one["active"] or 0 for one in seen) < 300, "the flood is counted as open connections"
+        wait_until(lambda: passive(program)["web"]["active"] == 100, "100 are open, as before the flood")
         assert rtt(program)["count"] >= 60, "honest clients are not measured any more"
 
 

@@ -116,11 +116,11 @@ def test_many_connections_are_told_from_a_sample(scene: Scene) -> None:
     every = hashes(12_000)
     scene.put(*every)
     assert scene.look() == Estimate(12_000.0)
-    assert scene.tuned.track_mask == 3
+    assert scene.tuned.track_mask == 7
     found = scene.look()
     assert found.error > 0
     assert abs(found.flows - 12_000) < 4 * found.error
-    assert scene.held() == {each: 3 for each in every if each >> 32 & 3 == 0}
+    assert scene.held() == {each: 7 for each in every if each >> 32 & 7 == 0}
 
 
 def test_a_smaller_mask_changes_no_estimate(scene: Scene) -> None:
