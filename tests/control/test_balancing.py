@@ -125,8 +125,10 @@ def test_a_process_that_hangs_is_told_of_until_it_speaks(bench: Bench, monkeypat
             await until(balancing.problems)
             assert "(pid 4711) hangs" in balancing.problems()[0]
         assert balancing.unbalanced() == {}, "the kernel forwards on"
+        before = balancing.pulse
         os.kill(process.pid, signal.SIGCONT)
-        await until(lambda: not balancing.problems())
+        await until(lambda: balancing.pulse is not before)
+        assert balancing.problems() == ()
 
     while_running(balancing, scenario)
 
