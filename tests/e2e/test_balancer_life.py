@@ -227,12 +227,19 @@ def test_a_dead_process_is_replaced_and_rights_are_few(node: Node, site: Site) -
     assert not site.home.exists()
 
 
-def test_a_reload_ends_and_may_not_begin_it(node: Node, site: Site) -> None:
+def test_a_reload_ends_it(node: Node, site: Site) -> None:
     node.start()
     wait_until(node.attached, "the interface", 30)
     node.configure(UNBALANCED)
     wait_until(lambda: not site.home.exists(), "the removal")
     wait_until(lambda: node.told()["balancer"] is None, "status without a balancer")
+    assert node.stop() == 0
+
+
+def test_a_reload_may_not_begin_it_in_a_run_that_gave_up_the_rights(node: Node) -> None:
+    node.configure(UNBALANCED)
+    node.start()
+    wait_until(lambda: bool(node.resolved("www")), "answers", 30)
     node.configure(CONFIG)
     wait_until(lambda: "restart gslb" in node.balancer().get("refused", ""), "the refusal")
     wait_until(lambda: node.resolved("www") == ["198.51.100.10"], "answers without that pool")
