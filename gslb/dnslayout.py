@@ -10,7 +10,7 @@ from __future__ import annotations
 from ctypes import Array, Structure, c_uint8, c_uint16, c_uint32, c_uint64
 from enum import IntEnum
 
-LAYOUT_HASH = "2ea70eae03ed"  # of all that follows
+LAYOUT_HASH = "a258547843c8"  # of all that follows
 
 DNS_MAGIC = 1230196292
 LINE = 64
@@ -36,6 +36,9 @@ DNS_META_TYPES = 128
 DNS_META_LAST = 255
 DNS_NSID_MOST = 128
 DNS_EXEMPT_MOST = 32
+DNS_LIMIT_WAYS = 4
+DNS_LIMIT_SETS = 16384
+DNS_LIMIT_BURST_NS = 1000000000
 
 
 class DnsKind(IntEnum):
@@ -90,7 +93,39 @@ class DnsQtype(IntEnum):
     DNS_QTYPE_OTHER = 7
 
 
-class DnsImage(Structure):  # 272 octets
+class DnsPrefix(Structure):  # 32 octets
+    address: Array[c_uint64]
+    mask: Array[c_uint64]
+    _fields_ = (("address", c_uint64 * 2), ("mask", c_uint64 * 2))
+
+
+class DnsLimit(Structure):  # 1064 octets
+    key: Array[c_uint64]
+    interval_ns: int
+    slip: int
+    dry_run: int
+    exempts: int
+    zero: int
+    exempt: Array[DnsPrefix]
+    _fields_ = (
+        ("key", c_uint64 * 2),
+        ("interval_ns", c_uint64),
+        ("slip", c_uint32),
+        ("dry_run", c_uint32),
+        ("exempts", c_uint32),
+        ("zero", c_uint32),
+        ("exempt", DnsPrefix * 32),
+    )
+
+
+class DnsLimitBucket(Structure):  # 16 octets
+    free_at: int
+    tag: int
+    over: int
+    _fields_ = (("free_at", c_uint64), ("tag", c_uint32), ("over", c_uint32))
+
+
+class DnsImage(Structure):  # 1336 octets
     magic: int
     layout: Array[c_uint8]
     unused: Array[c_uint8]
@@ -114,6 +149,7 @@ class DnsImage(Structure):  # 272 octets
     cookies: int
     nsid_octets: int
     nsid: Array[c_uint8]
+    limit: DnsLimit
     _fields_ = (
         ("magic", c_uint32),
         ("layout", c_uint8 * 6),
@@ -138,6 +174,7 @@ class DnsImage(Structure):  # 272 octets
         ("cookies", c_uint32),
         ("nsid_octets", c_uint32),
         ("nsid", c_uint8 * 128),
+        ("limit", DnsLimit),
     )
 
 
@@ -194,6 +231,7 @@ class DnsAnswer(Structure):  # 64 octets
     cut: int
     zero: Array[c_uint8]
     signed_line: int
+    account: int
     zeros: Array[c_uint8]
     _fields_ = (
         ("octets", c_uint16),
@@ -208,7 +246,8 @@ class DnsAnswer(Structure):  # 64 octets
         ("cut", c_uint8),
         ("zero", c_uint8 * 2),
         ("signed_line", c_uint32),
-        ("zeros", c_uint8 * 32),
+        ("account", c_uint32),
+        ("zeros", c_uint8 * 28),
     )
 
 

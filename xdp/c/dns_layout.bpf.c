@@ -14,6 +14,9 @@ struct every_dns {
 	enum dns_up dns_up;
 	enum dns_count_sizes dns_count_sizes;
 	enum dns_qtype dns_qtype;
+	struct dns_prefix dns_prefix;
+	struct dns_limit dns_limit;
+	struct dns_limit_bucket dns_limit_bucket;
 	struct dns_image dns_image;
 	struct dns_slot dns_slot;
 	struct dns_type dns_type;

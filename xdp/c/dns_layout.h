@@ -101,10 +101,10 @@ struct dns_image {
 	__u8 cookie_keys[32];
 	__u32 cookies; /* 0: none are made */
 
-	struct dns_limit limit;
-
 	__u32 nsid_octets; /* 0: not told */
 	__u8 nsid[DNS_NSID_MOST];
+
+	struct dns_limit limit; /* of responses */
 };
 
 /* One slot of a bucket. */
@@ -161,7 +161,8 @@ struct dns_answer {
 	__u8 cut; /* enum dns_cut */
 	__u8 zero[2];
 	__u32 signed_line; /* the same with its RRSIGs, for who asks with DO; 0: there is none */
-	__u8 zeros[32];
+	__u32 account;	   /* gslb.nameserver.limit.account: which responses are limited together */
+	__u8 zeros[28];
 	/* the records follow, zeros behind them up to the next line */
 };
 
