@@ -10,7 +10,7 @@ from __future__ import annotations
 from ctypes import Array, Structure, c_uint8, c_uint16, c_uint32, c_uint64
 from enum import IntEnum
 
-LAYOUT_HASH = "a258547843c8"  # of all that follows
+LAYOUT_HASH = "f55516dac541"  # of all that follows
 
 DNS_MAGIC = 1230196292
 LINE = 64
@@ -125,7 +125,7 @@ class DnsLimitBucket(Structure):  # 16 octets
     _fields_ = (("free_at", c_uint64), ("tag", c_uint32), ("over", c_uint32))
 
 
-class DnsImage(Structure):  # 1336 octets
+class DnsImage(Structure):  # 1368 octets
     magic: int
     layout: Array[c_uint8]
     unused: Array[c_uint8]
@@ -150,6 +150,11 @@ class DnsImage(Structure):  # 1336 octets
     nsid_octets: int
     nsid: Array[c_uint8]
     limit: DnsLimit
+    digest: Array[c_uint8]
+    geography_slot: int
+    counts_slot: int
+    counts_stride: int
+    zeros: int
     _fields_ = (
         ("magic", c_uint32),
         ("layout", c_uint8 * 6),
@@ -175,6 +180,11 @@ class DnsImage(Structure):  # 1336 octets
         ("nsid_octets", c_uint32),
         ("nsid", c_uint8 * 128),
         ("limit", DnsLimit),
+        ("digest", c_uint8 * 16),
+        ("geography_slot", c_uint32),
+        ("counts_slot", c_uint32),
+        ("counts_stride", c_uint32),
+        ("zeros", c_uint32),
     )
 
 

@@ -12,7 +12,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 be16, be32 = c_uint16.__ctype_be__, c_uint32.__ctype_be__
-LAYOUT_HASH = "9864dd03eebb"  # of all that follows
+LAYOUT_HASH = "667541a2cdf8"  # of all that follows
 
 RING_SLOTS = 65537
 MOST_VIPS = 4096
@@ -23,6 +23,8 @@ MOST_FRAGMENTED = 16384
 MOST_QUIC_IDS = 65536
 MOST_MARKS = 16384
 MOST_PREFIXES = 4096
+MOST_DNS_ADDRESSES = 4096
+DNS_SLOTS = 2
 UDP_FLOWS = 65536
 HANDSHAKES = 65536
 EVENT_OCTETS = 1048576
@@ -192,6 +194,14 @@ class Settings(Structure):  # 120 octets
         ("vips_version", c_uint32),
         ("zero", c_uint32),
     )
+
+
+class DnsSettings(Structure):  # 16 octets
+    unix_ns: int
+    addresses: int
+    port: int
+    zero: int
+    _fields_ = (("unix_ns", c_uint64), ("addresses", c_uint32), ("port", be16), ("zero", c_uint16))
 
 
 class Capture(Structure):  # 16 octets
@@ -379,7 +389,12 @@ MAPS: dict[str, MapShape] = {
     "capture": MapShape(2, 4, 16, 1, 0),
     "captured": MapShape(27, 0, 0, 4194304, 0),
     "counts": MapShape(6, 4, 152, 1, 0),
+    "dns_addresses": MapShape(1, 20, 4, 4096, 0),
+    "dns_blocks": MapShape(12, 4, 4, 2, 0, 65536),
+    "dns_images": MapShape(12, 4, 4, 1, 0, 65536),
+    "dns_settings": MapShape(2, 4, 16, 1, 0),
     "fragments": MapShape(9, 40, 8, 16384, 0),
+    "geographies": MapShape(12, 4, 4, 2, 0, 65536),
     "handshake_log": MapShape(27, 0, 0, 1048576, 0),
     "handshakes": MapShape(2, 4, 8, 65536, 0),
     "known_vips": MapShape(6, 4, 40, 256, 0),

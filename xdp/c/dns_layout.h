@@ -105,6 +105,13 @@ struct dns_image {
 	__u8 nsid[DNS_NSID_MOST];
 
 	struct dns_limit limit; /* of responses */
+
+	/* Zeros in a file.  Who loads the image into a kernel's map says here with what it belongs together. */
+	__u8 digest[16];      /* of the file */
+	__u32 geography_slot; /* of the map `geographies` */
+	__u32 counts_slot;    /* of the map `dns_blocks` */
+	__u32 counts_stride;  /* octets from one CPU's counters to the next one's */
+	__u32 zeros;
 };
 
 /* One slot of a bucket. */
