@@ -10,7 +10,7 @@ from __future__ import annotations
 from ctypes import Array, Structure, c_uint8, c_uint16, c_uint32, c_uint64
 from enum import IntEnum
 
-LAYOUT_HASH = "f55516dac541"  # of all that follows
+LAYOUT_HASH = "2a3a3ff9064a"  # of all that follows
 
 DNS_MAGIC = 1230196292
 LINE = 64
@@ -75,6 +75,18 @@ class DnsUp(IntEnum):
     DNS_UP_ROOM = 8
     DNS_UP_IMAGE = 9
     DNS_UPS = 10
+
+
+class DnsCounter(IntEnum):
+    DNS_COUNTER_FAST = 0
+    DNS_COUNTER_TRUNCATED = 15
+    DNS_COUNTER_ECS = 16
+    DNS_COUNTER_LIMITED = 18
+    DNS_COUNTER_BADCOOKIE = 19
+    DNS_COUNTER_SLIPPED = 20
+    DNS_COUNTER_OVER_LIMIT = 21
+    DNS_COUNTER_COOKIES = 22
+    DNS_COUNTER_COOKIES_VALID = 23
 
 
 class DnsCountSizes(IntEnum):

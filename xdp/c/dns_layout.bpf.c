@@ -12,6 +12,7 @@ struct every_dns {
 	enum dns_cut dns_cut;
 	enum dns_view_flags dns_view_flags;
 	enum dns_up dns_up;
+	enum dns_counter dns_counter;
 	enum dns_count_sizes dns_count_sizes;
 	enum dns_qtype dns_qtype;
 	struct dns_prefix dns_prefix;

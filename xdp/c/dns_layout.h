@@ -230,6 +230,19 @@ enum dns_up {
 	DNS_UPS,
 };
 
+/* Those of gslb.nameserver.counters.Counter that do not stand in an answer as its outcome. */
+enum dns_counter {
+	DNS_COUNTER_FAST = 0,
+	DNS_COUNTER_TRUNCATED = 15,
+	DNS_COUNTER_ECS = 16,
+	DNS_COUNTER_LIMITED = 18,
+	DNS_COUNTER_BADCOOKIE = 19,
+	DNS_COUNTER_SLIPPED = 20,
+	DNS_COUNTER_OVER_LIMIT = 21,
+	DNS_COUNTER_COOKIES = 22,
+	DNS_COUNTER_COOKIES_VALID = 23,
+};
+
 enum dns_count_sizes {
 	DNS_COUNTERS = 32, /* of gslb.nameserver.counters.Counter, and room */
 	DNS_QTYPES = 8,
