@@ -131,6 +131,11 @@ class Spread:
         answer, scope = self.pick4(whole, scope - offset, query, source)
         return answer, scope + offset
 
+    def whole(self) -> tuple[Choice, Sequence[int], Sequence[Finished]]:
+        """The choice, by slot the number of an answer, and all answers."""
+        table, answers = _answers(self._choice)
+        return self._choice, table, [self._make(*answer) for answer in answers]
+
     def _unsticky(self, query: bytes) -> Finished:
         return self._at(sticky_slot(int.from_bytes(query[:2], "big"), self._stickiness.keys))
 
