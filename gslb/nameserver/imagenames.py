@@ -172,7 +172,8 @@ class _Builder:
             return self._view(tree, name, rtype, resolved, resolved.ending)
         found = _finished(resolved, name)
         cut = DnsCut.DNS_CUT_UP if resolved.additional else DnsCut.DNS_CUT_TRUNCATED
-        record = answer_record(found, account(found[2], self._zones[tree.apex]), cut)
+        holding = self._forest.holding(name, rtype) or tree
+        record = answer_record(found, account(found[2], self._zones[holding.apex]), cut)
         return (DnsKind.DNS_KIND_UP, None) if record is None else (DnsKind.DNS_KIND_ANSWER, record)
 
     def _view(

@@ -132,15 +132,15 @@ class _Placer:
             self._counters += rankings
         return self._cells[cell]
 
-    def _choices(self, key: ViewKey, entry: Entry) -> list[int]:
-        lines: dict[int, int] = {}
-        for reply in entry[1]:
-            if id(reply) not in lines:
-                lines[id(reply)] = self._spread(key, reply) if isinstance(reply, Spread) else self._answer(key, reply)
-        found = [lines[id(reply)] for reply in entry[1]]
+    def _choices(self, of: ViewKey, entry: Entry) -> list[int]:
+        keys = list(map(id, entry[1]))  # most rankings share a reply
+        lines = {
+            key: self._spread(of, reply) if isinstance(reply, Spread) else self._answer(of, reply)
+            for key, reply in dict(zip(keys, entry[1], strict=True)).items()
+        }
         if 0 in lines.values():
             self._left_out["choices"] = self._left_out.get("choices", 0) + 1
-        return found
+        return [lines[key] for key in keys]
 
     def _answer(self, key: ViewKey, reply: Finished) -> int:
         """The line of a reply; NODATA of a view that names share is their zone's."""

@@ -15,7 +15,7 @@ Standards: RFC 7871 section 7.2.1 (scopes of different answers must not overlap)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -194,14 +194,8 @@ class Maker:
 
     def replies(self, choices: Sequence[Choice]) -> list[Finished | Spread]:
         """Each ranking's reply."""
-        made: dict[int, Finished | Spread] = {}
-        found = []
-        for choice in choices:
-            key = id(choice)  # choices are interned when a plan is loaded
-            if key not in made:
-                made[key] = self._reply(choice)
-            found.append(made[key])
-        return found
+        made = {id(choice): self._reply(choice) for choice in distinct(choices)}
+        return [made[key] for key in map(id, choices)]
 
     def _reply(self, choice: Choice) -> Finished | Spread:
         nothing = self.failure if choice.servfail else self.nothing
@@ -213,6 +207,11 @@ class Maker:
         if len(members.addresses) <= choice.count:
             return self.write(members.addresses, members.pools)
         return Spread(choice, self.stickiness, self.write, nothing)
+
+
+def distinct(choices: Sequence[Choice]) -> Iterable[Choice]:
+    """Each of the choices once; they are interned when a plan is loaded."""
+    return dict(zip(map(id, choices), choices, strict=True)).values()
 
 
 @lru_cache(maxsize=1024)
