@@ -17,7 +17,8 @@
 #include <string.h>
 #endif
 
-#ifndef __always_inline
+#ifndef __bpf__
+#undef __always_inline /* some header makes it a mere `inline` */
 #define __always_inline inline __attribute__((always_inline))
 #endif
 
@@ -285,4 +286,4 @@ static __always_inline __u32 dns_bits(__u64 value)
 
 _Static_assert(sizeof(struct dns_counts) <= DNS_COUNTS_ROOM && sizeof(struct dns_image) <= DNS_VIEWS_AT,
 	       "one record each");
-_Static_assert(DNS_REPLY_MOST + 8 <= DNS_MESSAGE_MASK && DNS_QUERY_MOST <= DNS_MESSAGE_MASK, "messages have room");
+_Static_assert(DNS_REPLY_MOST + 8 <= DNS_MESSAGE_MASK && (int)DNS_QUERY_MOST <= DNS_MESSAGE_MASK, "messages have room");

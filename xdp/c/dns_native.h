@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * dns.h for processes: one message, or all that waits in a socket.  gslb/nameserver/native.py calls it.
+ */
+#pragma once
+
+#include "dns.h"
+
+enum dns_native_sizes {
+	DNS_BATCH = 64,	 /* datagrams that are received by one call of the kernel */
+	DNS_BATCHES = 4, /* of one turn, so that one busy address does not starve the others */
+};
+
+struct dns_native;
+
+/* A query that the reference is to answer; its octets follow, and zeros up to a multiple of 8. */
+struct dns_passed {
+	__u32 octets;
+	__u32 scope; /* the interface of a link-local address */
+	__u16 port;
+	__u16 is_v6;
+	__u32 zero;
+	__u8 address[16]; /* the asker's; IPv4 in the first 4 */
+};
+
+/* What became of one turn. */
+struct dns_turn {
+	__u32 received;
+	__u32 passed; /* structs dns_passed in the room given */
+	__u32 send_failed;
+	__u32 receive_failed;
+};
+
+/* Room for the passed queries of a turn. */
+#define DNS_PASSED_ROOM (DNS_BATCH * (sizeof(struct dns_passed) + DNS_MESSAGE_ROOM))
+
+/* The layout that this was compiled for: LAYOUT_HASH of gslb/dnslayout.py as a number. */
+__u64 gslb_dns_layout(void);
+
+/*
+ * What answers from an image and a location table, and counts in a block: struct dns_counts, then the image's cells and marks.  All
+ * three stay the caller's, and must outlive it.  0 without memory, or where the block is too short.
+ */
+struct dns_native *gslb_dns_open(const void *image, __u64 image_octets, const void *geography, __u64 geography_octets,
+				 void *block, __u64 block_octets);
+void gslb_dns_close(struct dns_native *native);
+
+/*
+ * Answers one message.  `source` is the asker's address (IPv4 as ::ffff:0:0/96), `now_s` the time since the epoch; `reply` has room for
+ * DNS_REPLY_MOST octets.  The octets of the reply, or 0: the reference answers.
+ */
+__u32 gslb_dns_answer(struct dns_native *native, const void *message, __u32 octets, const void *source, __u64 now_s,
+		      void *reply);
+
+/* Answers what waits in a socket that does not block, up to DNS_BATCHES times DNS_BATCH datagrams. */
+void gslb_dns_drain(struct dns_native *native, int socket, __u64 now_s, void *passed, struct dns_turn *turn);
