@@ -25,7 +25,7 @@ from gslb.dnslayout import (
 )
 from gslb.model.deployment import PolicyId
 from gslb.nameserver.arena import Arena, answer_record, moved_pointers, relocated
-from gslb.nameserver.counters import Counter
+from gslb.nameserver.limit import account
 from gslb.nameserver.lookup import Ending, Resolved, resolve
 from gslb.nameserver.message import Finished, empty, finish
 from gslb.nameserver.namehash import buckets, name_hash
@@ -42,7 +42,6 @@ _ALIAS_TYPES = (Rtype.A, Rtype.AAAA, Rtype.HTTPS, Rtype.MX, Rtype.TXT)  # asked 
 _FIRST = (Rtype.A, Rtype.AAAA, Rtype.CNAME, Rtype.HTTPS, Rtype.NS, Rtype.SOA, Rtype.MX, Rtype.TXT)
 _TRIALS = 16  # seeds that are tried until every name finds a place
 _REFUSED = empty(Rcode.REFUSED)
-POSITIVE, ERROR, FIRST_ZONE = 0, 1, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +78,6 @@ class Names:
 def names_at(views: int) -> int:
     """The octet behind so many views."""
     return -(-(DNS_VIEWS_AT + views * LINE) // _NODE_OCTETS) * _NODE_OCTETS
-
-
-def account(outcome: int, zone: int) -> int:
-    """Which responses are limited together: all positive ones, all errors, and the negative ones of a zone."""
-    if outcome in (Counter.NODATA, Counter.NXDOMAIN):
-        return FIRST_ZONE + zone
-    return POSITIVE if outcome in (Counter.ANSWERED, Counter.REFERRAL, Counter.YXDOMAIN) else ERROR
 
 
 @dataclass(slots=True)
@@ -216,7 +208,7 @@ class _Builder:
 
     def _close_lost(self) -> bytes | None:
         """Have the names above zones that are not held say so; what is said of names outside all zones."""
-        refused = answer_record(_REFUSED, account(_REFUSED[2], 0), DnsCut.DNS_CUT_TRUNCATED)
+        refused = answer_record(_REFUSED, account(_REFUSED[2], None), DnsCut.DNS_CUT_TRUNCATED)
         for apex in self._lost:
             above = next((suffix for suffix in suffixes(apex) if suffix in self._held), None)
             if above is None:

@@ -16,9 +16,10 @@ from gslb.dnslayout import DNS_CHOICE_SLOTS, DNS_SPREAD_BIT, DNS_UNSTICKY, LINE,
 from gslb.nameserver.arena import Arena, answer_record
 from gslb.nameserver.counters import Counter
 from gslb.nameserver.given import Given
-from gslb.nameserver.imagenames import Names, ViewKey, account
+from gslb.nameserver.imagenames import Names, ViewKey
 from gslb.nameserver.known import Entry, Known
 from gslb.nameserver.legend import Cells
+from gslb.nameserver.limit import account
 from gslb.nameserver.message import Finished
 from gslb.nameserver.table import Tables
 from gslb.nameserver.views import Choice, Parted, Spread
