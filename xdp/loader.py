@@ -69,6 +69,10 @@ class DataPlane:
         """Every map by name."""
         return self._maps
 
+    def program(self, name: str) -> int:
+        """The descriptor of a loaded program, which stays the plane's.  Raises KeyError."""
+        return self._programs[name]
+
     def has(self, name: str) -> bool:
         """Whether a program is in force here, by this process or an earlier one."""
         return name in self._programs or (self._folder / pins.PROGRAMS / name).exists()
