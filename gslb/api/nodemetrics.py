@@ -28,11 +28,20 @@ _RESPONSES = {
     Counter.BADVERS: ("BADVERS", "error"),
     Counter.NOTAUTH: ("NOTAUTH", "error"),
     Counter.YXDOMAIN: ("YXDOMAIN", "error"),
+    Counter.BADCOOKIE: ("BADCOOKIE", "error"),
 }
 _OTHERS = {
     Counter.DROPPED: ("gslb_dns_dropped_total", "Messages that were never answered: responses, and fragments."),
     Counter.TRUNCATED: ("gslb_dns_truncated_total", "Replies with TC set."),
     Counter.ECS: ("gslb_dns_client_subnets_total", "Queries with a valid client subnet."),
+    Counter.OVER_LIMIT: (
+        "gslb_dns_over_limit_total",
+        "Responses over the limit of their network; a dry run sends them.",
+    ),
+    Counter.LIMITED: ("gslb_dns_limited_total", "Of those, responses that were not sent."),
+    Counter.SLIPPED: ("gslb_dns_slipped_total", "Of those, responses with TC or BADCOOKIE in their place."),
+    Counter.COOKIES: ("gslb_dns_cookies_total", "Queries with a DNS cookie."),
+    Counter.COOKIES_VALID: ("gslb_dns_cookies_valid_total", "Of those, queries with a good one of ours."),
 }
 LAST_RESORT = "last_resort"  # in place of pool and site, for addresses of last resort
 

@@ -14,7 +14,7 @@ from gslb.control.children import Body, Child, Restarts, bury, fork
 from gslb.control.listening import Listening
 from gslb.control.reactor import Reactor
 from gslb.control.wanted import Wanted
-from gslb.nameserver import channel, demand, orders, scoreboard
+from gslb.nameserver import buckets, channel, demand, orders, scoreboard
 from gslb.nameserver.generation import Current, UnusableGeneration
 from gslb.nameserver.responders import ResponderMaker
 from gslb.nameserver.sockets import Endpoint
@@ -165,7 +165,7 @@ def clear_away(run: Path, name: str) -> None:
 
 def _serve_udp(post: Post, sockets: Sequence[socket.socket], line: socket.socket) -> int:
     privilege.keep_only()
-    Worker(post, ResponderMaker(post.deployment), line, sockets).run()
+    Worker(post, ResponderMaker(post.deployment, buckets.shared(post.run)), line, sockets).run()
     return 0
 
 

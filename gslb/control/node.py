@@ -36,6 +36,7 @@ from gslb.control.store import Store
 from gslb.control.tasks import keep_running
 from gslb.control.wanted import wanted_of
 from gslb.model.deployment import Deployment, Node
+from gslb.nameserver.cookies import next_keys_at
 from gslb.nameserver.generation import UnusableGeneration
 
 WILDCARD = b"\x01*"
@@ -122,11 +123,12 @@ class Controller:
         self._wake.set()
 
     def _decide(self) -> float | None:
-        """Decide; how long nothing is due after that."""
+        """Decide; how long nothing is due after that, but for what is observed."""
         if self._station is None:
             return None
         waits = [] if self._station.decide() else [RETRY_S]
         now = self._clock.now()
+        waits.append(next_keys_at(now) - now)
         expiry = self._station.planner.next_expiry(now)
         if expiry is not None:
             waits.append(max(0.0, expiry - now))

@@ -135,7 +135,7 @@ def _sums(pages: Iterable[Page]) -> tuple[list[int], list[int]]:
 def _worker(run: Path, page: Page) -> Report:
     kind = page.kind.name.lower()
     counts = [*page.counts, *[0] * (len(Counter) - len(page.counts))]
-    answers = sum(counts[outcome] for outcome in counters.OUTCOMES) - counts[Counter.DROPPED]
+    answers = sum(counts[outcome] for outcome in counters.OUTCOMES if outcome not in counters.SILENT)
     lived_s = max(0.001, page.seen_s - page.started_s)
     return {
         "kind": kind,

@@ -86,6 +86,11 @@ class Responder:
         counted = self.counts, self.given.marks
         self.udp: Answer = _hot_path(tables, known, counted, self.general, self.guard, clock)
 
+    @property
+    def limited(self) -> str:
+        """The client that was over the limit last; empty: nobody was."""
+        return self.guard.last if self.guard is not None else ""
+
     def tcp(self, query: bytes, source: str) -> bytes | None:
         """Answer one message of a stream; the framing is `gslb.nameserver.stream`'s."""
         reply, _ = self._general.reply(query, source, stream=True)

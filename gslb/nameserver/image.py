@@ -12,16 +12,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from struct import Struct
 
 from gslb.dnslayout import DNS_CHUNK, DNS_MAGIC, DNS_VIEWS_AT, LAYOUT_HASH, DnsImage
 from gslb.geo.table import UnreadableTable
 from gslb.nameserver.imagenames import Names, place_names
 from gslb.nameserver.imageviews import SlotTables, Views, place_views
 from gslb.nameserver.legend import Legend
+from gslb.nameserver.protection import Protection
 from gslb.nameserver.table import Tables
 from gslb.nameserver.tree import Forest
 
 _LAYOUT = bytes.fromhex(LAYOUT_HASH)
+_WORDS = Struct("<2Q")  # 16 octets as two numbers that lie in memory as they do
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,25 @@ def _head(tables: Tables, names: Names, views: Views, octets: int) -> bytes:
     if tables.nsid:
         head.nsid_octets = len(tables.nsid)
         head.nsid[: len(tables.nsid)] = list(tables.nsid)
+    if tables.protection is not None:
+        _protect(head, tables.protection)
     return bytes(head).ljust(DNS_VIEWS_AT, b"\0")
+
+
+def _protect(head: DnsImage, protection: Protection) -> None:
+    """Keys of cookies and the limit of responses, as they stand in the head."""
+    head.cookie_keys[:] = list(b"".join(protection.cookie_keys))
+    head.cookies = 1
+    limit, told = protection.limit, head.limit
+    told.key[:] = list(_WORDS.unpack(limit.key))
+    told.interval_ns = limit.interval_ns
+    told.slip = limit.slip
+    told.dry_run = limit.dry_run
+    told.exempts = len(limit.exempt)
+    for place, (packed, bits) in enumerate(limit.exempt):
+        mask = (1 << 128) - (1 << 128 - bits)
+        told.exempt[place].address[:] = list(_WORDS.unpack(packed))
+        told.exempt[place].mask[:] = list(_WORDS.unpack(mask.to_bytes(16, "big")))
 
 
 assert DNS_VIEWS_AT < DNS_CHUNK

@@ -25,6 +25,7 @@ from gslb.nameserver.demand import DemandPage
 from gslb.nameserver.failure import Failures
 from gslb.nameserver.follower import Follower, Maker
 from gslb.nameserver.orders import obey
+from gslb.nameserver.overlimit import OverLimit
 from gslb.nameserver.scoreboard import SUFFIX as BOARD_SUFFIX
 from gslb.nameserver.scoreboard import Kind, Scoreboard, Tally
 from gslb.nameserver.sockets import Endpoint, endpoint_of
@@ -58,6 +59,7 @@ class Worker:
         self._demand = DemandPage(post.run / (name + DEMAND_SUFFIX))
         self._follower = Follower(post.serving, post.deployment, make, self._board)
         self._failures = Failures()
+        self._over_limit = OverLimit()
         self._answer: Callable[[bytes, str], bytes | None] | None = None
         self._finished = False
         self._sockets: dict[int, socket.socket] = {}
@@ -161,6 +163,7 @@ class Worker:
         self._board.show(answers.counts if answers is not None else ())
         if answers is not None:
             self._demand.show(answers.given, now)
+            self._over_limit.look(answers.counts, answers.limited, now)
         self._follower.look_around(now)
 
     def _admit(self) -> None:

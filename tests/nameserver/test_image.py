@@ -20,7 +20,7 @@ from gslb.nameserver.wire import COUNTS, RESPONSE, TRUNCATED
 from tests.nameserver import make
 from tests.nameserver.imagereader import Found
 from tests.nameserver.imagescene import LONG, NAMES, TYPES, scene
-from tests.nameserver.make import ecs, query, wire
+from tests.nameserver.make import ecs, plan, query, wire
 
 addresses = st.one_of(
     st.sampled_from(["10.20.1.0", "10.1.2.0", "1.2.3.0", "203.0.113.0", "192.0.2.0", "100.1.1.0", make.CLIENT]).map(
@@ -220,3 +220,34 @@ def test_a_file_that_is_none_is_refused() -> None:
     ):
         with pytest.raises(UnreadableTable, match=why):
             split(wrong)
+
+
+def test_the_head_has_the_keys_of_cookies_and_the_limit() -> None:
+    location = make.one_class("web")
+    made = plan(location, {}, [])
+    protection = make.protection(100.5, 3, exempt=("192.0.2.0/25", "2001:db8::/33", "0.0.0.0/0", "::/0"), dry_run=True)
+    compiled = make.tables(
+        [make.zone("z.test.", "@ 60 SOA ns1 h 1 2 3 4 60\n@ 60 NS ns1.example.")], made, location, protection=protection
+    )
+    head = dnslayout.DnsImage.from_buffer_copy(split(ImageBuilder().build(compiled).octets)[0])
+    limit = head.limit
+    assert (head.cookies, bytes(head.cookie_keys)) == (1, b"".join(protection.cookie_keys))
+    assert bytes(limit.key) == protection.limit.key
+    assert (limit.interval_ns, limit.slip, limit.dry_run, limit.exempts) == (protection.limit.interval_ns, 3, 1, 4)
+    told = [(bytes(limit.exempt[place].address), bytes(limit.exempt[place].mask)) for place in range(5)]
+    v4, none, ones = bytes(10) + b"\xff\xff", bytes(16), b"\xff" * 12
+    assert told == [
+        (v4 + b"\xc0\0\2\0", ones + b"\xff\xff\xff\x80"),
+        (b"\x20\1\r\xb8" + bytes(12), b"\xff\xff\xff\xff\x80" + bytes(11)),
+        (v4 + bytes(4), ones + bytes(4)),
+        (none, none),
+        (none, none),
+    ]
+
+
+def test_without_protection_there_are_no_cookies_and_no_limit() -> None:
+    location = make.one_class("web")
+    head = dnslayout.DnsImage.from_buffer_copy(
+        split(ImageBuilder().build(make.tables([], plan(location, {}, []), location)).octets)[0]
+    )
+    assert (head.cookies, head.limit.interval_ns) == (0, 0)
