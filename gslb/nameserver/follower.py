@@ -48,9 +48,7 @@ class Maker(Protocol):
 class Follower:
     """The answers of the newest usable generation; with `images` also its image, where it has one that is whole."""
 
-    def __init__(
-        self, folder: Path, deployment: str, make: Maker, board: Scoreboard, *, images: bool = False
-    ) -> None:
+    def __init__(self, folder: Path, deployment: str, make: Maker, board: Scoreboard, *, images: bool = False) -> None:
         """Map `current`.  Raises OSError, UnusableGeneration."""
         self._folder = folder
         self._deployment = deployment

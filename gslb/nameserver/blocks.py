@@ -1,0 +1,95 @@
+"""What an executor in C counted -> the counts that workers show.  Pure.
+
+A block is an array of 64-bit numbers: struct dns_counts, then the cells and marks of an image (`gslb.nameserver.legend`).  It
+only grows, and begins at zero with its image.
+
+Rule 1: each number is added once: what was there before is known, and only the rest counts.
+Rule 2: counts by cell are of one location table: those of another one are dropped.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+
+from gslb.dnslayout import DnsCounts
+from gslb.nameserver.counters import Counter
+from gslb.nameserver.given import Given
+from gslb.nameserver.legend import Legend
+from gslb.nameserver.sources import Sources
+
+_WORD = 8
+
+
+def _numbers(member: str) -> range:
+    """Which numbers of a block a member of struct dns_counts is."""
+    place = getattr(DnsCounts, member)
+    return range(place.offset // _WORD, (place.offset + place.size) // _WORD)
+
+
+_COUNTER, _UP, _QTYPE = map(_numbers, ("counter", "up", "qtype"))
+
+Place = tuple[list[int], int]  # a list of counts, and which of them
+
+
+class Counted:
+    """Adds the counts of one block to `counts` (by `Counter`), to `given`, to `ups` (by enum dns_up) and `qtypes` (by enum dns_qtype).
+
+    Make it after `given` has taken over from the responder before it.
+    """
+
+    def __init__(
+        self,
+        legend: Legend,
+        counts: list[int],
+        given: Given,
+        ups: list[int] | None = None,
+        qtypes: list[int] | None = None,
+    ) -> None:
+        self.ups = [0] * len(_UP) if ups is None else ups
+        self.qtypes = [0] * len(_QTYPE) if qtypes is None else qtypes
+        self._before = array("Q")
+        self._places: list[Place | Sources | None] = [
+            (counts, number) if number < len(Counter) else None for number in range(len(_COUNTER))
+        ]
+        self._places += [(self.ups, number) for number in range(len(_UP))]
+        self._places += [(self.qtypes, number) for number in range(len(_QTYPE))]
+        self._place_cells(legend, given)
+        self._places += [(given.marks, given.mark(rtype, [pools]) if pools else 0) for rtype, pools in legend.marks]
+
+    def add(self, block: Sequence[int]) -> None:
+        """Add what is new in a whole block."""
+        now = array("Q", block)
+        before = self._before or array("Q", bytes(_WORD * len(now)))
+        self._add(
+            (place, count - old) for place, (count, old) in enumerate(zip(now, before, strict=True)) if count != old
+        )
+        self._before = now
+
+    def add_some(self, numbers: Mapping[int, int]) -> None:
+        """Add what is new in a block of which `numbers` are not zero."""
+        block = array("Q", bytes(_WORD * len(self._places)))
+        for place, count in numbers.items():
+            if place < len(block):
+                block[place] = count
+        self.add(block)
+
+    def _place_cells(self, legend: Legend, given: Given) -> None:
+        """Cells and askers stand in any order, and leave no gap."""
+        counters = sum(cells.rankings for cells in legend.cells) + len(legend.asked)
+        places: list[Place | Sources | None] = [None] * counters
+        for cells in legend.cells:
+            if legend.geography == given.geography:
+                found = given.cells_of(cells.policy, cells.rtype, cells.rankings)
+                places[cells.first : cells.first + cells.rankings] = [(found, rank) for rank in range(cells.rankings)]
+        for policy, counter in legend.asked.items():
+            places[counter] = given.sources_of(policy)
+        self._places += places
+
+    def _add(self, differences: Iterable[tuple[int, int]]) -> None:
+        for number, difference in differences:
+            place = self._places[number] if number < len(self._places) else None
+            if isinstance(place, Sources):
+                place.total += difference
+            elif place is not None:
+                place[0][place[1]] += difference
