@@ -43,15 +43,18 @@ class Counted:
         legend: Legend,
         counts: list[int],
         given: Given,
+        arrival: Counter,
         ups: list[int] | None = None,
         qtypes: list[int] | None = None,
     ) -> None:
+        """What arrived counts as `arrival`; `ups` and `qtypes` go on from the lists that are given."""
         self.ups = [0] * len(_UP) if ups is None else ups
         self.qtypes = [0] * len(_QTYPE) if qtypes is None else qtypes
         self._before = array("Q")
         self._places: list[Place | Sources | None] = [
             (counts, number) if number < len(Counter) else None for number in range(len(_COUNTER))
         ]
+        self._places[Counter.FAST] = counts, arrival
         self._places += [(self.ups, number) for number in range(len(_UP))]
         self._places += [(self.qtypes, number) for number in range(len(_QTYPE))]
         self._place_cells(legend, given)

@@ -38,9 +38,11 @@ class Counter(IntEnum):
     OVER_LIMIT = 21  # over the limit, whatever became of them: a dry run answers them whole
     COOKIES = 22  # queries with a cookie
     COOKIES_VALID = 23  # of those, with one of ours that is valid
+    NATIVE = 24  # UDP, by the worker's executor in C
+    XDP = 25  # UDP, in the driver
 
 
-ARRIVALS = (Counter.FAST, Counter.GENERAL, Counter.TCP)
+ARRIVALS = (Counter.FAST, Counter.GENERAL, Counter.TCP, Counter.NATIVE, Counter.XDP)
 OUTCOMES = (
     *(counter for counter in Counter if Counter.ANSWERED <= counter <= Counter.DROPPED),
     Counter.LIMITED,

@@ -31,7 +31,7 @@ def at(field: str, number: int) -> int:
 @pytest.mark.parametrize("whole", [True, False])
 def test_each_number_is_added_where_it_belongs(*, whole: bool) -> None:
     counts, given = [0] * len(Counter), Given("one")
-    subject = Counted(LEGEND, counts, given)
+    subject = Counted(LEGEND, counts, given, Counter.XDP)
     block = array("Q", bytes(8 * (NUMBERS + 9)))  # as native memory: rounded up
     told = {
         at("counter", Counter.ANSWERED): 7,
@@ -53,7 +53,7 @@ def test_each_number_is_added_where_it_belongs(*, whole: bool) -> None:
             subject.add(block)
         else:
             subject.add_some({number: count * turn for number, count in told.items()})
-    assert (counts[Counter.ANSWERED], counts[Counter.FAST], sum(counts)) == (35, 40, 75)
+    assert (counts[Counter.ANSWERED], counts[Counter.XDP], sum(counts)) == (35, 40, 75)
     assert subject.ups[DnsUp.DNS_UP_VIEW] == sum(subject.ups) == 10
     assert subject.qtypes[DnsQtype.DNS_QTYPE_AAAA] == sum(subject.qtypes) == 25
     assert given.cells == {("web", 1): [0, 15, 0], ("shop", 28): [0, 30]}
@@ -63,7 +63,7 @@ def test_each_number_is_added_where_it_belongs(*, whole: bool) -> None:
 
 def test_cells_of_another_location_table_are_dropped() -> None:
     counts, given = [0] * len(Counter), Given("another")
-    Counted(LEGEND, counts, given).add_some({CELL + 1: 3, MARK + 1: 3, at("counter", Counter.ANSWERED): 3})
+    Counted(LEGEND, counts, given, Counter.XDP).add_some({CELL + 1: 3, MARK + 1: 3, at("counter", Counter.ANSWERED): 3})
     assert given.cells == {}
     assert given.pools() == {("fra", 1): 3}
     assert counts[Counter.ANSWERED] == 3
@@ -71,11 +71,11 @@ def test_cells_of_another_location_table_are_dropped() -> None:
 
 def test_another_image_goes_on_where_the_one_before_ended() -> None:
     counts, given = [0] * len(Counter), Given("one", ["web", "shop"])
-    subject = Counted(LEGEND, counts, given)
+    subject = Counted(LEGEND, counts, given, Counter.XDP)
     subject.add_some({CELL: 5, MARK + 1: 5})
     after = Given("one", ["web", "shop"])
     after.go_on(given)
-    again = Counted(LEGEND, counts, after, subject.ups, subject.qtypes)
+    again = Counted(LEGEND, counts, after, Counter.NATIVE, subject.ups, subject.qtypes)
     again.add_some({CELL: 2, MARK + 1: 2})
     assert after.cells["web", 1] == [7, 0, 0]
     assert after.pools()["fra", 1] == 7
