@@ -54,7 +54,8 @@ static __always_inline void dns_write_opt(struct dns_work *w, const struct dns_i
 		dns_write16(w, at, DNS_CODE_SUBNET);
 		dns_write16(w, at + 2, w->subnet);
 		dns_write16(w, at + 4, w->subnet_family);
-		dns_write16(w, at + 6, w->subnet_source << 8 | w->scope);
+		/* of who wants to be unknown (source 0), nothing is told */
+		dns_write16(w, at + 6, w->subnet_source ? w->subnet_source << 8 | w->scope : 0);
 		dns_store64(dns_octet(w, at + 8), w->subnet_address[0]);
 		dns_store64(dns_octet(w, at + 16), w->subnet_address[1]);
 	}
