@@ -10,7 +10,7 @@ from __future__ import annotations
 from ctypes import Array, Structure, c_uint8, c_uint16, c_uint32, c_uint64
 from enum import IntEnum
 
-LAYOUT_HASH = "2a3a3ff9064a"  # of all that follows
+LAYOUT_HASH = "2aaa749858aa"  # of all that follows
 
 DNS_MAGIC = 1230196292
 LINE = 64
@@ -135,6 +135,11 @@ class DnsLimitBucket(Structure):  # 16 octets
     tag: int
     over: int
     _fields_ = (("free_at", c_uint64), ("tag", c_uint32), ("over", c_uint32))
+
+
+class DnsLimitSet(Structure):  # 64 octets
+    way: Array[DnsLimitBucket]
+    _fields_ = (("way", DnsLimitBucket * 4),)
 
 
 class DnsImage(Structure):  # 1368 octets

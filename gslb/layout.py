@@ -12,7 +12,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 be16, be32 = c_uint16.__ctype_be__, c_uint32.__ctype_be__
-LAYOUT_HASH = "667541a2cdf8"  # of all that follows
+LAYOUT_HASH = "a844c2f19e18"  # of all that follows
 
 RING_SLOTS = 65537
 MOST_VIPS = 4096
@@ -391,6 +391,7 @@ MAPS: dict[str, MapShape] = {
     "counts": MapShape(6, 4, 152, 1, 0),
     "dns_addresses": MapShape(1, 20, 4, 4096, 0),
     "dns_blocks": MapShape(12, 4, 4, 2, 0, 65536),
+    "dns_buckets": MapShape(2, 4, 64, 16384, 0),
     "dns_images": MapShape(12, 4, 4, 1, 0, 65536),
     "dns_settings": MapShape(2, 4, 16, 1, 0),
     "fragments": MapShape(9, 40, 8, 16384, 0),

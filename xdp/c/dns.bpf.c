@@ -84,7 +84,9 @@ static __always_inline int find_tables(struct dns_context *c)
 	slot = image->counts_slot;
 	c->block = bpf_map_lookup_elem(&dns_blocks, &slot);
 	c->block_at = (__u64)bpf_get_smp_processor_id() * image->counts_stride;
-	c->now_s = (bpf_ktime_get_coarse_ns() + s->unix_ns) / NS;
+	c->now_ns = bpf_ktime_get_coarse_ns();
+	c->now_s = (c->now_ns + s->unix_ns) / NS;
+	c->buckets = &dns_buckets;
 	return c->geography && c->block;
 }
 
@@ -190,12 +192,12 @@ int dns(struct xdp_md *ctx)
 	if (!p || !w)
 		return XDP_PASS;
 	if (load_query(ctx, p, w) && find_tables(&c)) {
-		if (dns_answer(w, &c) == DNS_UP || write_reply(ctx, p, w))
+		if (dns_answer(w, &c) != DNS_REPLY || write_reply(ctx, p, w))
 			dns_count(w, &c);
 		else
 			w->verdict = DNS_UP;
-		if (w->verdict == DNS_REPLY)
-			return XDP_TX;
+		if (w->verdict != DNS_UP)
+			return w->verdict == DNS_REPLY ? XDP_TX : XDP_DROP;
 	}
 	bpf_tail_call(ctx, &programs, PROGRAM_BALANCER);
 	return XDP_PASS;

@@ -40,6 +40,7 @@ static __always_inline void dns_count(const struct dns_work *w, const struct dns
 {
 	struct dns_counts *counts = dns_at(c->block, c->block_at, DNS_COUNTS_ROOM);
 	const struct dns_image *image = dns_at(c->image, 0, DNS_VIEWS_AT);
+	__u32 outcome = w->outcome;
 
 	if (!counts || !image)
 		return;
@@ -50,18 +51,25 @@ static __always_inline void dns_count(const struct dns_work *w, const struct dns
 			counts->up[up] += 1;
 		return;
 	}
+	if (w->verdict == DNS_DROP)
+		outcome = DNS_COUNTER_LIMITED;
+	else if (w->sent == DNS_SENT_BADCOOKIE)
+		outcome = DNS_COUNTER_BADCOOKIE;
 	counts->counter[DNS_COUNTER_FAST] += 1;
-	counts->counter[w->outcome & (DNS_COUNTERS - 1)] += 1;
+	counts->counter[outcome & (DNS_COUNTERS - 1)] += 1;
+	counts->counter[DNS_COUNTER_OVER_LIMIT] += w->over;
 	counts->counter[DNS_COUNTER_ECS] += !!w->subnet;
 	counts->counter[DNS_COUNTER_COOKIES] += !!w->cookie_octets;
 	counts->counter[DNS_COUNTER_COOKIES_VALID] += w->cookie_valid;
 	counts->qtype[dns_qtype(w->type)] += 1;
 	if (w->asked)
 		dns_count_at(c, w->asked - 1);
-	if (w->sent == DNS_SENT_TRUNCATED) {
-		counts->counter[DNS_COUNTER_TRUNCATED] += 1;
+	if (w->verdict == DNS_DROP)
 		return;
-	}
+	counts->counter[DNS_COUNTER_SLIPPED] += w->slipped;
+	counts->counter[DNS_COUNTER_TRUNCATED] += w->sent == DNS_SENT_TRUNCATED;
+	if (w->sent != DNS_SENT_WHOLE)
+		return;
 	if (w->mark)
 		dns_count_at(c, image->cells + w->mark);
 	if (w->cell)

@@ -18,6 +18,7 @@ struct every_dns {
 	struct dns_prefix dns_prefix;
 	struct dns_limit dns_limit;
 	struct dns_limit_bucket dns_limit_bucket;
+	struct dns_limit_set dns_limit_set;
 	struct dns_image dns_image;
 	struct dns_slot dns_slot;
 	struct dns_type dns_type;

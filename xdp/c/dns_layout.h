@@ -69,6 +69,10 @@ struct dns_limit_bucket {
 	__u32 over;    /* responses over the limit */
 };
 
+struct dns_limit_set {
+	struct dns_limit_bucket way[DNS_LIMIT_WAYS];
+};
+
 /* At 0 of an image. */
 struct dns_image {
 	__u32 magic;	/* DNS_MAGIC */

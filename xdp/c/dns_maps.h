@@ -36,7 +36,12 @@ struct {
 	__array(values, struct one_dns_table);
 } geographies SEC(".maps");
 
-/* ---- written by the program: a block a CPU, all zeros at first ---- */
+/* ---- written by the program ---- */
+
+/* What client networks were given: by all CPUs, and from all images, so that a new plan gives nobody more. */
+MAP(BPF_MAP_TYPE_ARRAY, DNS_LIMIT_SETS, __u32, struct dns_limit_set) dns_buckets SEC(".maps");
+
+/* Counters: a block a CPU, all zeros at first. */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);

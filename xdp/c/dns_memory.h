@@ -42,12 +42,14 @@ enum dns_room {
 enum dns_verdict {
 	DNS_UP,	   /* the reference answers, or keeps silent; w->up says why */
 	DNS_REPLY, /* w->message, w->octets */
+	DNS_DROP,  /* over the limit: nobody answers */
 };
 
 /* How much of an answer a reply has. */
 enum dns_sent {
 	DNS_SENT_WHOLE,
 	DNS_SENT_TRUNCATED, /* TC, and no records: the asker comes back by TCP */
+	DNS_SENT_BADCOOKIE, /* over the limit: a fresh cookie, and no records */
 };
 
 /* One query and its reply.  Whoever asks fills in the first part. */
@@ -91,6 +93,8 @@ struct dns_work {
 
 	__u32 opt_octets; /* of its OPT record */
 	__u32 sent;	  /* enum dns_sent: how much of it */
+	__u32 over;	  /* it is over the limit of its network */
+	__u32 slipped;	  /* and sent, cut */
 
 	/* what is counted */
 	__u32 verdict; /* enum dns_verdict */
@@ -120,6 +124,8 @@ struct dns_context {
 	dns_handle block; /* of counters */
 	__u64 block_at;	  /* this CPU's or worker's part: a multiple of DNS_COUNTS_ROOM */
 	__u64 now_s;	  /* since the epoch */
+	__u64 now_ns;	  /* of the monotonic clock */
+	void *buckets;	  /* of the limit: sets by number, for BPF in a map; 0: nothing is limited */
 };
 
 #ifdef __bpf__

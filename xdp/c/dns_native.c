@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "dns_native.h"
 
@@ -18,6 +19,7 @@ struct dns_native {
 	struct dns_memory image;
 	struct dns_memory geography;
 	struct dns_memory block;
+	void *buckets;
 	struct dns_work works[DNS_BATCH];
 	union dns_address askers[DNS_BATCH];
 	struct iovec queries[DNS_BATCH];
@@ -57,9 +59,22 @@ struct dns_native *gslb_dns_open(const void *image, __u64 image_octets, const vo
 	return native;
 }
 
+void gslb_dns_limit(struct dns_native *native, void *buckets)
+{
+	native->buckets = buckets;
+}
+
 void gslb_dns_close(struct dns_native *native)
 {
 	free(native);
+}
+
+static __u64 now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000000000ULL + now.tv_nsec;
 }
 
 static struct dns_context context(const struct dns_native *native, __u64 now_s)
@@ -69,6 +84,8 @@ static struct dns_context context(const struct dns_native *native, __u64 now_s)
 	    .geography = &native->geography,
 	    .block = &native->block,
 	    .now_s = now_s,
+	    .now_ns = now_ns(),
+	    .buckets = native->buckets,
 	};
 
 	return c;
@@ -94,8 +111,14 @@ __u32 gslb_dns_answer(struct dns_native *native, const void *message, __u32 octe
 	memcpy(w->message, message, octets);
 	memcpy(w->source, source, sizeof(w->source));
 	w->octets = octets;
-	if (answer(w, &c) == DNS_UP)
+	switch (answer(w, &c)) {
+	case DNS_UP:
 		return 0;
+	case DNS_DROP:
+		return DNS_SILENCE;
+	case DNS_REPLY:
+		break;
+	}
 	memcpy(reply, w->message, w->octets);
 	return w->octets;
 }
@@ -170,10 +193,15 @@ static unsigned int drain_batch(struct dns_native *native, int socket, const str
 
 		w->octets = native->received[i].msg_len;
 		take_source(w, &native->askers[i]);
-		if (answer(w, c) == DNS_UP) {
+		switch (answer(w, c)) {
+		case DNS_UP:
 			*room = pass(*room, w, &native->askers[i]);
 			turn->passed++;
 			continue;
+		case DNS_DROP:
+			continue;
+		case DNS_REPLY:
+			break;
 		}
 		native->replies[replies] = (struct iovec){w->message, w->octets};
 		native->sent[replies].msg_hdr.msg_name = &native->askers[i];
@@ -193,4 +221,12 @@ void gslb_dns_drain(struct dns_native *native, int socket, __u64 now_s, void *pa
 	for (int batch = 0; batch < DNS_BATCHES; batch++)
 		if (drain_batch(native, socket, &c, &passed, turn) < DNS_BATCH || turn->passed)
 			break;
+}
+
+enum dns_limit_verdict gslb_dns_charge(const struct dns_limit *limit, void *buckets, const void *source, __u32 account,
+				       __u64 now_ns)
+{
+	struct dns_context c = {.buckets = buckets, .now_ns = now_ns};
+
+	return dns_limit_charge(limit, &c, dns_load64(source), dns_load64((const __u8 *)source + 8), account);
 }

@@ -9,6 +9,7 @@
 enum dns_native_sizes {
 	DNS_BATCH = 64,	 /* datagrams that are received by one call of the kernel */
 	DNS_BATCHES = 4, /* of one turn, so that one busy address does not starve the others */
+	DNS_SILENCE = 1, /* in place of a reply's octets: nobody answers */
 };
 
 struct dns_native;
@@ -45,9 +46,16 @@ struct dns_native *gslb_dns_open(const void *image, __u64 image_octets, const vo
 				 void *block, __u64 block_octets);
 void gslb_dns_close(struct dns_native *native);
 
+/* Limits responses as the image says, by these buckets (DNS_LIMIT_SETS of struct dns_limit_set), which must outlive it. */
+void gslb_dns_limit(struct dns_native *native, void *buckets);
+
+/* Charges one response to `source` (16 octets): the law of the limit alone, for tests. */
+enum dns_limit_verdict gslb_dns_charge(const struct dns_limit *limit, void *buckets, const void *source, __u32 account,
+				       __u64 now_ns);
+
 /*
  * Answers one message.  `source` is the asker's address (IPv4 as ::ffff:0:0/96), `now_s` the time since the epoch; `reply` has room for
- * DNS_REPLY_MOST octets.  The octets of the reply, or 0: the reference answers.
+ * DNS_REPLY_MOST octets.  The octets of the reply; 0: the reference answers; DNS_SILENCE: nobody does.
  */
 __u32 gslb_dns_answer(struct dns_native *native, const void *message, __u32 octets, const void *source, __u64 now_s,
 		      void *reply);

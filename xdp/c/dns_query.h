@@ -20,6 +20,8 @@ enum dns_wire {
 	DNS_QR = 0x8000,
 	DNS_TC = 0x0200,
 	DNS_RD = 0x0100,
+	DNS_RCODE = 15,
+	DNS_BADCOOKIE = 23,   /* the upper bits stand in the OPT record */
 	DNS_IGNORED = 0x0070, /* Z, AD and CD mean nothing in a query */
 	DNS_DO = 0x8000,
 

@@ -31,6 +31,8 @@ static __always_inline void dns_write_opt(struct dns_work *w, const struct dns_i
 	/* the root, OPT, what we take, upper RCODE and version 0, DO as it came */
 	dns_store64(dns_octet(w, at),
 		    DNS_TYPE_OPT << 16 | (__u64)__builtin_bswap16(DNS_REPLY_MOST) << 24 | (__u64)w->opt_do << 48);
+	if (w->sent == DNS_SENT_BADCOOKIE)
+		*dns_octet(w, at + 5) = DNS_BADCOOKIE >> 4;
 	dns_write16(w, at + 8, 0);
 	dns_write16(w, at + 9, w->opt_octets - DNS_OPT);
 	at += DNS_OPT;
@@ -112,7 +114,11 @@ static __always_inline void dns_write_reply(struct dns_work *w, const struct dns
 		dns_write_body(w, answer, body, at);
 		at += answer->octets;
 	} else {
-		dns_write16(w, 2, flags | DNS_TC);
+		if (w->sent == DNS_SENT_BADCOOKIE)
+			flags = DNS_QR | (flags & DNS_RD) | (DNS_BADCOOKIE & DNS_RCODE);
+		else
+			flags |= DNS_TC;
+		dns_write16(w, 2, flags);
 		dns_write16(w, 6, 0);
 		dns_write16(w, 8, 0);
 		dns_write16(w, 10, w->has_opt);
