@@ -146,7 +146,12 @@ LISTEN = Key(
     "dns.listen", many(SOCKET, least=1, most=256), "Addresses and ports, UDP and TCP.", '["127.0.0.1:53", "[::1]:53"]'
 )
 WORKERS = Key("dns.workers", _WORKERS, "Processes; auto: one per core.", "auto")
-XDP = Key("dns.xdp", choice(Xdp), "Answering in XDP.", "auto", later=True)
+XDP = Key(
+    "dns.xdp",
+    choice(Xdp),
+    "Answering in the driver (XDP): auto where that can be, natively first; native or generic, and a problem where not.",
+    "auto",
+)
 NSID = Key(
     "dns.nsid",
     _NSID,

@@ -45,11 +45,18 @@ class Executor(Protocol):
 
 
 class Executors:
-    """DNS, and the balancer beside it: that is told, and not waited for, so that nothing of it keeps a plan from DNS."""
+    """DNS, and beside it the balancer and DNS in the driver: these are told, and not waited for, so that nothing of them keeps a
+    plan from the workers.
 
-    def __init__(self, dns: Executor, tell: Callable[[Plan], None]) -> None:
+    `tell` is given each plan, `served` what the workers have in force.
+    """
+
+    def __init__(
+        self, dns: Executor, tell: Callable[[Plan], None], served: Callable[[Manifest | None, Content], None]
+    ) -> None:
         self._dns = dns
         self._tell = tell
+        self._served = served
 
     @property
     def in_force(self) -> Manifest | None:
@@ -59,7 +66,9 @@ class Executors:
     def apply(self, plan: Plan, content: Content) -> Manifest | None:
         """Put `plan` in force in both; a failure of DNS keeps it from neither."""
         self._tell(plan)
-        return self._dns.apply(plan, content)
+        manifest = self._dns.apply(plan, content)
+        self._served(manifest or self._dns.in_force, content)
+        return manifest
 
 
 class DnsTables:

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from gslb.cli.balancer_text import balancer_lines
 from gslb.cli.console import console as stdout
+from gslb.cli.driver_text import driver_lines
 from gslb.cli.options import add_config, add_node, add_state, node_of
 from gslb.cli.situation import configuration
 from gslb.config.problem import Refused
@@ -95,7 +96,7 @@ def show(found: Report, console: Console) -> None:
         console.print(_pools(found))
         for line in (*_targets(found), *_warnings(found["checks"])):
             console.print(line, highlight=False, markup=False)
-    for line in (*balancer_lines(found), *_policies(found["policies"])):
+    for line in (*driver_lines(found), *balancer_lines(found), *_policies(found["policies"])):
         console.print(line, highlight=False, markup=False)
     if found["blind_since"] is not None:
         since = duration(max(0.0, found["now"] - found["blind_since"]))
