@@ -1,7 +1,7 @@
 """What an executor in C counted -> the counts that workers show.  Pure.
 
 A block is an array of 64-bit numbers: struct dns_counts, then the cells and marks of an image (`gslb.nameserver.legend`).  It
-only grows, and begins at zero with its image.
+only grows, and begins at zero with its image; one in which a number is less than before has begun anew.
 
 Rule 1: each number is added once: what was there before is known, and only the rest counts.
 Rule 2: counts by cell are of one location table: those of another one are dropped.
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
+from operator import gt
 
 from gslb.dnslayout import DnsCounts
 from gslb.nameserver.counters import Counter
@@ -63,7 +64,9 @@ class Counted:
     def add(self, block: Sequence[int]) -> None:
         """Add what is new in a whole block."""
         now = array("Q", block)
-        before = self._before or array("Q", bytes(_WORD * len(now)))
+        before = self._before
+        if not before or any(map(gt, before, now)):
+            before = array("Q", bytes(_WORD * len(now)))
         self._add(
             (place, count - old) for place, (count, old) in enumerate(zip(now, before, strict=True)) if count != old
         )
@@ -71,11 +74,18 @@ class Counted:
 
     def add_some(self, numbers: Mapping[int, int]) -> None:
         """Add what is new in a block of which `numbers` are not zero."""
+        self.add(self._whole(numbers))
+
+    def known(self, numbers: Mapping[int, int]) -> None:
+        """These were added before, by another process."""
+        self._before = self._whole(numbers)
+
+    def _whole(self, numbers: Mapping[int, int]) -> array[int]:
         block = array("Q", bytes(_WORD * len(self._places)))
         for place, count in numbers.items():
             if place < len(block):
                 block[place] = count
-        self.add(block)
+        return block
 
     def _place_cells(self, legend: Legend, given: Given) -> None:
         """Cells and askers stand in any order, and leave no gap."""

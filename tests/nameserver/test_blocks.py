@@ -79,3 +79,13 @@ def test_another_image_goes_on_where_the_one_before_ended() -> None:
     again.add_some({CELL: 2, MARK + 1: 2})
     assert after.cells["web", 1] == [7, 0, 0]
     assert after.pools()["fra", 1] == 7
+
+
+def test_a_block_that_began_anew_counts_from_zero_and_what_is_known_does_not_count() -> None:
+    counts, given = [0] * len(Counter), Given("one")
+    subject = Counted(LEGEND, counts, given, Counter.XDP)
+    subject.known({CELL: 4, CELL + 1: 1})
+    subject.add_some({CELL: 6, CELL + 1: 1})
+    assert given.cells["web", 1] == [2, 0, 0]
+    subject.add_some({CELL: 1})
+    assert given.cells["web", 1] == [3, 0, 0]
