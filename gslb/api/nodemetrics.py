@@ -15,7 +15,13 @@ from gslb.model.deployment import Deployment, PoolId
 from gslb.model.plan import Plan
 from gslb.nameserver.counters import Counter
 
-_ARRIVALS = {Counter.FAST: ("udp", "fast"), Counter.GENERAL: ("udp", "general"), Counter.TCP: ("tcp", "general")}
+_ARRIVALS = {
+    Counter.FAST: ("udp", "fast"),
+    Counter.GENERAL: ("udp", "general"),
+    Counter.TCP: ("tcp", "general"),
+    Counter.NATIVE: ("udp", "native"),
+    Counter.XDP: ("udp", "xdp"),
+}
 _RESPONSES = {
     Counter.ANSWERED: ("NOERROR", "answer"),
     Counter.NODATA: ("NOERROR", "nodata"),
@@ -55,6 +61,10 @@ def dns_metrics(report: Report, figures: Figures, model: Deployment | None) -> I
     yield counter("gslb_dns_responses_total", "Replies, by response code.", ("rcode", "kind"), responses)
     for one, (name, what) in _OTHERS.items():
         yield counter(name, what, (), [((), counts[one.name.lower()])])
+    what = "Queries that executors in C handed to the reference, by reason."
+    yield counter("gslb_dns_passed_up_total", what, ("reason",), _by_name(report["passed_up"].items()))
+    what = "Queries that executors in C answered, by the type asked."
+    yield counter("gslb_dns_types_total", what, ("type",), _by_name(report["types"].items()))
     answers = [
         ((_site(model, pool), pool or LAST_RESORT, type_text(rtype)), count)
         for (pool, rtype), count in figures.answers.items()

@@ -33,6 +33,8 @@ REPORT: Report = {
     "workers": [{"kind": "udp", "slot": 0, "pid": 1, "alive": True}],
     "queries": 12,
     "counters": {one.name.lower(): one.value + 1 for one in Counter},
+    "passed_up": {"name": 3, "view": 4},
+    "types": {"A": 5, "OTHER": 6},
     "overrides": [],
     "problems": {"geography": ["no database"]},
     "geography": None,
