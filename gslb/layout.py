@@ -12,7 +12,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 be16, be32 = c_uint16.__ctype_be__, c_uint32.__ctype_be__
-LAYOUT_HASH = "a844c2f19e18"  # of all that follows
+LAYOUT_HASH = "9d8b2aafb19d"  # of all that follows
 
 RING_SLOTS = 65537
 MOST_VIPS = 4096
@@ -196,12 +196,21 @@ class Settings(Structure):  # 120 octets
     )
 
 
-class DnsSettings(Structure):  # 16 octets
+class DnsSettings(Structure):  # 24 octets
     unix_ns: int
     addresses: int
+    version: int
     port: int
     zero: int
-    _fields_ = (("unix_ns", c_uint64), ("addresses", c_uint32), ("port", be16), ("zero", c_uint16))
+    zeros: int
+    _fields_ = (
+        ("unix_ns", c_uint64),
+        ("addresses", c_uint32),
+        ("version", c_uint32),
+        ("port", be16),
+        ("zero", c_uint16),
+        ("zeros", c_uint32),
+    )
 
 
 class Capture(Structure):  # 16 octets
@@ -393,11 +402,12 @@ MAPS: dict[str, MapShape] = {
     "dns_blocks": MapShape(12, 4, 4, 2, 0, 65536),
     "dns_buckets": MapShape(2, 4, 64, 16384, 0),
     "dns_images": MapShape(12, 4, 4, 1, 0, 65536),
-    "dns_settings": MapShape(2, 4, 16, 1, 0),
+    "dns_settings": MapShape(2, 4, 24, 1, 0),
     "fragments": MapShape(9, 40, 8, 16384, 0),
     "geographies": MapShape(12, 4, 4, 2, 0, 65536),
     "handshake_log": MapShape(27, 0, 0, 1048576, 0),
     "handshakes": MapShape(2, 4, 8, 65536, 0),
+    "known_addresses": MapShape(6, 4, 24, 2, 0),
     "known_vips": MapShape(6, 4, 40, 256, 0),
     "limits": MapShape(6, 4, 16, 1, 0),
     "marks": MapShape(1, 4, 4, 16384, 0),

@@ -7,6 +7,7 @@ Rule 3: the program is asked itself whether it answers, by a test run of what is
 
 from __future__ import annotations
 
+import ctypes
 import socket
 import struct
 import time
@@ -59,6 +60,7 @@ class Answers:
         self._refused = self._problem = ""
         self._addresses: frozenset[Address] = frozenset()
         self._settings = b""
+        self._version = 0  # of the addresses
         self._asked_at = float("-inf")
         self._silent = ""
         self._octets = 0
@@ -129,12 +131,16 @@ class Answers:
     def _read(self, maps: Mapping[str, Map]) -> None:
         self._images = Images(maps)
         self._addresses = frozenset(map(_address, maps["dns_addresses"].keys()))
+        self._settings = maps["dns_settings"].lookup(_WORD.pack(0)) or bytes(ctypes.sizeof(DnsSettings))
+        self._version = DnsSettings.from_buffer_copy(self._settings).version
 
     def _set(self, addresses: frozenset[Address]) -> None:
         """Have these addresses answered, and no other, and by the right time."""
         if len(addresses) > MOST_DNS_ADDRESSES:
             raise ValueError(f"{len(addresses)} addresses are to be answered, at most {MOST_DNS_ADDRESSES} can be")
         maps = self._plane.maps
+        if addresses != self._addresses:
+            self._version = self._version % 0xFFFF_FFFF + 1
         for gone in self._addresses - addresses:
             maps["dns_addresses"].delete(_key(gone))
         for new in addresses - self._addresses:
@@ -142,7 +148,7 @@ class Answers:
         self._addresses = addresses
         ports = {port for _, port in addresses}
         port = ports.pop() if len(ports) == 1 else 0
-        settings = bytes(DnsSettings(_unix_ns(), len(addresses), port))
+        settings = bytes(DnsSettings(_unix_ns(), len(addresses), self._version, port))
         if settings != self._settings:
             maps["dns_settings"].update(_WORD.pack(0), settings)
             self._settings = settings

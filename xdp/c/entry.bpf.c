@@ -10,6 +10,23 @@
 #include "entry_maps.h"
 #include "parse.h"
 
+/* As with VIPs (vip.h), a CPU keeps what it found, since a look-up in a hash map costs as much as half of all else here. */
+static __always_inline int is_dns_address(const struct packet *p, __u32 version)
+{
+	__u32 family = p->version == 6;
+	struct known_address *known = bpf_map_lookup_elem(&known_addresses, &family);
+
+	if (likely(known && version && known->version == version && same_key(&known->to, &p->to)))
+		return 1;
+	if (!bpf_map_lookup_elem(&dns_addresses, &p->to))
+		return 0;
+	if (known) {
+		known->to = p->to;
+		known->version = version;
+	}
+	return 1;
+}
+
 /* Whether DNS is answered where this packet goes.  What is no whole and plain datagram is not looked up. */
 static __always_inline int for_dns(const struct packet *p)
 {
@@ -21,7 +38,7 @@ static __always_inline int for_dns(const struct packet *p)
 	s = bpf_map_lookup_elem(&dns_settings, &zero);
 	if (!s || !s->addresses || (s->port && s->port != p->to.port))
 		return 0;
-	return bpf_map_lookup_elem(&dns_addresses, &p->to) != 0;
+	return is_dns_address(p, s->version);
 }
 
 SEC("xdp")

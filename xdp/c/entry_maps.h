@@ -26,6 +26,14 @@ MAP(BPF_MAP_TYPE_ARRAY, 1, __u32, struct dns_settings) dns_settings SEC(".maps")
 
 /* ---- written by programs ---- */
 
+/* An address of DNS that was found, for as long as dns_settings.version is the same. */
+struct known_address {
+	struct vip_key to;
+	__u32 version;
+};
+
+MAP(BPF_MAP_TYPE_PERCPU_ARRAY, 2, __u32, struct known_address) known_addresses SEC(".maps"); /* of IPv4, of IPv6 */
+
 MAP(BPF_MAP_TYPE_PERCPU_ARRAY, 1, __u32, struct counts) counts SEC(".maps");
 MAP(BPF_MAP_TYPE_PERCPU_ARRAY, 1, __u32, struct packet) scratch SEC(".maps");
 

@@ -155,8 +155,10 @@ struct settings {
 struct dns_settings {
 	__u64 unix_ns;	 /* Unix time less the monotonic clock */
 	__u32 addresses; /* entries of dns_addresses; 0: no DNS is answered here */
+	__u32 version;	 /* another one after each change of dns_addresses; 0: what was found is not kept */
 	__be16 port;	 /* that all of them have; 0: they have several */
 	__u16 zero;
+	__u32 zeros;
 };
 
 /* Written by who captures, and by nobody else. */
