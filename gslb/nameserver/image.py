@@ -16,7 +16,7 @@ from struct import Struct
 
 from gslb.dnslayout import DNS_CHUNK, DNS_MAGIC, DNS_VIEWS_AT, LAYOUT_HASH, DnsImage
 from gslb.geo.table import UnreadableTable
-from gslb.nameserver.imagenames import Names, place_names
+from gslb.nameserver.imagenames import NAMES_MOST, Names, place_names
 from gslb.nameserver.imageviews import SlotTables, Views, place_views
 from gslb.nameserver.legend import Legend
 from gslb.nameserver.protection import Protection
@@ -38,14 +38,16 @@ class Image:
 class ImageBuilder:
     """Makes images of one node after the other; what did not change is not made again."""
 
-    def __init__(self) -> None:
+    def __init__(self, names_most: int = NAMES_MOST) -> None:
+        """Of more names than `names_most` some are left out."""
+        self._names_most = names_most
         self._names: tuple[Forest, Names] | None = None
         self._slots = SlotTables()
 
     def build(self, tables: Tables) -> Image:
         """The image of these tables."""
         if self._names is None or self._names[0] is not tables.forest:
-            self._names = tables.forest, place_names(tables.forest)
+            self._names = tables.forest, place_names(tables.forest, self._names_most)
         names = self._names[1]
         views = place_views(tables, names, self._slots)
         octets = b"".join((views.records, bytes(names.start - DNS_VIEWS_AT - len(views.records)), names.octets))

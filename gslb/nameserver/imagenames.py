@@ -89,7 +89,7 @@ class _Held:
     types: list[tuple[int, DnsKind, bytes | int | None]] = field(default_factory=list)
 
 
-def place_names(forest: Forest, most: int = NAMES_MOST) -> Names:
+def place_names(forest: Forest, most: int) -> Names:
     """All zones; names beyond `most` are left out, those that lead to policies last."""
     builder = _Builder(forest, most)
     for tree in forest.trees.values():

@@ -15,9 +15,8 @@ from gslb.control.imaging import Images
 from gslb.control.planner import Planner
 from gslb.control.store import Store
 from gslb.model.zone import RRset
-from gslb.nameserver import imagenames
 from gslb.nameserver.generation import File, Manifest, Publisher, map_file, read_file
-from gslb.nameserver.image import split
+from gslb.nameserver.image import ImageBuilder, split
 from tests.control.make import ZONE, model
 
 NOW = 1_000_000.0
@@ -118,7 +117,7 @@ def test_a_damaged_file_gives_no_image(store: Store, tmp_path: Path, caplog: pyt
 def test_what_is_left_out_is_said_once(
     store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(imagenames.place_names, "__defaults__", (1,))
+    monkeypatch.setattr(ImageBuilder.__init__, "__defaults__", (1,))
     folder = store.folder / "serving"
     executor = DnsTables(folder, "example")
     planner = Planner(store, executor, Facts())
