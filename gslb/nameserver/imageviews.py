@@ -9,10 +9,11 @@ from __future__ import annotations
 from array import array
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from struct import Struct, pack
 
 from gslb.dnslayout import DNS_CHOICE_SLOTS, DNS_SPREAD_BIT, DNS_UNSTICKY, LINE, DnsCut, DnsViewFlags
+from gslb.model.deployment import PolicyId
 from gslb.nameserver.arena import Arena, answer_record
 from gslb.nameserver.counters import Counter
 from gslb.nameserver.given import Given
@@ -22,7 +23,7 @@ from gslb.nameserver.legend import Cells
 from gslb.nameserver.limit import account
 from gslb.nameserver.message import Finished
 from gslb.nameserver.table import Tables
-from gslb.nameserver.views import Choice, Parted, Spread
+from gslb.nameserver.views import Answer, Choice, Parted, Spread, slots_of
 
 CELLS_MOST = 1 << 17  # counters of each executor's CPU or worker
 OCTETS_MOST = 256 << 20  # of choices, spreads and their answers
@@ -35,18 +36,24 @@ _SLOTS_ALIGN = 2048
 
 
 class SlotTables:
-    """The slots of choices as an image has them, from plan to plan: most choices stay."""
+    """The slots of choices as an image has them (16 bits each, little endian), and the answers that they number.
+
+    They are kept from plan to plan, since most choices stay.
+    """
 
     def __init__(self) -> None:
-        self._known: OrderedDict[Choice, bytes] = OrderedDict()
+        self._known: OrderedDict[Choice, tuple[bytes, tuple[Answer, ...]]] = OrderedDict()
 
-    def octets(self, choice: Choice, table: Sequence[int]) -> bytes:
-        """16 bits a slot, little endian."""
+    def of(self, choice: Choice) -> tuple[bytes, tuple[Answer, ...]]:
+        """Of one choice."""
         found = self._known.get(choice)
         if found is None:
             if len(self._known) >= TABLES_MOST:
                 self._known.popitem(last=False)
-            found = self._known[choice] = pack(f"<{DNS_CHOICE_SLOTS}H", *table)
+            table, answers = slots_of(choice)
+            found = self._known[choice] = pack(f"<{DNS_CHOICE_SLOTS}H", *table), answers
+        else:
+            self._known.move_to_end(choice)
         return found
 
 
@@ -78,6 +85,7 @@ class _Placer:
         self._arena = Arena(names.start + len(names.octets))
         self._cells: dict[tuple[str, int], Cells] = {}
         self._asked: dict[str, int] = {}
+        self._spreads: dict[tuple[int, str, ViewKey], int] = {}
         self._counters = 0
         self._left_out: dict[str, int] = {}
 
@@ -151,15 +159,22 @@ class _Placer:
         return self._arena.answer(answer_record(reply, account(reply[2], zone), DnsCut.DNS_CUT_TRUNCATED))
 
     def _spread(self, key: ViewKey, spread: Spread) -> int:
-        choice, table, replies = spread.whole()
-        lines = [self._answer(key, reply) for reply in replies]
+        """A choice is the same in every policy that answers it in a zone with the same TTL, but for who counts its askers."""
+        parted = isinstance(spread, Parted)
+        ttl = min(key.ttl, self._tables.policies[key.policy].ttl)
+        shared = id(spread.choice), key.policy if parted else "", replace(key, policy=PolicyId(""), ttl=ttl)
+        if shared not in self._spreads:
+            self._spreads[shared] = self._placed(key, spread, self._asked_of(key.policy) if parted else None)
+        return self._spreads[shared]
+
+    def _placed(self, key: ViewKey, spread: Spread, asked: int | None) -> int:
+        table, numbered = self._slots.of(spread.choice)
+        lines = [self._answer(key, reply) for reply in spread.replies(numbered)]
         if 0 in lines:
             return 0
-        slots = self._arena.put(self._slots.octets(choice, table), align=_SLOTS_ALIGN)
+        slots = self._arena.put(table, align=_SLOTS_ALIGN)
         answers = self._arena.put(array("I", lines).tobytes())
-        parted = isinstance(spread, Parted)
-        asked = self._asked_of(key.policy) if parted else 0
-        return _SPREADS | self._arena.put(_SPREAD.pack(slots, answers, len(lines), parted, asked))
+        return _SPREADS | self._arena.put(_SPREAD.pack(slots, answers, len(lines), asked is not None, asked or 0))
 
     def _asked_of(self, policy: str) -> int:
         if policy not in self._asked:
