@@ -48,7 +48,7 @@ def idle(orders: DnsOrders) -> str:
     """Why the configuration has no query answered in the driver; empty where it has."""
     if orders.attach is Attach.OFF:
         return OFF
-    if not orders.named and all(_inner(address) for address, _ in orders.wanted.listen):
+    if orders.wanted.driver is Attach.OFF:
         return LOOPBACK
     return ""
 
@@ -143,10 +143,6 @@ def _words(one: Interface) -> str:
     what = "not attached" if one.attached is Attached.NOT else "generic mode, which is slower"
     mend = f"; to mend it: {one.mend}" if one.mend else ""
     return f"{what}: {one.why}{mend}" if one.why else f"{what}{mend}"
-
-
-def _inner(address: str) -> bool:
-    return ip_address(address).is_loopback
 
 
 def _file(file: File, serving: Path) -> DnsFile:

@@ -50,7 +50,7 @@ def wanted_of(deployment: Deployment, node: Node) -> Wanted:
     """What `deployment` asks of `node`."""
     balanced = [pool for pool in deployment.pools.values() if pool.datacenter == node.site and pool.balance is not None]
     balances = bool(balanced) and deployment.balancer.attach is not Attach.OFF
-    reached = node.interfaces or not all(one.address.is_loopback for one in deployment.dns.listen)
+    reached = "lo" in node.interfaces or not all(one.address.is_loopback for one in deployment.dns.listen)
     monitors = [deployment.monitors[pool.monitor] for pool in balanced if deployment.monitors and pool.monitor]
     return Wanted(
         deployment=deployment.name,
