@@ -11,13 +11,29 @@ import logging
 import mmap
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from gslb.geo.table import LocationTable
 from gslb.nameserver.generation import File, Publisher, UnusableGeneration, map_file, read_file
-from gslb.nameserver.image import ImageBuilder
+from gslb.nameserver.image import ImageBuilder, split
 from gslb.nameserver.table import Tables
 
 log = logging.getLogger("gslb.node")
+
+
+def told(serving: Path, file: File | None) -> dict[str, Any] | None:
+    """What an image holds, for `gslb status`: its octets, and what is left out of it.  None where there is no readable one.
+
+    It is not compared with its digest: whoever answers from it does that.
+    """
+    if file is None:
+        return None
+    try:
+        with (serving / file.name).open("rb") as stream:
+            image, legend = split(memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)))
+    except (OSError, ValueError):
+        return None
+    return {"octets": len(image), "left_out": dict(legend.left_out)}
 
 
 class Images:

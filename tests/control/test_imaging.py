@@ -11,7 +11,7 @@ import pytest
 
 from gslb.control.executor import DnsTables
 from gslb.control.facts import Facts
-from gslb.control.imaging import Images
+from gslb.control.imaging import Images, told
 from gslb.control.planner import Planner
 from gslb.control.store import Store
 from gslb.model.zone import RRset
@@ -129,5 +129,9 @@ def test_what_is_left_out_is_said_once(
     assert image is not None
     _, legend = split(read_file(folder, image))
     assert legend.left_out["names"] >= len(hosts)
+    assert told(folder, image) == {"octets": image.size - len(legend.to_bytes()), "left_out": legend.left_out}
+    assert told(folder, None) is None
+    (folder / image.name).write_bytes(b"no image")
+    assert told(folder, image) is None
     (said,) = (record for record in caplog.records if "is not in the image" in record.message)
     assert vars(said)["left out"] == f"{legend.left_out['names']} names"
