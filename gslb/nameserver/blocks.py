@@ -10,8 +10,7 @@ Rule 2: counts by cell are of one location table: those of another one are dropp
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
-from operator import gt
+from collections.abc import Iterator, Mapping, Sequence
 
 from gslb.dnslayout import DnsCounts
 from gslb.nameserver.counters import Counter
@@ -20,6 +19,7 @@ from gslb.nameserver.legend import Legend
 from gslb.nameserver.sources import Sources
 
 _WORD = 8
+_PART = 512  # octets that are compared at once
 
 
 def _numbers(member: str) -> range:
@@ -51,7 +51,7 @@ class Counted:
         """What arrived counts as `arrival`; `ups` and `qtypes` go on from the lists that are given."""
         self.ups = [0] * len(_UP) if ups is None else ups
         self.qtypes = [0] * len(_QTYPE) if qtypes is None else qtypes
-        self._before = array("Q")
+        self._before = b""
         self._places: list[Place | Sources | None] = [
             (counts, number) if number < len(Counter) else None for number in range(len(_COUNTER))
         ]
@@ -63,13 +63,16 @@ class Counted:
 
     def add(self, block: Sequence[int]) -> None:
         """Add what is new in a whole block."""
-        now = array("Q", block)
-        before = self._before
-        if not before or any(map(gt, before, now)):
-            before = array("Q", bytes(_WORD * len(now)))
-        self._add(
-            (place, count - old) for place, (count, old) in enumerate(zip(now, before, strict=True)) if count != old
-        )
+        now = block.tobytes() if isinstance(block, memoryview | array) else array("Q", block).tobytes()
+        differences = list(_differences(self._before or bytes(len(now)), now))
+        if any(difference < 0 for _, difference in differences):
+            differences = list(_differences(bytes(len(now)), now))
+        for number, difference in differences:
+            place = self._places[number] if number < len(self._places) else None
+            if isinstance(place, Sources):
+                place.total += difference
+            elif place is not None:
+                place[0][place[1]] += difference
         self._before = now
 
     def add_some(self, numbers: Mapping[int, int]) -> None:
@@ -78,7 +81,7 @@ class Counted:
 
     def known(self, numbers: Mapping[int, int]) -> None:
         """These were added before, by another process."""
-        self._before = self._whole(numbers)
+        self._before = self._whole(numbers).tobytes()
 
     def _whole(self, numbers: Mapping[int, int]) -> array[int]:
         block = array("Q", bytes(_WORD * len(self._places)))
@@ -99,10 +102,11 @@ class Counted:
             places[counter] = given.sources_of(policy)
         self._places += places
 
-    def _add(self, differences: Iterable[tuple[int, int]]) -> None:
-        for number, difference in differences:
-            place = self._places[number] if number < len(self._places) else None
-            if isinstance(place, Sources):
-                place.total += difference
-            elif place is not None:
-                place[0][place[1]] += difference
+
+def _differences(before: bytes, now: bytes) -> Iterator[tuple[int, int]]:
+    """Which numbers of two blocks differ, and by how much.  Most parts of a large block are equal, and are found so as octets."""
+    for at in range(0, len(now), _PART):
+        left, right = before[at : at + _PART], now[at : at + _PART]
+        if left != right:
+            pairs = zip(array("Q", left), array("Q", right), strict=True)
+            yield from ((at // _WORD + place, new - old) for place, (old, new) in enumerate(pairs) if new != old)
