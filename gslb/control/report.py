@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gslb import __version__
-from gslb.control import balancerfile, facts, lock, standing
+from gslb.control import balancerfile, facts, imaging, lock, standing
 from gslb.control.observed import Observed
 from gslb.control.store import Store
 from gslb.control.targets import targets
@@ -118,6 +118,7 @@ def _generation(store: Store, told: Mapping[str, Any], now: float) -> Report | N
         "plan_digest": manifest.plan_digest,
         "plan_age_s": round(max(0.0, now - since), 1),
         "configuration": told.get("loaded", {}).get("digest"),
+        "image": imaging.told(serving, manifest.image),
     }
 
 
@@ -170,6 +171,7 @@ def _worker(run: Path, page: Page) -> Report:
         "plan_version": page.plan_version,
         "queries": counters.queries(counts),
         "answers_per_s": round(answers / lived_s, 1),
+        "executor": page.executor.name.lower(),
     }
 
 

@@ -18,9 +18,11 @@ from socket import AF_INET, AF_INET6, inet_ntop
 from struct import Struct
 
 from gslb.dnslayout import DNS_REPLY_MOST, LAYOUT_HASH, DnsCounts, DnsImage
+from gslb.nameserver.scoreboard import Executor
 
 MESSAGE_MOST = 4096  # octets of a datagram that are looked at (DNS_MESSAGE_ROOM)
 BATCH = 64  # DNS_BATCH
+_SILENCE = 1  # DNS_SILENCE
 _PASSED = Struct("<IIHH4x16s")  # struct dns_passed
 _PASSED_ROOM = BATCH * (_PASSED.size + MESSAGE_MOST)
 _COUNT_OCTETS = 8
@@ -29,7 +31,11 @@ Client = tuple[str, int] | tuple[str, int, int, int]  # as sockets take it
 
 
 class NoNative(Exception):
-    """The native executor cannot be used; the text is for people and says why."""
+    """The native executor cannot be used; the text is for people and says why, `executor` in a word."""
+
+    def __init__(self, text: str, executor: Executor = Executor.UNFIT) -> None:
+        super().__init__(text)
+        self.executor = executor
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +54,20 @@ class Native:
     `counts` is what it counts in: struct dns_counts, then the image's cells and marks.
     """
 
-    def __init__(self, library: ctypes.CDLL, image: bytes | memoryview, geography: bytes | memoryview) -> None:
-        """Raises NoNative for an image that is none."""
+    def __init__(
+        self,
+        library: ctypes.CDLL,
+        image: bytes | memoryview,
+        geography: bytes | memoryview,
+        buckets: memoryview | None = None,
+    ) -> None:
+        """Without `buckets` (`gslb.nameserver.guard.Buckets.words`) nothing is limited.  Raises NoNative for an image that is none."""
         head = DnsImage.from_buffer_copy(image[: ctypes.sizeof(DnsImage)])
         octets = -(-(ctypes.sizeof(DnsCounts) + _COUNT_OCTETS * (head.cells + head.marks)) // 512) * 512
         self._library = library
         self._handle: int | None = None
         self._image, self._geography = _Held(image), _Held(geography)
+        self._buckets = _Held(buckets) if buckets is not None else None
         self._block = (ctypes.c_uint64 * (octets // _COUNT_OCTETS))()
         self.counts = memoryview(self._block).cast("B").cast("Q")
         self._passed = ctypes.create_string_buffer(_PASSED_ROOM)
@@ -71,12 +84,19 @@ class Native:
         if not self._handle:
             self._release()
             raise NoNative(f"an image of {len(image)} octets cannot be answered from")
+        if self._buckets is not None:
+            library.gslb_dns_limit(self._handle, self._buckets.address)
         self._drain = library.gslb_dns_drain
         self._room = memoryview(self._passed)
 
     def answer(self, query: bytes, source: bytes, now_s: int) -> bytes | None:
-        """The reply to a datagram from `source` (16 octets, IPv4 as ::ffff:0:0/96); None: the reference is to answer."""
+        """The reply to a datagram from `source` (16 octets, IPv4 as ::ffff:0:0/96), empty where nobody is to answer.
+
+        None: the reference is to answer.
+        """
         octets = self._library.gslb_dns_answer(self._handle, query, len(query), source, now_s, self._reply)
+        if octets == _SILENCE:
+            return b""
         return self._reply.raw[:octets] if octets else None
 
     def drain(self, descriptor: int, now_s: int) -> Turn:
@@ -96,6 +116,8 @@ class Native:
         self._handle = None
         self._image.release()
         self._geography.release()
+        if self._buckets is not None:
+            self._buckets.release()
 
     def _handed_on(self, count: int) -> Iterator[tuple[bytes, Client]]:
         at = 0
@@ -117,19 +139,24 @@ def opened(path: Path) -> ctypes.CDLL:
         library = ctypes.CDLL(str(path))
         layout = library.gslb_dns_layout
     except OSError:
-        raise NoNative(f"{path.name} is not built, or not for this machine: python -m xdp.build makes it") from None
+        raise NoNative(
+            f"{path.name} is not built, or not for this machine: python -m xdp.build makes it", Executor.NO_LIBRARY
+        ) from None
     except AttributeError:
-        raise NoNative(f"{path.name} has no DNS in it: python -m xdp.build makes it anew") from None
+        raise NoNative(f"{path.name} has no DNS in it: python -m xdp.build makes it", Executor.OTHER_LAYOUT) from None
     layout.restype = ctypes.c_uint64
     if (found := f"{layout():012x}") != LAYOUT_HASH:
-        raise NoNative(
-            f"{path.name} is for images of layout {found}, expected {LAYOUT_HASH}: python -m xdp.build makes it"
-        )
+        text = f"{path.name} is for images of layout {found}, expected {LAYOUT_HASH}: python -m xdp.build makes it"
+        raise NoNative(text, Executor.OTHER_LAYOUT)
     pointer, number, long = ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint64
     library.gslb_dns_open.restype = pointer
     library.gslb_dns_open.argtypes = [pointer, long, pointer, long, pointer, long]
     library.gslb_dns_close.restype = None
     library.gslb_dns_close.argtypes = [pointer]
+    library.gslb_dns_limit.restype = None
+    library.gslb_dns_limit.argtypes = [pointer, pointer]
+    library.gslb_dns_charge.restype = number
+    library.gslb_dns_charge.argtypes = [pointer, pointer, ctypes.c_char_p, number, long]
     library.gslb_dns_answer.restype = number
     library.gslb_dns_answer.argtypes = [pointer, ctypes.c_char_p, number, ctypes.c_char_p, long, pointer]
     library.gslb_dns_drain.restype = None

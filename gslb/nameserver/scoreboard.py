@@ -49,6 +49,19 @@ class Word(IntEnum):
     GENERATION = 6
     PLAN_VERSION = 7
     COUNTS = 8  # how many counts follow the head
+    EXECUTOR = 9
+
+
+@unique
+class Executor(IntEnum):
+    """What answers first in a worker; if that is Python, why."""
+
+    PYTHON = 0  # as it should be
+    NATIVE = 1
+    NO_LIBRARY = 2
+    OTHER_LAYOUT = 3  # the library is of another version than the rest
+    NO_IMAGE = 4  # the generation has none that is whole
+    UNFIT = 5  # the image does not fit together
 
 
 @unique
@@ -81,6 +94,7 @@ class Page:
     counts: tuple[int, ...]
     ups: tuple[int, ...] = ()
     qtypes: tuple[int, ...] = ()
+    executor: Executor = Executor.PYTHON
 
 
 class Scoreboard:
@@ -112,6 +126,10 @@ class Scoreboard:
             words[_HEAD + at : _HEAD + at + len(more)] = memoryview(array("Q", more))
         words[Word.SEEN] = _now_ms()
 
+    def answering(self, executor: Executor) -> None:
+        """Say what answers first."""
+        self._words[Word.EXECUTOR] = executor
+
     def to_bytes(self) -> bytes:
         """The page as it lies in a file."""
         return self._map[:]
@@ -132,7 +150,7 @@ def read(path: Path) -> Page | None:
         return None
     words = array("Q", data)
     try:
-        kind = Kind(words[Word.KIND])
+        kind, executor = Kind(words[Word.KIND]), Executor(words[Word.EXECUTOR])
     except ValueError:
         return None
     if words[Word.MAGIC] != MAGIC:
@@ -150,6 +168,7 @@ def read(path: Path) -> Page | None:
         counts=tuple(words[start : start + min(words[Word.COUNTS], _UPS_AT - len(Tally))]),
         ups=_more(words, _UPS_AT),
         qtypes=_more(words, _QTYPES_AT),
+        executor=executor,
     )
 
 
