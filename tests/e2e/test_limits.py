@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Event
 
 import dns.message
@@ -21,6 +22,7 @@ from tests.e2e.probes.wire import COOKIE, Target, framed, opt, query, receive_fr
 from tests.e2e.program import FEATURES, Program, running
 from tests.namespaces import Namespace, World
 from tests.ports import free_port
+from tests.xdp.harness import compiled
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
@@ -40,6 +42,7 @@ class Scene:
     program: Program
     host: Namespace
     client: Namespace
+    in_driver: bool
 
     def ask(self, name: str, *words: str) -> str:
         """What dig or kdig prints."""
@@ -51,21 +54,38 @@ class Scene:
         return found
 
 
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+@pytest.fixture(scope="module", params=["workers", "driver"])
+def scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     folder = tmp_path_factory.mktemp("limits")
+    in_driver = request.param == "driver"
     target = Target(SERVER, 53, FEATURES)
     config = folder / "gslb.yaml"
-    text = dynamic.CONFIG.format(listen=f'["{SERVER}:53"]', workers=2, api=free_port())
-    config.write_text(f"{text}limits: {{responses_per_s: {RATE}}}\n")
+    workers = f"2, xdp: {'native' if in_driver else 'off'}"
+    text = dynamic.CONFIG.format(listen=f'["{SERVER}:53"]', workers=workers, api=free_port())
     (folder / "acceptance.test.zone").write_text(peers.ZONE_FILE.read_text() + dynamic.ALIASES)
     with World() as world, ExitStack() as stack:
         host, client = world.namespace("server"), world.namespace("client")
-        _, device = world.join(host, client, f"{SERVER}/23", f"{CLIENT}/23")
+        device, peer = world.join(host, client, f"{SERVER}/23", f"{CLIENT}/23")
+        nodes = f"nodes: {{one: {{site: one, interfaces: [{device}]}}}}\n" if in_driver else ""
+        config.write_text(f"{text}limits: {{responses_per_s: {RATE}}}\n{nodes}")
+        if in_driver:  # else nothing takes what it sends back
+            passing = compiled(Path(__file__).with_name("pass.bpf.c"), folder)
+            client.run("ip", "link", "set", "dev", peer, "xdpdrv", "obj", str(passing), "sec", "xdp")
+        for member, end in ((host, device), (client, peer)):
+            member.run("ethtool", "-K", end, "tx", "off")
         for address in (VICTIM, ELSEWHERE):
-            client.add_address(device, f"{address}/23")
+            client.add_address(peer, f"{address}/23")
         program = stack.enter_context(running(folder, config, "one", target, inside=host))
-        yield Scene(program, host, client)
+        one = Scene(program, host, client, in_driver)
+        if in_driver:
+            wait_until(lambda: answers_in_driver(program), "DNS is in the driver")
+        yield one
+
+
+def answers_in_driver(program: Program) -> bool:
+    """Whether the driver of an interface has the plan."""
+    driver = program.status()["driver"]
+    return driver["version"] > 0 and all(one["attached"] for one in driver["interfaces"])
 
 
 @dataclass
@@ -149,13 +169,16 @@ def test_a_flood_is_bounded_and_its_network_is_served(scene: Scene) -> None:
 
     def counted() -> bool:
         told.update({name: value - before[name] for name, value in scene.counters().items()})
-        return told["fast"] + told["general"] >= flood.sent
+        return sum(told[one] for one in ("fast", "general", "native", "xdp")) >= flood.sent
 
     wait_until(counted, "every query of the flood is counted")
     assert told["over_limit"] == told["limited"] + told["slipped"] > 0
     assert told["slipped"] == pytest.approx(told["limited"], rel=0.1)
     assert told["cookies_valid"] >= 50
-    assert "responses over the limit of their network" in scene.program.log()
+    if scene.in_driver:
+        assert told["xdp"] > flood.sent / 2, told
+    else:
+        assert "responses over the limit of their network" in scene.program.log()
 
 
 def test_kdig_and_dig_take_our_cookies(scene: Scene) -> None:
