@@ -49,6 +49,8 @@ _OTHERS = {
     Counter.COOKIES: ("gslb_dns_cookies_total", "Queries with a DNS cookie."),
     Counter.COOKIES_VALID: ("gslb_dns_cookies_valid_total", "Of those, queries with a good one of ours."),
 }
+IMAGE_BYTES = "Size of what executors in C answer from.", ()
+LEFT_OUT = "What that leaves to the reference, for want of room.", ("what",)
 LAST_RESORT = "last_resort"  # in place of pool and site, for addresses of last resort
 
 
@@ -83,6 +85,10 @@ def node_metrics(report: Report, figures: Figures, plan: Plan | None, model: Dep
     generation = report["generation"]
     versions = [] if generation is None else [((), generation["plan_version"])]
     yield gauge("gslb_plan_version", "Version of the plan that is served.", (), versions)
+    image = None if generation is None else generation["image"]
+    yield gauge("gslb_dns_image_bytes", *IMAGE_BYTES, [] if image is None else [((), image["octets"])])
+    left_out = {} if image is None else image["left_out"]
+    yield gauge("gslb_dns_image_left_out", *LEFT_OUT, _by_name(left_out.items()))
     ages = [] if generation is None else [((), generation["plan_age_s"])]
     yield gauge("gslb_plan_age_seconds", "Time since that plan was put in force.", (), ages)
     ttls = {} if plan is None else {name: policy.ttl for name, policy in plan.policies.items()}
