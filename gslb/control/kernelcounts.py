@@ -7,6 +7,7 @@ Rule 2: what was counted while nobody looked tells how much was answered, and no
 
 from __future__ import annotations
 
+import logging
 import os
 from array import array
 from collections.abc import Iterable, Mapping
@@ -26,6 +27,7 @@ from gslb.nameserver.generation import File, UnusableGeneration, map_file
 from gslb.nameserver.given import Given
 from gslb.nameserver.image import split
 from gslb.nameserver.legend import Legend
+from gslb.nameserver.overlimit import OverLimit
 from gslb.nameserver.scoreboard import Kind, Scoreboard
 from xdp.messages import Block
 
@@ -34,6 +36,8 @@ IMAGES_KEPT = 4  # of which it is known what was taken
 _NAME = "xdp-"
 
 Numbers = dict[int, int]
+
+log = logging.getLogger("gslb.node")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,7 @@ class KernelCounts:
         self._run = run
         self._serving = serving
         self._counts = [0] * len(Counter)
+        self._over_limit = OverLimit(log)
         self._image: _Image | None = None
         self._board: Scoreboard | None = None
         self._page = DemandPage(run / f"{_NAME}{os.getpid()}{demand.SUFFIX}")
@@ -75,6 +80,7 @@ class KernelCounts:
         self._board.serving(0, self._image.version)
         self._board.show(self._counts, counted.ups, counted.qtypes)
         self._page.show(self._image.given, now)
+        self._over_limit.look(self._counts, "", now)
         _write_taken(self._run / TAKEN, self._taken)
 
     def close(self) -> None:

@@ -51,6 +51,11 @@ class Core:
         """What was answered, by type."""
         return self._counted.qtypes if self._counted is not None else ()
 
+    @property
+    def limited(self) -> str:
+        """The client that was over the limit last; empty: nobody was."""
+        return self.native.limited if self.native is not None else ""
+
     def settle(self) -> None:
         """Add what was counted since the last time to the counts that are shown."""
         if self.native is not None and self._counted is not None:

@@ -23,6 +23,7 @@ from gslb.nameserver.scoreboard import Executor
 MESSAGE_MOST = 4096  # octets of a datagram that are looked at (DNS_MESSAGE_ROOM)
 BATCH = 64  # DNS_BATCH
 _SILENCE = 1  # DNS_SILENCE
+_MAPPED = bytes(10) + b"\xff\xff"
 _PASSED = Struct("<IIHH4x16s")  # struct dns_passed
 _PASSED_ROOM = BATCH * (_PASSED.size + MESSAGE_MOST)
 _COUNT_OCTETS = 8
@@ -99,12 +100,50 @@ class Native:
             return b""
         return self._reply.raw[:octets] if octets else None
 
-    def drain(self, descriptor: int, now_s: int) -> Turn:
+    def drain(self, descriptor: int) -> Turn:
         """Answer what waits in a UDP socket that does not block, up to some hundred datagrams."""
-        turn = self._turn
-        self._drain(self._handle, descriptor, now_s, self._passed, turn)
-        received, passed, send_failed, receive_failed = turn
+        self._library.gslb_dns_drain(self._handle, descriptor, self._passed, self._turn)
+        return self._taken()
+
+    def serve(self, epoll: int, sockets: Sequence[int], word: memoryview, seen: int, wait_s: float) -> Turn:
+        """Answer what comes to UDP `sockets` that `epoll` watches, until something is not for it.
+
+        That is: `wait_s` are over, a query is to be passed on, another descriptor is ready, or `word[1]` is not `seen`.
+        """
+        if sockets != self._sockets:
+            self._sockets = list(sockets)
+            self._descriptors = (ctypes.c_int * len(sockets))(*sockets)
+        if word is not self._word:
+            self._word = word
+            self._word_at = _address(word) + word.itemsize
+        self._library.gslb_dns_serve(
+            self._handle,
+            epoll,
+            self._descriptors,
+            len(self._sockets),
+            self._word_at,
+            seen,
+            int(wait_s * 1000),
+            self._passed,
+            self._turn,
+        )
+        return self._taken()
+
+    def _taken(self) -> Turn:
+        received, passed, send_failed, receive_failed = self._turn
         return Turn(received, list(self._handed_on(passed)) if passed else [], send_failed, receive_failed)
+
+    @property
+    def limited(self) -> str:
+        """The client that was over the limit last; empty: nobody was."""
+        if not self._handle:
+            return ""
+        address = ctypes.create_string_buffer(16)
+        self._library.gslb_dns_limited(self._handle, address)
+        if not any(address.raw):
+            return ""
+        mapped = address.raw.startswith(_MAPPED)
+        return inet_ntop(AF_INET, address.raw[len(_MAPPED) :]) if mapped else inet_ntop(AF_INET6, address.raw)
 
     def close(self) -> None:
         """Let go of image and location table; `counts` stay."""
@@ -155,6 +194,8 @@ def opened(path: Path) -> ctypes.CDLL:
     library.gslb_dns_close.argtypes = [pointer]
     library.gslb_dns_limit.restype = None
     library.gslb_dns_limit.argtypes = [pointer, pointer]
+    library.gslb_dns_limited.restype = None
+    library.gslb_dns_limited.argtypes = [pointer, pointer]
     library.gslb_dns_charge.restype = number
     library.gslb_dns_charge.argtypes = [pointer, pointer, ctypes.c_char_p, number, long]
     library.gslb_dns_answer.restype = number

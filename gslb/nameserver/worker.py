@@ -69,7 +69,7 @@ class Worker:
         self._core = core if core is not None else Core(None)
         self._follower = Follower(post.serving, post.deployment, make, self._board, images=core is not None)
         self._failures = Failures()
-        self._over_limit = OverLimit()
+        self._over_limit = OverLimit(log)
         self._answer: Callable[[bytes, str], bytes | None] | None = None
         self._finished = False
         self._sockets: dict[int, socket.socket] = {}
@@ -195,7 +195,7 @@ class Worker:
         self._board.show(answers.counts if answers is not None else (), core.ups, core.qtypes)
         if answers is not None:
             self._demand.show(answers.given, now)
-            self._over_limit.look(answers.counts, answers.limited, now)
+            self._over_limit.look(answers.counts, core.limited or answers.limited, now)
         self._follower.look_around(now)
 
     def _admit(self) -> None:

@@ -121,6 +121,7 @@ def test_replies_over_the_limit_are_the_same(library: ctypes.CDLL, message: byte
     source = IPv6Address(f"::ffff:{CLIENT}").packed
     expected = [reference.udp(message, CLIENT) or b"" for _ in range(6)]
     assert [native.answer(message, source, int(NOW)) for _ in range(6)] == expected
+    assert native.limited == reference.limited == CLIENT
     assert len(set(expected)) == (2 if slip == 1 or not slip else 3) or message is QUERIES["too long"]
     counted = [*native.counts[: len(Counter)]]
     told = list(reference.counts)
@@ -148,7 +149,12 @@ def test_a_good_cookie_passes(library: ctypes.CDLL) -> None:
     assert len(replies) == 1
     assert native.counts[Counter.COOKIES_VALID] == 6
     assert native.counts[Counter.OVER_LIMIT] == 0
+    assert native.limited == ""
+    for _ in range(6):
+        native.answer(QUERIES["A"], source, int(NOW))
+    assert native.limited == "2001:db8::7"
     native.close()
+    assert native.limited == ""
 
 
 def test_workers_of_both_kinds_share_what_they_count(library: ctypes.CDLL) -> None:

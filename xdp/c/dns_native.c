@@ -4,10 +4,14 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <time.h>
 
 #include "dns_native.h"
+
+#define DNS_SECOND 1000000000ULL /* in ns */
+#define DNS_MILLISECOND 1000000ULL
 
 union dns_address {
 	struct sockaddr any;
@@ -20,6 +24,7 @@ struct dns_native {
 	struct dns_memory geography;
 	struct dns_memory block;
 	void *buckets;
+	__u8 limited[16];
 	struct dns_work works[DNS_BATCH];
 	union dns_address askers[DNS_BATCH];
 	struct iovec queries[DNS_BATCH];
@@ -64,17 +69,22 @@ void gslb_dns_limit(struct dns_native *native, void *buckets)
 	native->buckets = buckets;
 }
 
+void gslb_dns_limited(const struct dns_native *native, void *address)
+{
+	memcpy(address, native->limited, sizeof(native->limited));
+}
+
 void gslb_dns_close(struct dns_native *native)
 {
 	free(native);
 }
 
-static __u64 now_ns(void)
+static __u64 now_ns(clockid_t clock)
 {
 	struct timespec now;
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000000000ULL + now.tv_nsec;
+	clock_gettime(clock, &now);
+	return now.tv_sec * DNS_SECOND + now.tv_nsec;
 }
 
 static struct dns_context context(const struct dns_native *native, __u64 now_s)
@@ -84,7 +94,7 @@ static struct dns_context context(const struct dns_native *native, __u64 now_s)
 	    .geography = &native->geography,
 	    .block = &native->block,
 	    .now_s = now_s,
-	    .now_ns = now_ns(),
+	    .now_ns = now_ns(CLOCK_MONOTONIC),
 	    .buckets = native->buckets,
 	};
 
@@ -92,11 +102,14 @@ static struct dns_context context(const struct dns_native *native, __u64 now_s)
 }
 
 /* One function for both ways, so that it is compiled once. */
-static __attribute__((noinline)) enum dns_verdict answer(struct dns_work *w, const struct dns_context *c)
+static __attribute__((noinline)) enum dns_verdict answer(struct dns_native *native, struct dns_work *w,
+							 const struct dns_context *c)
 {
 	enum dns_verdict verdict = dns_answer(w, c);
 
 	dns_count(w, c);
+	if (verdict != DNS_UP && w->over)
+		memcpy(native->limited, w->source, sizeof(native->limited));
 	return verdict;
 }
 
@@ -111,7 +124,7 @@ __u32 gslb_dns_answer(struct dns_native *native, const void *message, __u32 octe
 	memcpy(w->message, message, octets);
 	memcpy(w->source, source, sizeof(w->source));
 	w->octets = octets;
-	switch (answer(w, &c)) {
+	switch (answer(native, w, &c)) {
 	case DNS_UP:
 		return 0;
 	case DNS_DROP:
@@ -136,7 +149,7 @@ static void take_source(struct dns_work *w, const union dns_address *asker)
 }
 
 /* Writes a query down for the reference; where the next one goes. */
-static void *pass(void *room, const struct dns_work *w, const union dns_address *asker)
+static void *pass(void *room, const struct dns_work *w, const union dns_address *asker, int socket)
 {
 	int is_v6 = asker->any.sa_family == AF_INET6;
 	struct dns_passed passed = {
@@ -144,6 +157,7 @@ static void *pass(void *room, const struct dns_work *w, const union dns_address 
 	    .scope = is_v6 ? asker->v6.sin6_scope_id : 0,
 	    .port = ntohs(is_v6 ? asker->v6.sin6_port : asker->v4.sin_port),
 	    .is_v6 = is_v6,
+	    .socket = socket,
 	};
 
 	if (is_v6)
@@ -193,9 +207,9 @@ static unsigned int drain_batch(struct dns_native *native, int socket, const str
 
 		w->octets = native->received[i].msg_len;
 		take_source(w, &native->askers[i]);
-		switch (answer(w, c)) {
+		switch (answer(native, w, c)) {
 		case DNS_UP:
-			*room = pass(*room, w, &native->askers[i]);
+			*room = pass(*room, w, &native->askers[i], socket);
 			turn->passed++;
 			continue;
 		case DNS_DROP:
@@ -213,14 +227,49 @@ static unsigned int drain_batch(struct dns_native *native, int socket, const str
 	return count;
 }
 
-void gslb_dns_drain(struct dns_native *native, int socket, __u64 now_s, void *passed, struct dns_turn *turn)
+static void drain(struct dns_native *native, int socket, void *passed, struct dns_turn *turn)
 {
-	struct dns_context c = context(native, now_s);
+	struct dns_context c = context(native, now_ns(CLOCK_REALTIME) / DNS_SECOND);
 
-	*turn = (struct dns_turn){0};
 	for (int batch = 0; batch < DNS_BATCHES; batch++)
 		if (drain_batch(native, socket, &c, &passed, turn) < DNS_BATCH || turn->passed)
 			break;
+}
+
+void gslb_dns_drain(struct dns_native *native, int socket, void *passed, struct dns_turn *turn)
+{
+	*turn = (struct dns_turn){0};
+	drain(native, socket, passed, turn);
+}
+
+static int is_among(int socket, const int *sockets, __u32 count)
+{
+	for (__u32 i = 0; i < count; i++)
+		if (sockets[i] == socket)
+			return 1;
+	return 0;
+}
+
+void gslb_dns_serve(struct dns_native *native, int epoll, const int *sockets, __u32 count, const __u64 *word,
+		    __u64 seen, __u32 wait_ms, void *passed, struct dns_turn *turn)
+{
+	struct epoll_event events[DNS_EVENTS];
+	__u64 until = now_ns(CLOCK_MONOTONIC) / DNS_MILLISECOND + wait_ms, now;
+	int ready, is_others = 0;
+
+	*turn = (struct dns_turn){0};
+	do {
+		now = now_ns(CLOCK_MONOTONIC) / DNS_MILLISECOND;
+		ready = now < until ? epoll_wait(epoll, events, DNS_EVENTS, until - now) : 0;
+		if (ready <= 0 || __atomic_load_n(word, __ATOMIC_ACQUIRE) != seen)
+			return;
+		for (int i = 0; i < ready && !turn->passed; i++) {
+			if (is_among(events[i].data.fd, sockets, count))
+				drain(native, events[i].data.fd, passed, turn);
+			else
+				is_others = 1;
+		}
+	} while (!is_others && !turn->passed);
 }
 
 enum dns_limit_verdict gslb_dns_charge(const struct dns_limit *limit, void *buckets, const void *source, __u32 account,

@@ -8,7 +8,8 @@
 
 enum dns_native_sizes {
 	DNS_BATCH = 64,	 /* datagrams that are received by one call of the kernel */
-	DNS_BATCHES = 4, /* of one turn, so that one busy address does not starve the others */
+	DNS_BATCHES = 4, /* of one socket and turn, so that one busy address does not starve the others */
+	DNS_EVENTS = 16, /* descriptors that one call of the kernel tells of */
 	DNS_SILENCE = 1, /* in place of a reply's octets: nobody answers */
 };
 
@@ -20,7 +21,7 @@ struct dns_passed {
 	__u32 scope; /* the interface of a link-local address */
 	__u16 port;
 	__u16 is_v6;
-	__u32 zero;
+	__u32 socket;
 	__u8 address[16]; /* the asker's; IPv4 in the first 4 */
 };
 
@@ -49,6 +50,9 @@ void gslb_dns_close(struct dns_native *native);
 /* Limits responses as the image says, by these buckets (DNS_LIMIT_SETS of struct dns_limit_set), which must outlive it. */
 void gslb_dns_limit(struct dns_native *native, void *buckets);
 
+/* The address (16 octets) that was over the limit last; zeros: none was. */
+void gslb_dns_limited(const struct dns_native *native, void *address);
+
 /* Charges one response to `source` (16 octets): the law of the limit alone, for tests. */
 enum dns_limit_verdict gslb_dns_charge(const struct dns_limit *limit, void *buckets, const void *source, __u32 account,
 				       __u64 now_ns);
@@ -60,5 +64,13 @@ enum dns_limit_verdict gslb_dns_charge(const struct dns_limit *limit, void *buck
 __u32 gslb_dns_answer(struct dns_native *native, const void *message, __u32 octets, const void *source, __u64 now_s,
 		      void *reply);
 
-/* Answers what waits in a socket that does not block, up to DNS_BATCHES times DNS_BATCH datagrams. */
-void gslb_dns_drain(struct dns_native *native, int socket, __u64 now_s, void *passed, struct dns_turn *turn);
+/* Answers what waits in a socket that does not block, up to DNS_BATCHES times DNS_BATCH datagrams.  `passed` is DNS_PASSED_ROOM. */
+void gslb_dns_drain(struct dns_native *native, int socket, void *passed, struct dns_turn *turn);
+
+/*
+ * Answers what comes to the sockets that `epoll` watches (level-triggered, with descriptors as data), until there is something that is
+ * not for it: `wait_ms` are over, a query was passed, another descriptor than `sockets` is ready, or `*word` is no longer `seen`, which is
+ * looked at before each turn.
+ */
+void gslb_dns_serve(struct dns_native *native, int epoll, const int *sockets, __u32 count, const __u64 *word,
+		    __u64 seen, __u32 wait_ms, void *passed, struct dns_turn *turn);
