@@ -5,7 +5,7 @@
 
 BIN := .venv/bin
 PURE := tests/test_rooms.py tests/test_units.py tests/model tests/config tests/geo tests/decide tests/nameserver
-C := $(wildcard xdp/c/*.[ch] tests/xdp/*.c tests/xdp/planes/*.c bench/*.c)
+C := $(wildcard xdp/c/*.[ch] tests/xdp/*.c tests/xdp/planes/*.c tests/fuzz/*.c bench/*.c)
 FUZZ_PACKETS ?= 1000000
 FUZZ_RUNS ?= 1000000
 
@@ -18,7 +18,8 @@ help:
 	@echo 'make fast       run the tests of the pure rooms'
 	@echo 'make lint       ruff check, ruff format --check, mypy, clang-format, generated files'
 	@echo 'make check      lint and test'
-	@echo 'make fuzz       a million packets against the live server and through the XDP programs (root), and the coverage-guided fuzzer'
+	@echo 'make fuzz       a million packets against the live server and through the XDP programs (root), the executors in C against the reference,'
+	@echo '                and the coverage-guided fuzzer'
 	@echo 'make bench      measure beside gdnsd, Knot, NSD and PowerDNS (root)'
 	@echo 'make geography  fetch the newest DB-IP city databases'
 	@echo 'make clean      remove what was made here, but not the databases (~/.cache/gslb)'
@@ -50,6 +51,7 @@ check: lint test
 fuzz: | ready-to-test
 	$(BIN)/python -m tests.fuzz.live $(FUZZ_PACKETS)
 	$(BIN)/python -m tests.fuzz.xdp $(FUZZ_PACKETS)
+	$(BIN)/python -m tests.fuzz.differential $(FUZZ_RUNS)
 	$(BIN)/python -m tests.fuzz.fuzz_answer -runs=$(FUZZ_RUNS)
 
 bench:

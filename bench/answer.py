@@ -35,7 +35,11 @@ from gslb.model.deployment import (
 from gslb.model.plan import Member, Part, Plan
 from gslb.model.world import World
 from gslb.model.zone import DynamicRecord, RRset, Zone
+from gslb.nameserver import cookies
 from gslb.nameserver.answer import Responder
+from gslb.nameserver.guard import Buckets
+from gslb.nameserver.limit import BUCKETS_OCTETS, limit_of
+from gslb.nameserver.protection import Protection
 from gslb.nameserver.table import Tables, compile_names, compile_plan
 
 QUERIES = 4096  # distinct queries of each kind
@@ -44,13 +48,20 @@ NETWORKS = 4096
 APEX = b"\x07example\x03com\x00"
 PARTS = ((200, "198.51.100.1"), (55, "198.51.100.2"))
 SECRET = b"a bench has no secrets"
+NOW = 1_800_000_000.0  # seconds since the epoch
+PROTECTION = Protection(cookies.keys_of(SECRET, NOW), limit_of(SECRET, 1e9, 2))
+LIMITED = ("A, no EDNS, source decides", "A, ECS IPv4 /24", "NXDOMAIN, one name")  # measured under a limit too
 
 
 def main() -> None:
     """Measure and print."""
     arguments = _arguments()
-    respond = Responder(tables()).udp
+    made = tables()
+    respond = Responder(made, clock=lambda: NOW).udp
     results = {name: measure(respond, queries) for name, queries in kinds().items()}
+    buckets = Buckets(memoryview(bytearray(BUCKETS_OCTETS)).cast("Q"), time.monotonic_ns)
+    limited = Responder(made, clock=lambda: NOW, buckets=buckets).udp
+    results |= {f"{name}, limit": measure(limited, kinds()[name]) for name in LIMITED}
     if arguments.json:
         arguments.json.write_text(json.dumps({"answer_ns": results}))
     for name, nanoseconds in results.items():
@@ -70,7 +81,7 @@ def tables() -> Tables:
     model = _deployment()
     location = LocationTable.from_buffer(subnet_table(model))
     plan = _shedding(decide(model, location.geography(), World(now=0.0), None))
-    return Tables.load(compile_names([_zone()], None), compile_plan(plan, SECRET), location)
+    return Tables.load(compile_names([_zone()], None), compile_plan(plan, SECRET, PROTECTION), location)
 
 
 def kinds() -> dict[str, list[tuple[bytes, str]]]:
@@ -102,7 +113,12 @@ def kinds() -> dict[str, list[tuple[bytes, str]]]:
         "TXT, static, EDNS": many(lambda: _query(b"\x04text", _opt(), 16)),
         "NXDOMAIN, one name": many(lambda: _query(b"\x06absent", _opt())),
         "NXDOMAIN, random names": many(lambda: _query(b"\x08" + random.randbytes(4).hex().encode(), _opt())),
-        "COOKIE (general path)": many(lambda: _query(b"\x03www", _opt_raw(b"\0\x0a\0\x08" + random.randbytes(8)))),
+        "A, new cookie": many(lambda: _query(b"\x03www", _opt_raw(b"\0\x0a\0\x08" + random.randbytes(8)))),
+        "A, good cookie": many(lambda: _query(b"\x03www", _opt_raw(_cookie(random.randbytes(8), source)))),
+        "A, good cookie, ECS IPv4 /24": many(
+            lambda: _query(b"\x03www", _opt_raw(_cookie(random.randbytes(8), source) + v4()[11:]))
+        ),
+        "A, unknown option": many(lambda: _query(b"\x03www", _opt_raw(b"\xfd\xe9\0\x08" + random.randbytes(8)))),
     }
 
 
@@ -180,6 +196,12 @@ def _opt(family: int = 0, source: int = 0, address: bytes = b"") -> bytes:
         return _opt_raw(b"")
     data = family.to_bytes(2, "big") + bytes([source, 0]) + address
     return _opt_raw(b"\0\x08" + len(data).to_bytes(2, "big") + data)
+
+
+def _cookie(client: bytes, source: str) -> bytes:
+    """A COOKIE option as this server would have given it to `source`."""
+    given, _ = cookies.answer(client, IPv4Address(source).packed, PROTECTION.cookie_keys, int(NOW))
+    return b"\0\x0a" + len(given).to_bytes(2, "big") + given
 
 
 def _opt_raw(options: bytes) -> bytes:

@@ -43,6 +43,7 @@ from gslb.model.location import Geography
 from gslb.model.plan import Plan
 from gslb.model.world import Health, Load, Verdict, World
 from gslb.model.zone import DynamicRecord, RRset, Zone
+from gslb.nameserver.image import ImageBuilder
 from gslb.nameserver.table import Tables, compile_names, compile_plan
 
 SITES, POOLS, POLICIES, RECORDS, NETWORKS = 20, 200, 50, 1000, 5000
@@ -79,6 +80,7 @@ def measure(model: Deployment, location: LocationTable) -> dict[str, float]:
     geography = location.geography()
     names = compile_names([zone()], None)
     times: Times = {}
+    builder = ImageBuilder()
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder), model.name, "bench")
         plan = decide(model, geography, _world(model, 0, {}), None)
@@ -86,7 +88,7 @@ def measure(model: Deployment, location: LocationTable) -> dict[str, float]:
             for name, seen in (("nothing", turn - 1), ("one verdict", turn)):
                 once_more = partial(decide, model, geography, _world(model, seen, {}), plan)
                 plan = _timed(times, f"decide, {name} changed", once_more)
-            _hand_out(times, store, names, plan, location)
+            _hand_out(times, store, names, plan, location, builder)
         parts = [median(values) for name, values in times.items() if name != "decide, nothing changed"]
         for count, share in FULL:
             _shed(
@@ -109,10 +111,13 @@ def _shed(times: Times, model: Deployment, geography: Geography, plan: Plan, ful
             plan = _timed(times, f"decide, {len(full)} pools are full and {name}", once_more)
 
 
-def _hand_out(times: Times, store: Store, names: bytes, plan: Plan, location: LocationTable) -> None:
+def _hand_out(
+    times: Times, store: Store, names: bytes, plan: Plan, location: LocationTable, builder: ImageBuilder
+) -> None:
     _timed(times, "store the plan (synced)", lambda: store.save_plan(plan))
     compiled = _timed(times, "compile the plan", lambda: compile_plan(plan, SECRET))
-    _timed(times, "load names and plan in a worker", lambda: Tables.load(names, compiled, location))
+    tables = _timed(times, "load names and plan in a worker", lambda: Tables.load(names, compiled, location))
+    _timed(times, "make the image", lambda: builder.build(tables))
 
 
 def _world(model: Deployment, turn: int, loads: Mapping[PoolId, Load]) -> World:

@@ -89,6 +89,7 @@ pools:
 policies:
   www: {{rules: [{{pools: nearest, of: [{of}]}}]}}
 dns: {{listen: ["{setup.address}:{setup.port}"], workers: 1}}
+limits: {{exempt: [198.18.0.0/15, 64.0.0.0/3]}}
 zones: [example.com.zone]
 records:
   www.example.com.: {{policy: www, ttl: 60, types: [A]}}

@@ -12,7 +12,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 be16, be32 = c_uint16.__ctype_be__, c_uint32.__ctype_be__
-LAYOUT_HASH = "a8717b8be7da"  # of all that follows
+LAYOUT_HASH = "d89fb87658e2"  # of all that follows
 
 RING_SLOTS = 65537
 MOST_VIPS = 4096
@@ -23,6 +23,8 @@ MOST_FRAGMENTED = 16384
 MOST_QUIC_IDS = 65536
 MOST_MARKS = 16384
 MOST_PREFIXES = 4096
+MOST_DNS_ADDRESSES = 4096
+DNS_SLOTS = 2
 UDP_FLOWS = 65536
 HANDSHAKES = 65536
 MOST_TRACKED = 16384
@@ -192,6 +194,23 @@ class Settings(Structure):  # 120 octets
         ("deployment", c_uint8 * 16),
         ("vips_version", c_uint32),
         ("track_mask", c_uint32),
+    )
+
+
+class DnsSettings(Structure):  # 24 octets
+    unix_ns: int
+    addresses: int
+    version: int
+    port: int
+    zero: int
+    zeros: int
+    _fields_ = (
+        ("unix_ns", c_uint64),
+        ("addresses", c_uint32),
+        ("version", c_uint32),
+        ("port", be16),
+        ("zero", c_uint16),
+        ("zeros", c_uint32),
     )
 
 
@@ -388,9 +407,16 @@ MAPS: dict[str, MapShape] = {
     "capture": MapShape(2, 4, 16, 1, 0),
     "captured": MapShape(27, 0, 0, 4194304, 0),
     "counts": MapShape(6, 4, 152, 1, 0),
+    "dns_addresses": MapShape(1, 20, 4, 4096, 0),
+    "dns_blocks": MapShape(12, 4, 4, 2, 0, 65536),
+    "dns_buckets": MapShape(2, 4, 64, 16384, 0),
+    "dns_images": MapShape(12, 4, 4, 1, 0, 65536),
+    "dns_settings": MapShape(2, 4, 24, 1, 0),
     "fragments": MapShape(9, 40, 8, 16384, 0),
+    "geographies": MapShape(12, 4, 4, 2, 0, 65536),
     "handshake_log": MapShape(27, 0, 0, 1048576, 0),
     "handshakes": MapShape(2, 4, 8, 65536, 0),
+    "known_addresses": MapShape(6, 4, 24, 2, 0),
     "known_vips": MapShape(6, 4, 40, 256, 0),
     "limits": MapShape(6, 4, 16, 1, 0),
     "marks": MapShape(1, 4, 4, 16384, 0),

@@ -1,6 +1,6 @@
-"""Compile the balancer's programs: `python -m xdp.build [--force]`.  IO: runs clang and, for libgslb.so, the C compiler.
+"""Compile the XDP programs: `python -m xdp.build [--force]`.  IO: runs clang and, for libgslb.so, the C compiler.
 
-Rule 1: every `*.bpf.c` becomes one object, `maglev.c` becomes libgslb.so, all in OBJECTS.
+Rule 1: every `*.bpf.c` becomes one object, NATIVE become libgslb.so, all in OBJECTS.
 Rule 2: what is up to date stays: a digest of sources, flags and compiler beside each object says so.
 Rule 3: an object appears whole or not at all, and a warning is an error.
 """
@@ -16,11 +16,15 @@ import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
+from gslb.dnslayout import LAYOUT_HASH
+
 SOURCES = Path(__file__).resolve().parent / "c"
 OBJECTS = Path(__file__).resolve().parent / "objects"
 LIBRARY = "libgslb.so"
+NATIVE = ("dns_native.c", "maglev.c")
 PACKAGES = "clang libbpf-dev linux-libc-dev"
 HEADERS = ("bpf/bpf_helpers.h", "linux/bpf.h", "asm/types.h")
+DEFINED = f"-DDNS_LAYOUT=0x{LAYOUT_HASH}"  # what images the library can read
 _WARNINGS = ("-Wall", "-Wextra", "-Werror")
 
 
@@ -74,10 +78,10 @@ def jobs(sources: Path, objects: Path) -> list[Job]:
         Job((path, *headers), (clang, *flags, "-c", str(path)), objects / f"{path.name.removesuffix('.c')}.o")
         for path in sorted(sources.glob("*.bpf.c"))
     ]
-    native = sources / "maglev.c"
-    if native.exists():
-        command = (shutil.which("cc") or clang, "-O3", "-shared", "-fPIC", *_WARNINGS, str(native))
-        found.append(Job((native, *headers), command, objects / LIBRARY))
+    native = tuple(path for name in NATIVE if (path := sources / name).exists())
+    if native:
+        command = (shutil.which("cc") or clang, "-O3", "-shared", "-fPIC", *_WARNINGS, DEFINED, *map(str, native))
+        found.append(Job((*native, *headers), command, objects / LIBRARY))
     return found
 
 

@@ -1,4 +1,4 @@
-"""What the balancer's process does: the state that the controller wants is put in force, and what is in force is told.
+"""What the balancer's process does, DNS in the driver too: what the controller wants is put in force, and what is in force is told.
 
 No sockets and no clock here: `now` is the monotonic time in seconds, and the kernel is behind `Parts`.
 
@@ -6,7 +6,8 @@ Rule 1: tables are filled before an interface is attached; nothing is taken away
         So an interface that is not wanted any more stays attached until all that are wanted are, and until any is.
 Rule 2: what cannot be had is a sentence in `state`, and is tried again every RETRY_S and at each new Want.
 Rule 3: `close` leaves all in force; only `remove` takes it away.
-Rule 4: what somebody else took out of bpffs is put in force anew.
+Rule 4: an interface is attached as the balancer wants it, and as DNS wants it where no balancer does.
+Rule 5: what somebody else took out of bpffs is put in force anew.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from gslb.model.deployment import Attach
-from xdp.messages import Attached, Interface, Pulse, State, TableState, Want
+from xdp.messages import Attached, Block, DnsState, DnsWant, Interface, Pulse, State, TableState, Want
 from xdp.preflight import Refused
 
 RETRY_S = 10.0
@@ -36,8 +37,8 @@ class Plane(Protocol):
     def pinned(self) -> bool:
         """Whether what this process opened still lies in bpffs."""
 
-    def attach(self, interface: str, how: Attach) -> Interface:
-        """Attach an interface, or bring the newest program to it."""
+    def attach(self, interface: str, how: Attach, asked: str) -> Interface:
+        """Attach an interface, or bring the newest program to it; `asked`: which key says `how`."""
 
     def detach(self, interface: str) -> None:
         """Take the program from an interface."""
@@ -69,8 +70,12 @@ class Filler(Protocol):
     def marks(self) -> Collection[int]:
         """The marks in force, each of which names a backend."""
 
+    @property
+    def refused(self) -> str:
+        """Why nothing can be balanced here; empty where it can."""
+
     def want(self, want: Want) -> Mapping[str, TableState]:
-        """Put these tables in force.  Raises ValueError, OSError, and then what was in force stays."""
+        """Put these tables in force.  Raises Refused, ValueError, OSError, and then what was in force stays."""
 
     def tick(self, now: float) -> Mapping[str, TableState] | None:
         """Age slots, and follow next hops; how the tables stand then."""
@@ -83,13 +88,31 @@ class Reader(Protocol):
         """All counters, and the handshakes since the last call.  Raises OSError."""
 
 
+class Answering(Protocol):
+    """Has DNS answered in the driver: `xdp.answers.Answers`."""
+
+    @property
+    def version(self) -> int:
+        """Of the plan that is answered from; 0: none."""
+
+    def want(self, want: DnsWant | None, now: float) -> DnsState | None:
+        """Answer this from now on, or try again what failed; how it stands then."""
+
+    def tick(self, now: float) -> DnsState | None:
+        """Once a second: what time brings; how it stands then.  None: nothing is wanted."""
+
+    def blocks(self) -> tuple[Block, ...]:
+        """What was counted.  Raises OSError."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The kernel's side of a balancer that runs."""
+    """The kernel's side of a node."""
 
     plane: Plane
     tables: Filler
     counters: Reader
+    dns: Answering
 
 
 class Driver:
@@ -101,7 +124,7 @@ class Driver:
         self._want: Want | None = None
         self._filled = False  # the tables are as wanted
         self._interfaces: dict[str, Interface] = {}
-        self._how: Attach | None = None
+        self._how: dict[str, Attach] = {}
         self._probed: set[str] = set()
         self._taken_over = False
         self._retry_at = 0.0
@@ -130,13 +153,15 @@ class Driver:
             self._tell()
         if now >= self._retry_at:
             self._look(now)
+        elif self._parts is not None:
+            self.state = replace(self.state, dns=self._parts.dns.tick(now))
 
     def pulse(self) -> Pulse | None:
         """All counters; None where there are none."""
         if self._parts is None:
             return None
         try:
-            return self._parts.counters.read()
+            return replace(self._parts.counters.read(), dns=self._parts.dns.blocks())
         except OSError as error:
             self._problems["counters"] = f"counters cannot be read: {error}"
             self._tell()
@@ -173,12 +198,15 @@ class Driver:
             try:
                 self._parts = self._begin()
             except (Refused, OSError) as error:
-                self.state = State(serial=serial, version=self.state.version, refused=str(error))
+                dns = DnsState(refused=str(error)) if self._want is not None and self._want.dns is not None else None
+                self.state = State(serial=serial, version=self.state.version, refused=str(error), dns=dns)
                 return
-            adopted, version = self._parts.plane.adopted, self._parts.tables.version
-            self.state = replace(self.state, refused="", adopted=adopted, version=version)
+            adopted, version = self._parts.plane.adopted, max(self._parts.tables.version, self._parts.dns.version)
+            self.state = replace(self.state, refused=self._parts.tables.refused, adopted=adopted, version=version)
         if self._want is not None:
             self._fill(self._parts, self._want)
+            # before any interface is attached, and before what an older layout answers is dropped
+            self.state = replace(self.state, dns=self._parts.dns.want(self._want.dns, now))
             self._attach(self._parts.plane, self._want)
         self._tell()
 
@@ -187,31 +215,36 @@ class Driver:
             return
         try:
             tables = parts.tables.want(want)
+        except Refused:
+            self.state = replace(self.state, serial=want.serial, refused=parts.tables.refused)
+            return
         except (ValueError, OSError) as error:
             self._problems["tables"] = f"the tables stay as they were: {error}"
             self.state = replace(self.state, serial=want.serial)
             return
         self._problems.pop("tables", None)
         self._filled = True
-        self.state = replace(self.state, serial=want.serial, version=want.version, tables=dict(tables))
+        refused = parts.tables.refused
+        self.state = replace(self.state, serial=want.serial, version=want.version, tables=dict(tables), refused=refused)
 
     def _attach(self, plane: Plane, want: Want) -> None:
         """Attach what is wanted and is not attached so; detach the others.  Not before the tables were filled once."""
         if not self.state.version and not plane.adopted:
             return
         there = {one.name for one in plane.attached()}
-        for name in want.interfaces:
+        wanted = _interfaces(want)
+        for name, (how, asked) in wanted.items():
             known = self._interfaces.get(name)
-            if known is None or known.attached is Attached.NOT or name not in there or self._how is not want.attach:
-                self._interfaces[name] = _attached(plane, name, want.attach)
+            if known is None or known.attached is Attached.NOT or name not in there or self._how.get(name) is not how:
+                self._interfaces[name] = _attached(plane, name, how, asked)
                 self._probed.discard(name)  # it may be another interface of that name
-        self._how = want.attach
-        if want.interfaces and all(self._interfaces[name].attached is not Attached.NOT for name in want.interfaces):
-            for name in (there | self._interfaces.keys()) - set(want.interfaces):
+            self._how[name] = how
+        if wanted and all(self._interfaces[name].attached is not Attached.NOT for name in wanted):
+            for name in (there | self._interfaces.keys()) - wanted.keys():
                 self._detach(plane, name)
         else:
-            kept = {one.name: one for one in plane.attached() if one.name not in want.interfaces}
-            self._interfaces = {name: self._interfaces[name] for name in want.interfaces} | kept
+            kept = {one.name: one for one in plane.attached() if one.name not in wanted}
+            self._interfaces = {name: self._interfaces[name] for name in wanted} | kept
         for name in want.interfaces:
             if want.probes and name not in self._probed and self._interfaces[name].attached is not Attached.NOT:
                 self._probe(plane, name)
@@ -254,9 +287,15 @@ class Driver:
         return tuple(sorted(self._parts.tables.marks)) if self._probed else ()
 
 
-def _attached(plane: Plane, name: str, how: Attach) -> Interface:
+def _interfaces(want: Want) -> Mapping[str, tuple[Attach, str]]:
+    """The interfaces that are wanted, and how; beside it the key that says so."""
+    dns = dict.fromkeys(want.dns.interfaces, (want.dns.attach, "dns.xdp")) if want.dns is not None else {}
+    return dns | dict.fromkeys(want.interfaces, (want.attach, "balancer.attach"))
+
+
+def _attached(plane: Plane, name: str, how: Attach, asked: str) -> Interface:
     try:
-        return plane.attach(name, how)
+        return plane.attach(name, how, asked)
     except Refused as error:
         return Interface(name, Attached.NOT, error.why, error.mend)
     except OSError as error:

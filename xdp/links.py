@@ -33,11 +33,15 @@ class _LinkCreateOpts(ctypes.Structure):
     _fields_ = [("sz", c_size_t), ("flags", c_uint32), ("iter_info_len", c_uint32), ("rest", c_uint64 * 4)]
 
 
-def attach(links: Path, program: int, name: str, how: Attach) -> Interface:
-    """Have `program` run on an interface, by a link pinned in `links`.  Raises OSError for what is no fault of the interface."""
+def attach(links: Path, program: int, name: str, how: Attach, asked: str = "balancer.attach") -> Interface:
+    """Have `program` run on an interface, by a link pinned in `links`; `asked`: which key of the configuration says `how`.
+
+    Raises OSError for what is no fault of the interface.
+    """
     if how is Attach.OFF:
         detach(links, name)
-        return Interface(name, Attached.NOT, "balancer.attach is off", "balancer: {attach: auto}")
+        section, _, key = asked.partition(".")
+        return Interface(name, Attached.NOT, f"{asked} is off", f"{section}: {{{key}: auto}}")
     try:
         index = socket.if_nametoindex(name)
     except OSError:
@@ -48,13 +52,13 @@ def attach(links: Path, program: int, name: str, how: Attach) -> Interface:
         found = _described(name, index, how)
         if how in (Attach.AUTO, Attach(found.attached) if found.attached is not Attached.NOT else None):
             update(pin, program)
-            return found
+            return found if how is not Attach.GENERIC else _generic(name, f"{asked} is generic", "")
         detach(links, name)
-    return _attach(pin, program, name, index, how)
+    return _attach(pin, program, name, how, asked)
 
 
-def _attach(pin: Path, program: int, name: str, index: int, how: Attach) -> Interface:
-    refused = ("", "")
+def _attach(pin: Path, program: int, name: str, how: Attach, asked: str) -> Interface:
+    refused, index = ("", ""), socket.if_nametoindex(name)
     if how is not Attach.GENERIC:
         try:
             _create(pin, program, index, _NATIVE)
@@ -70,7 +74,7 @@ def _attach(pin: Path, program: int, name: str, index: int, how: Attach) -> Inte
     except OSError as error:
         foreign = _foreign(name, index) if error.errno in _TAKEN else None
         return Interface(name, Attached.NOT, *(foreign or (f"the kernel refuses it: {error.strerror}", "")))
-    return _generic(name, *refused)
+    return _generic(name, *(refused if refused[0] else (f"{asked} is generic", "")))
 
 
 def _create(pin: Path, program: int, index: int, flags: int) -> None:
@@ -156,7 +160,7 @@ def _described(name: str, index: int, how: Attach) -> Interface:
 
 def _generic(name: str, why: str, mend: str) -> Interface:
     costs, line = preflight.generic_costs(machine.nic(name))
-    reasons, lines = (why or "balancer.attach is generic", costs), (mend, line)
+    reasons, lines = (why, costs), (mend, line)
     return Interface(name, Attached.GENERIC, "; ".join(filter(None, reasons)), "; ".join(filter(None, lines)))
 
 

@@ -46,8 +46,11 @@ def load(path: Path, held: Mapping[str, Map]) -> Object:
 
 
 def shared(name: str) -> bool:
-    """Whether a map is one of ours to pin and share; a dot is in the names that libbpf gives to sections of constants."""
-    return "." not in name
+    """Whether a map is to be pinned and shared.
+
+    A dot is in the names that libbpf gives to sections of constants; what begins with `own_` is scratch memory of one object.
+    """
+    return "." not in name and not name.startswith("own_")
 
 
 def _agree(path: Path) -> None:

@@ -24,6 +24,37 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
+class DnsFile:
+    """One file of a generation (`gslb.nameserver.generation.File`): its path, octets, and the BLAKE2b-16 of them in hex."""
+
+    path: str
+    size: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class DnsTables:
+    """What is answered from: an image, and the location table that it was made for."""
+
+    image: DnsFile
+    geography: DnsFile
+
+
+@dataclass(frozen=True, slots=True)
+class DnsWant:
+    """What is answered in the driver.  `tables` None: nothing new; what is in force stays.
+
+    `addresses`: addresses and ports; `probe`: a query in hex, which the image answers, to ask the program now and then.
+    """
+
+    tables: DnsTables | None
+    addresses: tuple[tuple[str, int], ...]
+    interfaces: tuple[str, ...]
+    attach: Attach
+    probe: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Want:
     """What the balancer of this node is to do from now on.
 
@@ -42,6 +73,7 @@ class Want:
     flow_idle_s: float
     tables: Mapping[str, BalancerTable]
     probes: tuple[Probe, ...] = ()
+    dns: DnsWant | None = None  # none: nothing is answered in the driver
 
 
 class Attached(StrEnum):
@@ -78,6 +110,23 @@ class TableState:
 
 
 @dataclass(frozen=True, slots=True)
+class DnsState:
+    """DNS in the driver as it is in force.  `refused`: why nothing is answered there; empty where something is.
+
+    `version` is of the plan, `image` the digest of the file in force; `octets` of all tables in the kernel; `silent`: why the program did not
+    answer when it was asked, empty where it did.
+    """
+
+    refused: str = ""
+    version: int = 0
+    image: str = ""
+    octets: int = 0
+    addresses: int = 0
+    silent: str = ""
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     """What is in force, after `serial`.  `refused`: why the balancer does not run; empty where it does.
 
@@ -93,6 +142,7 @@ class State:
     adopted: bool = False
     problems: tuple[str, ...] = ()
     probes: tuple[int, ...] = ()
+    dns: DnsState | None = None  # none: it is not wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +170,18 @@ class Handshakes:
 
 
 @dataclass(frozen=True, slots=True)
+class Block:
+    """What was counted while an image was in force, in the order of `struct dns_counts`, its cells and its marks.
+
+    `indexes` (32 bits each) are of the counts that are not 0, `counts` (64 bits each) stand beside them; both in this machine's order.
+    """
+
+    image: str  # digest of its file
+    indexes: bytes
+    counts: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Estimate:
     """How many connections there are, and the standard error of that: 0 where each was counted."""
 
@@ -142,6 +204,7 @@ class Pulse:
     handshakes: tuple[Handshakes, ...] = ()
     active_vips: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
     active_backends: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
+    dns: tuple[Block, ...] = ()  # images that came out of force since the last pulse, and last the one that is
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,31 +1,24 @@
-"""The kernel's side of a node's balancer, put together.  IO: libbpf, bpffs, netlink."""
+"""The kernel's side of a node, put together: the balancer, and DNS in the driver.  IO: libbpf, bpffs, netlink.
+
+Rule: either runs where the kernel refuses the other.  What is not wanted is not loaded: a node that only answers DNS has none of the
+balancer's maps, which take 30 MB.
+"""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from xdp import pins
+from xdp.answers import Answers
 from xdp.counters import Counters
 from xdp.driver import Parts
-from xdp.loader import DataPlane
-from xdp.messages import Pulse
+from xdp.loader import BALANCER, DataPlane
+from xdp.messages import Pulse, TableState, Want
 from xdp.preflight import Refused
 from xdp.tables import Tables
 from xdp.tracking import Tracking
-
-
-class _Reader:
-    """Counters, and how many connections there are."""
-
-    def __init__(self, counters: Counters, tracking: Tracking) -> None:
-        self._counters = counters
-        self._tracking = tracking
-
-    def read(self) -> Pulse:
-        """As `xdp.driver.Reader`."""
-        pulse = self._counters.read()
-        vips, backends = self._tracking.look(later_packets(pulse), pulse.at)
-        return replace(pulse, active_vips=vips, active_backends=backends)
 
 
 def later_packets(pulse: Pulse) -> int:
@@ -33,13 +26,77 @@ def later_packets(pulse: Pulse) -> int:
     return sum(count.packets - count.syns for found in pulse.vips.values() for count in found.values() if count.syns)
 
 
-def opened(deployment: str, node: str) -> Parts:
-    """What is in force is adopted, and else it is made.  Raises Refused, OSError."""
-    plane = DataPlane.open(pins.folder(deployment, node))
-    tables = Tables(plane)
-    return Parts(plane, tables, _Reader(Counters(plane, tables.names), Tracking(plane.maps, tables)))
+class Balancer:
+    """Tables and counters of a plane, opened when there is something to balance; `refused`: why they cannot be."""
+
+    def __init__(self, plane: DataPlane, refused: str = "") -> None:
+        """Raises OSError."""
+        self._plane = plane
+        self._tables: Tables | None = None
+        self._counters: Counters | None = None
+        self._tracking: Tracking | None = None
+        self.refused = refused
+        if plane.has(BALANCER):
+            self._open()
+
+    @property
+    def version(self) -> int:
+        """Of the plan whose tables are in force; 0: none."""
+        return self._tables.version if self._tables is not None else 0
+
+    @property
+    def marks(self) -> Collection[int]:
+        """The marks in force, each of which names a backend."""
+        return self._tables.marks if self._tables is not None else ()
+
+    def want(self, want: Want) -> Mapping[str, TableState]:
+        """Put these tables in force.  Raises Refused, ValueError, OSError, and then what was in force stays."""
+        if self._tables is None:
+            if not want.tables:
+                return {}
+            self._open()
+        assert self._tables is not None
+        return self._tables.want(want)
+
+    def tick(self, now: float) -> Mapping[str, TableState] | None:
+        """Age slots, and follow next hops; how the tables stand then."""
+        return self._tables.tick(now) if self._tables is not None else None
+
+    def read(self) -> Pulse:
+        """All counters, how many connections there are, and the handshakes since the last call.  Raises OSError."""
+        if self._counters is None or self._tracking is None:
+            return Pulse(time.monotonic(), 0.0)
+        pulse = self._counters.read()
+        vips, backends = self._tracking.look(later_packets(pulse), pulse.at)
+        return replace(pulse, active_vips=vips, active_backends=backends)
+
+    def _open(self) -> None:
+        """Raises Refused, OSError."""
+        try:
+            self._plane.use(BALANCER)
+        except Refused as error:
+            self.refused = str(error)
+            raise
+        self.refused = ""
+        self._tables = Tables(self._plane)
+        self._counters = Counters(self._plane, self._tables.names)
+        self._tracking = Tracking(self._plane.maps, self._tables)
+
+
+def opened(deployment: str, node: str, *, balances: bool) -> Parts:
+    """What is in force is adopted, and else it is made; the balancer where this node `balances`.  Raises Refused, OSError."""
+    home = pins.folder(deployment, node)
+    refused = ""
+    try:
+        plane = DataPlane.open(home, programs=(BALANCER,) if balances else ())
+    except Refused as error:
+        if not balances:
+            raise
+        plane, refused = DataPlane.open(home, programs=()), str(error)
+    balancer = Balancer(plane, refused)
+    return Parts(plane, balancer, balancer, Answers(plane))
 
 
 def refusing(why: str) -> Parts:
-    """Of a balancer that cannot run.  Raises Refused."""
+    """Of a process that cannot do anything.  Raises Refused."""
     raise Refused(why)

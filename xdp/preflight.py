@@ -64,10 +64,7 @@ def refusal(machine: Machine) -> Refused | None:
     if not machine.libbpf:
         return Refused("libbpf.so.1 is not installed", "apt-get install libbpf1")
     if machine.missing:
-        return Refused(
-            f"the XDP programs are not built ({', '.join(machine.missing)}): clang was missing when gslb was installed",
-            "apt-get install clang libbpf-dev linux-libc-dev && python3 -m xdp.build",
-        )
+        return Refused(*not_built(machine.missing))
     if machine.kernel < OLDEST:
         found, needed = (".".join(map(str, version)) for version in (machine.kernel, OLDEST))
         return Refused(
@@ -79,6 +76,14 @@ def refusal(machine: Machine) -> Refused | None:
     if not machine.bpffs:
         return Refused(f"no bpffs is mounted on {BPFFS}", f"mount -t bpf bpf {BPFFS}")
     return None
+
+
+def not_built(missing: tuple[str, ...]) -> tuple[str, str]:
+    """Why object files are not there, and the line that makes them."""
+    return (
+        f"the XDP programs are not built ({', '.join(missing)}): clang was missing when gslb was installed",
+        "apt-get install clang libbpf-dev linux-libc-dev && python3 -m xdp.build",
+    )
 
 
 def _lacking(capabilities: int) -> list[str]:

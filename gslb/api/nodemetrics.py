@@ -15,7 +15,13 @@ from gslb.model.deployment import Deployment, PoolId
 from gslb.model.plan import Plan
 from gslb.nameserver.counters import Counter
 
-_ARRIVALS = {Counter.FAST: ("udp", "fast"), Counter.GENERAL: ("udp", "general"), Counter.TCP: ("tcp", "general")}
+_ARRIVALS = {
+    Counter.FAST: ("udp", "fast"),
+    Counter.GENERAL: ("udp", "general"),
+    Counter.TCP: ("tcp", "general"),
+    Counter.NATIVE: ("udp", "native"),
+    Counter.XDP: ("udp", "xdp"),
+}
 _RESPONSES = {
     Counter.ANSWERED: ("NOERROR", "answer"),
     Counter.NODATA: ("NOERROR", "nodata"),
@@ -28,12 +34,23 @@ _RESPONSES = {
     Counter.BADVERS: ("BADVERS", "error"),
     Counter.NOTAUTH: ("NOTAUTH", "error"),
     Counter.YXDOMAIN: ("YXDOMAIN", "error"),
+    Counter.BADCOOKIE: ("BADCOOKIE", "error"),
 }
 _OTHERS = {
     Counter.DROPPED: ("gslb_dns_dropped_total", "Messages that were never answered: responses, and fragments."),
     Counter.TRUNCATED: ("gslb_dns_truncated_total", "Replies with TC set."),
     Counter.ECS: ("gslb_dns_client_subnets_total", "Queries with a valid client subnet."),
+    Counter.OVER_LIMIT: (
+        "gslb_dns_over_limit_total",
+        "Responses over the limit of their network; a dry run sends them.",
+    ),
+    Counter.LIMITED: ("gslb_dns_limited_total", "Of those, responses that were not sent."),
+    Counter.SLIPPED: ("gslb_dns_slipped_total", "Of those, responses with TC or BADCOOKIE in their place."),
+    Counter.COOKIES: ("gslb_dns_cookies_total", "Queries with a DNS cookie."),
+    Counter.COOKIES_VALID: ("gslb_dns_cookies_valid_total", "Of those, queries with a good one of ours."),
 }
+IMAGE_BYTES = "Size of what executors in C answer from.", ()
+LEFT_OUT = "What that leaves to the reference, for want of room.", ("what",)
 LAST_RESORT = "last_resort"  # in place of pool and site, for addresses of last resort
 
 
@@ -46,6 +63,10 @@ def dns_metrics(report: Report, figures: Figures, model: Deployment | None) -> I
     yield counter("gslb_dns_responses_total", "Replies, by response code.", ("rcode", "kind"), responses)
     for one, (name, what) in _OTHERS.items():
         yield counter(name, what, (), [((), counts[one.name.lower()])])
+    what = "Queries that executors in C handed to the reference, by reason."
+    yield counter("gslb_dns_passed_up_total", what, ("reason",), _by_name(report["passed_up"].items()))
+    what = "Queries that executors in C answered, by the type asked."
+    yield counter("gslb_dns_types_total", what, ("type",), _by_name(report["types"].items()))
     answers = [
         ((_site(model, pool), pool or LAST_RESORT, type_text(rtype)), count)
         for (pool, rtype), count in figures.answers.items()
@@ -64,6 +85,10 @@ def node_metrics(report: Report, figures: Figures, plan: Plan | None, model: Dep
     generation = report["generation"]
     versions = [] if generation is None else [((), generation["plan_version"])]
     yield gauge("gslb_plan_version", "Version of the plan that is served.", (), versions)
+    image = None if generation is None else generation["image"]
+    yield gauge("gslb_dns_image_bytes", *IMAGE_BYTES, [] if image is None else [((), image["octets"])])
+    left_out = {} if image is None else image["left_out"]
+    yield gauge("gslb_dns_image_left_out", *LEFT_OUT, _by_name(left_out.items()))
     ages = [] if generation is None else [((), generation["plan_age_s"])]
     yield gauge("gslb_plan_age_seconds", "Time since that plan was put in force.", (), ages)
     ttls = {} if plan is None else {name: policy.ttl for name, policy in plan.policies.items()}

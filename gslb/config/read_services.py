@@ -9,6 +9,7 @@ from enum import StrEnum
 from gslb.config.kinds import (
     ADDRESS,
     ASN,
+    BOOLEAN,
     COMMUNITY,
     ENVIRONMENT,
     NAME,
@@ -125,16 +126,19 @@ REFERENCES = Key(
 
 LIMITS = Key("limits", SECTION, "What clients can make the nameserver do.")
 RESPONSES_PER_S = Key(
-    "limits.responses_per_s", number("number", 1, 1e9), "Like responses to one network a second.", "200", later=True
+    "limits.responses_per_s",
+    number("number", 1, 1e9),
+    "Like responses to one network (IPv4 /24, IPv6 /56) a second, by UDP and without a good cookie.",
+    "200",
 )
 SLIP = Key(
     "limits.slip",
     integer(0, 10),
-    "Every how manieth response over the limit is truncated, not dropped.",
+    "Every how manieth response over the limit says that the client must show itself, and is not dropped; 0: none.",
     "2",
-    later=True,
 )
-EXEMPT = Key("limits.exempt", many(PREFIX), "Networks without that limit.", "[]", later=True)
+EXEMPT = Key("limits.exempt", many(PREFIX, most=32), "Networks without that limit.", '["127.0.0.0/8", "::1/128"]')
+DRY_RUN = Key("limits.dry_run", BOOLEAN, "Only count what is over that limit.", "false")
 TCP_CLIENTS = Key("limits.tcp_clients", integer(1, 1_000_000), "TCP connections at a time.", "1000")
 
 DNS = Key("dns", SECTION, "The nameserver.")
@@ -142,7 +146,12 @@ LISTEN = Key(
     "dns.listen", many(SOCKET, least=1, most=256), "Addresses and ports, UDP and TCP.", '["127.0.0.1:53", "[::1]:53"]'
 )
 WORKERS = Key("dns.workers", _WORKERS, "Processes; auto: one per core.", "auto")
-XDP = Key("dns.xdp", choice(Xdp), "Answering in XDP.", "auto", later=True)
+XDP = Key(
+    "dns.xdp",
+    choice(Xdp),
+    "Answering in the driver (XDP): auto where that can be, natively first; native or generic, and a problem where not.",
+    "auto",
+)
 NSID = Key(
     "dns.nsid",
     _NSID,
@@ -164,7 +173,7 @@ _ANYCAST = (PREFIXES, ANYCAST_POOLS, ANNOUNCE_WHEN, MIN_SITES, ON_CONTROLLER_LOS
 _BGP = (LOCAL_AS, ROUTER_ID_KEY, NEIGHBORS)
 _NEIGHBOR = (NEIGHBOR_ADDRESS, NEIGHBOR_AS, NEIGHBOR_PORT, MD5_ENV, MD5_FILE, DRAIN)
 _DRAIN = (DRAIN_COMMUNITY, DRAIN_PREPEND, DRAIN_MED)
-_LIMITS = (RESPONSES_PER_S, SLIP, EXEMPT, TCP_CLIENTS)
+_LIMITS = (RESPONSES_PER_S, SLIP, EXEMPT, DRY_RUN, TCP_CLIENTS)
 _DNS = (LISTEN, WORKERS, XDP, NSID)
 _API = (API_LISTEN, TOKEN_ENV, TOKEN_FILE)
 
@@ -230,7 +239,13 @@ def _drain(section: Section) -> Drain:
 
 
 def _limits(section: Section) -> Limits:
-    return Limits(section.get(RESPONSES_PER_S), section.get(SLIP), section.get(EXEMPT), section.get(TCP_CLIENTS))
+    return Limits(
+        responses_per_s=section.get(RESPONSES_PER_S),
+        slip=section.get(SLIP),
+        exempt=section.get(EXEMPT),
+        dry_run=section.get(DRY_RUN),
+        tcp_clients=section.get(TCP_CLIENTS),
+    )
 
 
 def _dns(section: Section) -> Dns:

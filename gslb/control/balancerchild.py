@@ -51,6 +51,7 @@ class BalancerChild:
         self._child: Child | None = None
         self._wanted = False
         self._unable = ""
+        self._balances = True
         self._looked = False  # for what an earlier run left
 
     @property
@@ -58,9 +59,12 @@ class BalancerChild:
         """The process, while there is one."""
         return frozenset({self._child}) if self._child is not None else frozenset()
 
-    def keep(self, unable: str = "") -> None:
-        """Have one from now on; `unable`: why it cannot do anything, in words for people."""
-        self._wanted, self._unable = True, unable
+    def keep(self, unable: str = "", *, balances: bool = True) -> None:
+        """Have one from now on; `unable`: why it cannot do anything, in words for people.
+
+        Without `balances` it has DNS answered in the driver, and the balancer's programs are not loaded.
+        """
+        self._wanted, self._unable, self._balances = True, unable, balances
         self._begin()
 
     def finish(self) -> None:
@@ -87,7 +91,7 @@ class BalancerChild:
             if self._door is None:
                 self._door = channel.listen(self._post.folder / "run", DOOR, socket.SOCK_STREAM)
                 (self._post.folder / "run" / DOOR).chmod(0o600)
-            body = partial(_balance, self._post, self._unable, self._door)
+            body = partial(_balance, self._post, self._unable, self._balances, self._door)
             child = fork("balancer", 0, body, (self._door.fileno(),), self._reactor.now)
         except OSError as error:
             delay_s = self._restarts.delay_s(0.0)
@@ -125,11 +129,12 @@ def _left(post: Post) -> bool:
         return False
 
 
-def _balance(post: Post, unable: str, door: socket.socket, line: socket.socket) -> int:
+def _balance(post: Post, unable: str, balances: bool, door: socket.socket, line: socket.socket) -> int:  # noqa: FBT001  # bound by partial
     privilege.keep_only(privilege.BALANCER)
     lock = Lock(post.folder, LOCK, wait=True)  # the process of a killed run ends soon
     parts, process = (importlib.import_module(f"xdp.{name}") for name in ("parts", "process"))  # heavy: only here
-    begin = partial(parts.refusing, unable) if unable else partial(parts.opened, post.deployment, post.node)
+    opened = partial(parts.opened, post.deployment, post.node, balances=balances)
+    begin = partial(parts.refusing, unable) if unable else opened
     status: int = process.run(begin, door, line, _order(line))
     lock.release()
     return status

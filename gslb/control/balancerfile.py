@@ -1,4 +1,4 @@
-"""What the balancer said of itself last, for `gslb status`: a file in the run folder.  IO.
+"""What the balancer, and DNS in the driver, said of themselves last, for `gslb status`: a file in the run folder.  IO.
 
 An orderly end removes it with that folder's content; after a crash it tells what still forwards.
 """
@@ -17,8 +17,8 @@ _MAX = 64 << 20  # octets
 log = logging.getLogger("gslb.balancer")
 
 
-def save(run: Path, state: Mapping[str, object] | None) -> None:
-    """Keep `state`; None where there is no balancer.  Never fails."""
+def save(run: Path, state: Mapping[str, object]) -> None:
+    """Keep `state` (`gslb.control.balancing.Balancing.to_json`).  Never fails."""
     beside = run / f"{NAME}.new"
     try:
         beside.write_text(json.dumps(state, separators=(",", ":")))

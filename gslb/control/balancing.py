@@ -1,6 +1,6 @@
-"""The balancer of this node as its controller sees it: told what to do, and heard.  IO.
+"""The balancer of this node, and DNS in the driver, as the controller sees them: told what to do, and heard.  IO.
 
-    plan ── Want ──socket──> the balancer's process ──socket──> State, Pulse ──> unbalanced, status, figures
+    plan, generation ── Want ──socket──> the balancer's process ──socket──> State, Pulse ──> unbalanced, status, figures
 
 Rule 1: the controller never waits for the balancer: what is wrong there never keeps a plan from DNS.
 Rule 2: the process is told the whole wanted state, the newest one, and again whenever it was replaced.
@@ -21,17 +21,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gslb.control import forwarding
+from gslb.control import addresses, attachable, forwarding, indriver
+from gslb.control.attachable import Choice
 from gslb.control.balancerchild import DOOR, LOCK
 from gslb.control.checks import Ways
+from gslb.control.executor import Content
 from gslb.control.forwarding import Orders
+from gslb.control.indriver import DnsOrders, Standing
 from gslb.control.lock import holder
 from gslb.control.uplink import uplinks
 from gslb.model.deployment import Attach, Deployment, Node, PoolId
 from gslb.model.framing import Frames, Garbled, frame
 from gslb.model.plan import Plan
 from gslb.nameserver import channel
-from xdp.messages import Pulse, Report, State, Want
+from gslb.nameserver.generation import Manifest
+from xdp.messages import DnsTables, DnsWant, Pulse, Report, State, Want
 
 PATIENCE_S = 15.0  # for the first word of the process
 FIRST_S = 5.0  # that the first decision of all waits for it
@@ -50,6 +54,7 @@ class Balancing:
     """One node's balancer.  `changed` is called when a decision may come out otherwise.
 
     `known` is what the last run knew of pools that it could not balance; None where there is none.
+    `no_driver`: why the supervisor keeps no process for DNS in the driver, though the configuration asks for it.
     """
 
     def __init__(self, run: Path, changed: Callable[[], None], known: Mapping[PoolId, str] | None) -> None:
@@ -57,6 +62,10 @@ class Balancing:
         self._changed = changed
         self._known = known
         self._orders: Orders | None = None
+        self._dns: DnsOrders | None = None
+        self._tables: DnsTables | None = None
+        self._probe = ""  # what DNS in the driver is asked now and then
+        self._choice = Choice()
         self._plan: Plan | None = None
         self._want: Want | None = None
         self._serial = 0
@@ -69,6 +78,7 @@ class Balancing:
         self._busy, self._idle = asyncio.Event(), asyncio.Event()  # there is something to balance, or not
         self._news = asyncio.Event()  # there is something to say
         self.pulse: Pulse | None = None
+        self.no_driver = ""
 
     @property
     def balances(self) -> bool:
@@ -76,23 +86,30 @@ class Balancing:
         return self._orders is not None and bool(self._orders.pools) and self._orders.attach is not Attach.OFF
 
     @property
+    def answers(self) -> bool:
+        """Whether DNS is to be answered in the driver."""
+        return self._dns is not None and not indriver.idle(self._dns) and not self.no_driver
+
+    @property
     def state(self) -> State | None:
-        """What the process said last of what is in force."""
+        """What the process said last of what is balanced."""
         return self._state if self.balances else None
 
     @property
     def version(self) -> int:
-        """The version of the plan that the balancer has in force, by its own word."""
-        return self._state.version if self._state is not None else 0
+        """The version of the newest plan that the process has in force, by its own word."""
+        if self._state is None:
+            return 0
+        return max(self._state.version, self._state.dns.version if self._state.dns is not None else 0)
 
     def want(self, deployment: Deployment, node: Node, secret: bytes) -> None:
         """Balance for this deployment from now on."""
-        orders = forwarding.orders_of(deployment, node, secret)
-        if not self.balances:
+        if not self._drives:
             self._since = time.monotonic()
             self._state = None
-        self._orders = orders
-        if self.balances:
+        self._orders = forwarding.orders_of(deployment, node, secret)
+        self._dns = indriver.orders_of(deployment, node)
+        if self._drives:
             self._busy.set()
             self._idle.clear()
         else:
@@ -104,6 +121,12 @@ class Balancing:
     def apply(self, plan: Plan) -> None:
         """Put the plan's tables in force, as far as they are for this site."""
         self._plan = plan
+        self._renew()
+
+    def serve(self, manifest: Manifest | None, content: Content) -> None:
+        """Answer in the driver what the workers answer from."""
+        self._tables = indriver.tables_of(manifest, self._run.parent / "serving")
+        self._probe = indriver.probe_of(content.zones)
         self._renew()
 
     def unbalanced(self) -> Mapping[PoolId, str]:
@@ -130,11 +153,14 @@ class Balancing:
 
     def problems(self) -> tuple[str, ...]:
         """What people should mend, one line each."""
-        if not self.balances or self._orders is None:
+        if self._orders is None or self._dns is None:
             return ()
+        dns = self._standing().problems(self._dns)
+        if not self.balances:
+            return dns
         if self._state is None:
-            return (SILENT,) if time.monotonic() - self._since >= PATIENCE_S else ()
-        found = forwarding.problems(self._orders, self._want, self._state)
+            return (SILENT,) if self._silent() else ()
+        found = (*forwarding.problems(self._orders, self._want, self._state), *dns)
         now, pid = time.monotonic(), holder(self._run.parent, LOCK)  # that of a process that lives
         if pid != self._pid:
             self._pid, self._last = pid, now  # another has its time too
@@ -142,9 +168,14 @@ class Balancing:
             return found
         return (*found, HANGS.format(pid=pid) if pid else SILENT)
 
-    def to_json(self) -> dict[str, Any] | None:
-        """For `gslb status` and the API; None where nothing is balanced, or nothing is known yet."""
-        return forwarding.state_json(self.state) if self.state is not None else None
+    def to_json(self) -> dict[str, Any]:
+        """For `gslb status` and the API: `balancer`, None where nothing is balanced or nothing is known yet, and `driver`."""
+        return {
+            "balancer": forwarding.state_json(self.state) if self.state is not None else None,
+            "driver": indriver.state_json(
+                self._want.dns if self._want is not None else None, self._state, self._standing()
+            ),
+        }
 
     def pulses(self) -> list[Pulse]:
         """The pulses since the last call, the oldest first."""
@@ -167,23 +198,52 @@ class Balancing:
 
     # --- what is wanted ---
 
+    @property
+    def _drives(self) -> bool:
+        """Whether there is a process to talk with."""
+        return self.balances or self.answers
+
+    def _silent(self) -> bool:
+        return time.monotonic() - self._since >= PATIENCE_S
+
+    def _standing(self) -> Standing:
+        """How DNS in the driver stands."""
+        idle = (indriver.idle(self._dns) if self._dns is not None else "") or self.no_driver
+        if idle or self._dns is None or self._want is None:
+            return Standing(idle or indriver.UNKNOWN)
+        if self._want.dns is None:
+            return Standing("; ".join(self._choice.left_out) or indriver.NO_INTERFACE)
+        if self._state is None:
+            return Standing(SILENT if self._silent() else indriver.UNKNOWN)
+        return indriver.standing(self._dns, self._want.dns, self._state, self._choice.left_out)
+
+    def _dns_want(self) -> DnsWant | None:
+        if self._dns is None or not self.answers:
+            return None
+        found = indriver.addresses_of(self._dns, addresses.present())
+        self._choice = attachable.choose(self._dns.named, (address for address, _ in found), self._dns.attach)
+        if not self._choice.interfaces:
+            return None
+        return DnsWant(self._tables, found, self._choice.interfaces, self._dns.attach, self._probe)
+
     def _renew(self) -> None:
         """Say what is wanted now, if it is not what was said."""
         orders, plan = self._orders, self._plan
-        if orders is None or plan is None or not self.balances:
+        if orders is None or plan is None or not self._drives:
             return
-        tables = forwarding.tables_of(orders, plan)
+        tables = forwarding.tables_of(orders, plan) if self.balances else {}
         said = self._want
         same = said is not None and said.tables == tables and said.version >= self.version
         version = said.version if said is not None and same else plan.version
-        want = forwarding.want_of(orders, orders.named or uplinks(), tables, version, self._serial)
+        interfaces = (orders.named or uplinks()) if self.balances else ()
+        want = replace(forwarding.want_of(orders, interfaces, tables, version, self._serial), dns=self._dns_want())
         if want != said:
             self._serial += 1
             self._want = replace(want, serial=self._serial)
             self._news.set()
 
     async def _follow(self) -> None:
-        """Follow the default route."""
+        """Follow the default route, and the addresses of interfaces."""
         while True:
             await asyncio.sleep(LOOK_S)
             self._renew()
@@ -245,7 +305,7 @@ class Balancing:
         if report.pulse is not None:
             self.pulse = report.pulse
             self._pulses.append(report.pulse)
-        if report.state is not None and self.balances:
+        if report.state is not None and self._drives:
             self._state = report.state
             self._heard.set()
             self._told()

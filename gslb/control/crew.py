@@ -14,12 +14,14 @@ from gslb.control.children import Body, Child, Restarts, bury, fork
 from gslb.control.listening import Listening
 from gslb.control.reactor import Reactor
 from gslb.control.wanted import Wanted
-from gslb.nameserver import channel, demand, orders, scoreboard
+from gslb.nameserver import buckets, channel, demand, orders, scoreboard
+from gslb.nameserver.core import Core
 from gslb.nameserver.generation import Current, UnusableGeneration
 from gslb.nameserver.responders import ResponderMaker
 from gslb.nameserver.sockets import Endpoint
 from gslb.nameserver.tcp import TcpWorker
 from gslb.nameserver.worker import Post, Worker
+from xdp.build import LIBRARY, OBJECTS
 
 UDP, TCP = "udp", "tcp"
 
@@ -165,7 +167,9 @@ def clear_away(run: Path, name: str) -> None:
 
 def _serve_udp(post: Post, sockets: Sequence[socket.socket], line: socket.socket) -> int:
     privilege.keep_only()
-    Worker(post, ResponderMaker(post.deployment), line, sockets).run()
+    limited = buckets.shared(post.run)
+    core = Core(OBJECTS / LIBRARY, limited)
+    Worker(post, ResponderMaker(post.deployment, limited), line, sockets, core).run()
     return 0
 
 

@@ -109,7 +109,12 @@ def _whole(orders: Orders, want: Want | None, state: State) -> str:
         return state.refused
     if want is not None and not want.interfaces:
         return NO_INTERFACE
-    return "; ".join(_interface(one) for one in state.interfaces if one.attached is Attached.NOT)
+    return "; ".join(_interface(one) for one in _own(want, state) if one.attached is Attached.NOT)
+
+
+def _own(want: Want | None, state: State) -> Iterator[Interface]:
+    """The interfaces that packets to balance come in by, without those that only DNS is answered on."""
+    return (one for one in state.interfaces if want is None or one.name in want.interfaces)
 
 
 def _lacks(pool: PoolId, want: Want, state: State) -> bool:
@@ -123,7 +128,7 @@ def problems(orders: Orders, want: Want | None, state: State) -> tuple[str, ...]
     lines = [*state.problems]
     if want is not None and not want.interfaces:
         lines.append(NO_INTERFACE)
-    lines += [_interface(one) for one in state.interfaces if _worse(orders, one)]
+    lines += [_interface(one) for one in _own(want, state) if _worse(orders, one)]
     backends = [
         f"{pool} {backend}: {why}"
         for pool, table in state.tables.items()
@@ -152,7 +157,7 @@ def _folded(lines: list[str]) -> Iterator[str]:
 
 
 def state_json(state: State) -> dict[str, Any]:
-    """JSON values for `gslb status` and the API."""
-    return {
-        name: value for name, value in asdict(state).items() if name != "probes"
-    }  # numbers that say nothing to people
+    """JSON values for `gslb status` and the API; of DNS `indriver.state_json` tells."""
+    found = asdict(state)
+    del found["dns"], found["probes"]  # the latter are numbers that say nothing to people
+    return found

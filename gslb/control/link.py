@@ -1,6 +1,7 @@
 """The controller's end of the channel to its supervisor.  IO.
 
-controller: {"say": "wanted", "wanted": {...}}     supervisor: {"do": "go", "listening": [...]} | {"do": "cannot", "why": ...}
+controller: {"say": "wanted", "wanted": {...}}     supervisor: {"do": "go", "listening": [...], "driver": ...}
+                                                   {"do": "cannot", "why": ...}
                                                    {"do": "reload"} | {"do": "finish"}
 """
 
@@ -10,11 +11,20 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from gslb.control.wanted import Wanted
 from gslb.nameserver import channel
 
 log = logging.getLogger("gslb.node")
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """What the supervisor does.  `listening`: where it listens; `no_driver`: why it keeps no process for DNS in the driver."""
+
+    listening: tuple[str, ...]
+    no_driver: str = ""
 
 
 class Declined(Exception):
@@ -30,11 +40,11 @@ class Link:
         self._reload = reload
         self._finish = finish
         self._loop = asyncio.get_running_loop()
-        self._reply: asyncio.Future[tuple[str, ...]] | None = None
+        self._reply: asyncio.Future[Granted] | None = None
         self._loop.add_reader(line, self._heard)
 
-    async def ask(self, wanted: Wanted) -> tuple[str, ...]:
-        """Have the supervisor listen and keep workers as `wanted` says; where it listens.  Raises Declined."""
+    async def ask(self, wanted: Wanted) -> Granted:
+        """Have the supervisor listen and keep processes as `wanted` says.  Raises Declined."""
         self._reply = self._loop.create_future()
         channel.send(self._line, {"say": "wanted", "wanted": wanted.to_json()})
         return await self._reply
@@ -54,7 +64,8 @@ class Link:
         match message.get("do"):
             case "go":
                 listening = message.get("listening")
-                self._settle(tuple(listening) if isinstance(listening, list) else ())
+                where = tuple(listening) if isinstance(listening, list) else ()
+                self._settle(Granted(where, str(message.get("driver", ""))))
             case "cannot":
                 self._settle(Declined(str(message.get("why"))))
             case "reload":
@@ -65,7 +76,7 @@ class Link:
             case other:
                 log.warning("unknown order", extra={"order": other})
 
-    def _settle(self, result: tuple[str, ...] | Declined) -> None:
+    def _settle(self, result: Granted | Declined) -> None:
         if self._reply is None or self._reply.done():
             return
         if isinstance(result, Declined):

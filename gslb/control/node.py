@@ -36,6 +36,7 @@ from gslb.control.store import Store
 from gslb.control.tasks import keep_running
 from gslb.control.wanted import wanted_of
 from gslb.model.deployment import Deployment, Node
+from gslb.nameserver.cookies import next_keys_at
 from gslb.nameserver.generation import UnusableGeneration
 
 WILDCARD = b"\x01*"
@@ -122,11 +123,12 @@ class Controller:
         self._wake.set()
 
     def _decide(self) -> float | None:
-        """Decide; how long nothing is due after that."""
+        """Decide; how long nothing is due after that, but for what is observed."""
         if self._station is None:
             return None
         waits = [] if self._station.decide() else [RETRY_S]
         now = self._clock.now()
+        waits.append(next_keys_at(now) - now)
         expiry = self._station.planner.next_expiry(now)
         if expiry is not None:
             waits.append(max(0.0, expiry - now))
@@ -171,10 +173,11 @@ class Controller:
             return True
         try:
             asked = wanted_of(loaded.deployment, node)
-            self._listening = await self._link.ask(asked)
+            granted = await self._link.ask(asked)
+            self._listening = granted.listening
             privilege.keep_only({privilege.CAP_NET_RAW} if asked.marks else ())
             privilege.hand_down(privilege.CAP_NET_RAW)
-            secret = self._open(loaded.deployment, node)
+            secret = self._open(loaded.deployment, node, granted.no_driver)
         except Declined as error:
             if not first:  # at first the supervisor says it
                 self._facts.problem("configuration", (str(error),))
@@ -205,12 +208,13 @@ class Controller:
         self._warned = frozenset(warnings)
         self._facts.say(warnings=warnings, listening=list(self._listening))
 
-    def _open(self, deployment: Deployment, node: Node) -> bytes:
+    def _open(self, deployment: Deployment, node: Node, no_driver: str) -> bytes:
         """Open the state folder at the first good configuration; the secret.  Raises NoSecret, OSError, UnusableGeneration."""
         if self._station is None:
             store = Store(self._start.state, deployment.name, node.name)
             self._station = Station(self._start, store, self._facts, self._clock, self._wake.set, self._try_again)
             self._tasks.create_task(self._station.run(self._stop))
+        self._station.observer.balancing.no_driver = no_driver
         self._facts.say(deployment=deployment.name, node=node.name, site=node.site)
         return secret_of(deployment, os.environ, self._start.config, self._station.store.folder)
 

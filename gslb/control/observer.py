@@ -20,6 +20,7 @@ from gslb.control.balancing import Balancing
 from gslb.control.clock import Clock
 from gslb.control.demand import DemandMeter, Measured
 from gslb.control.facts import Facts
+from gslb.control.kernelcounts import KernelCounts
 from gslb.control.loads import Loads
 from gslb.control.observed import Observed
 from gslb.control.passive import ClassOf, Passive
@@ -67,6 +68,7 @@ class Observer:
         self._run = store.folder / "run"
         self.balancing = Balancing(self._run, changed, read.seen.unbalanced if read.seen is not None else None)
         self.passive = Passive()
+        self._kernel_counts = KernelCounts(self._run, store.folder / "serving")
         self._told: dict[str, Any] | None = None  # what the balancer's file says
 
     @property
@@ -163,6 +165,7 @@ class Observer:
         other = False
         for pulse in self.balancing.pulses():
             other = self.passive.take(pulse, now) or other
+            self._kernel_counts.take(pulse.dns, now)
         for pool, value in self.passive.loads(now).items():
             self.loads.counted(pool, value, now)
         if other:
@@ -207,6 +210,7 @@ class Observer:
             except TimeoutError:
                 continue
         self.keep()
+        self._kernel_counts.close()
 
 
 def _standing_out(verdicts: Verdicts, outliers: Mapping[PoolId, Mapping[str, str]]) -> Verdicts:

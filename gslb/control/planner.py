@@ -31,7 +31,10 @@ from gslb.model.location import Geography
 from gslb.model.plan import Plan
 from gslb.model.world import Override, World
 from gslb.model.zone import Zone
+from gslb.nameserver.cookies import keys_of
 from gslb.nameserver.generation import Manifest
+from gslb.nameserver.limit import limit_of
+from gslb.nameserver.protection import Protection
 
 _NO_ROOM = "the disk of the state folder is full: make room, or answers will soon not follow verdicts"
 
@@ -49,10 +52,12 @@ class Model:
     geography: Geography
     secret: bytes
 
-    @property
-    def content(self) -> Content:
-        """For executors."""
-        return Content(self.located.path, self.zones, nsid_of(self.deployment, self.node), self.secret)
+    def content(self, now: float) -> Content:
+        """For executors; the keys of cookies are those of the day."""
+        limits = self.deployment.limits
+        limit = limit_of(self.secret, limits.responses_per_s, limits.slip, limits.exempt, dry_run=limits.dry_run)
+        protection = Protection(keys_of(self.secret, now), limit)
+        return Content(self.located.path, self.zones, nsid_of(self.deployment, self.node), self.secret, protection)
 
 
 class Planner:
@@ -155,7 +160,7 @@ class Planner:
         except Exception as error:  # noqa: BLE001  # a defect of ours: what is in force is still good
             return self._stay("the plan could not be decided", error)
         try:
-            published = self._hand_out(plan, model)
+            published = self._hand_out(plan, model.content(now))
         except Exception as error:  # noqa: BLE001  # as above
             return self._stay("the plan could not be put in force", error, OSError, ValueError, StateError)
         self._previous, self._stored = plan, True
@@ -182,17 +187,17 @@ class Planner:
         except (OSError, ValueError):
             return None
 
-    def _hand_out(self, plan: Plan, model: Model) -> Manifest | None:
+    def _hand_out(self, plan: Plan, content: Content) -> Manifest | None:
         """Store and publish; on a full disk in the room that was kept for it."""
         try:
             self._save(plan)
-            return self._executor.apply(plan, model.content)
+            return self._executor.apply(plan, content)
         except (OSError, StateError) as error:
             if not is_full(error) or not self._reserve.spend():
                 raise
             log.warning("the disk is full: a plan is written into the room that was kept for it")
             self._save(plan)
-            return self._executor.apply(plan, model.content)
+            return self._executor.apply(plan, content)
 
     def _stay(self, what: str, error: Exception, *expected: type[Exception]) -> bool:
         """Say that what was in force stays, and why; an error that was not expected is told with its traceback.  False."""

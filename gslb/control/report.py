@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from gslb import __version__
-from gslb.control import balancerfile, facts, lock, standing
+from gslb.control import balancerfile, facts, imaging, lock, standing
 from gslb.control.observed import Observed
 from gslb.control.store import Store
 from gslb.control.targets import targets
+from gslb.dnslayout import DnsQtype, DnsUp
 from gslb.model.deployment import Deployment
 from gslb.model.plan import Plan
 from gslb.model.world import Override
@@ -48,6 +49,7 @@ def report(store: Store, deployment: Deployment | None, now: float, known: Known
     checks = store.read_figures()
     pages = _pages(store.folder / "run")
     counts, tallies = _sums(pages)
+    passed_up, types = _sums_in_c(pages)
     known = known if known is not None else _stored(store, now)
     seen, plan, overrides = known.seen, known.plan, known.overrides
     return {
@@ -65,6 +67,8 @@ def report(store: Store, deployment: Deployment | None, now: float, known: Known
         "queries": counters.queries(counts),
         "counters": {counter.name.lower(): counts[counter] for counter in Counter}
         | {tally.name.lower(): tallies[tally] for tally in Tally},
+        "passed_up": passed_up,
+        "types": types,
         "overrides": _overrides(overrides, deployment, now),
         "problems": told.get("problems", {}),
         "warnings": told.get("warnings", []),
@@ -73,15 +77,19 @@ def report(store: Store, deployment: Deployment | None, now: float, known: Known
         "pools": standing.pools(deployment, plan, seen, overrides, now) if deployment is not None else [],
         "policies": standing.policies(deployment, plan) if deployment is not None else [],
         "checks": checks,
-        "balancer": _balancer(store.folder / "run", checks),
+        **_driven(store.folder / "run", checks),
         "unbalanced": dict(seen.unbalanced),
     }
 
 
-def _balancer(run: Path, checks: Mapping[str, Any]) -> Report | None:
-    """What the balancer said of itself last, and what its counts tell; None where nothing is balanced."""
-    state = balancerfile.read(run)
-    return None if state is None else {**state, "passive": checks.get("passive", {})}
+def _driven(run: Path, checks: Mapping[str, Any]) -> Report:
+    """What the balancer said of itself last, and what its counts tell; None where nothing is balanced.  So of DNS in the driver."""
+    told = balancerfile.read(run) or {}
+    balancer = told.get("balancer")
+    return {
+        "balancer": None if balancer is None else {**balancer, "passive": checks.get("passive", {})},
+        "driver": told.get("driver"),
+    }
 
 
 def _stored(store: Store, now: float) -> Known:
@@ -111,6 +119,7 @@ def _generation(store: Store, told: Mapping[str, Any], now: float) -> Report | N
         "plan_digest": manifest.plan_digest,
         "plan_age_s": round(max(0.0, now - since), 1),
         "configuration": told.get("loaded", {}).get("digest"),
+        "image": imaging.told(serving, manifest.image),
     }
 
 
@@ -133,22 +142,37 @@ def _sums(pages: Iterable[Page]) -> tuple[list[int], list[int]]:
     return counts, tallies
 
 
+def _sums_in_c(pages: Iterable[Page]) -> tuple[dict[str, int], dict[str, int]]:
+    """What executors in C handed on, by reason, and answered, by type."""
+    ups = {
+        one: one.name.removeprefix("DNS_UP_").lower() for one in DnsUp if one not in (DnsUp.DNS_UP_NONE, DnsUp.DNS_UPS)
+    }
+    types = {one: one.name.removeprefix("DNS_QTYPE_") for one in DnsQtype}
+    pages = tuple(pages)
+    return (
+        {name: sum(page.ups[number] for page in pages) for number, name in ups.items()},
+        {name: sum(page.qtypes[number] for page in pages) for number, name in types.items()},
+    )
+
+
 def _worker(run: Path, page: Page) -> Report:
     kind = page.kind.name.lower()
     counts = [*page.counts, *[0] * (len(Counter) - len(page.counts))]
-    answers = sum(counts[outcome] for outcome in counters.OUTCOMES) - counts[Counter.DROPPED]
+    answers = sum(counts[outcome] for outcome in counters.OUTCOMES if outcome not in counters.SILENT)
     lived_s = max(0.001, page.seen_s - page.started_s)
     return {
         "kind": kind,
         "slot": page.slot,
         "pid": page.pid,
-        "alive": _alive(run, f"{kind}-{page.pid}{channel.SUFFIX}"),
+        # What is in the driver answers with every process dead.
+        "alive": page.kind is Kind.XDP or _alive(run, f"{kind}-{page.pid}{channel.SUFFIX}"),
         "since": page.started_s,
         "seen": page.seen_s,
         "generation": page.generation,
         "plan_version": page.plan_version,
         "queries": counters.queries(counts),
         "answers_per_s": round(answers / lived_s, 1),
+        "executor": page.executor.name.lower(),
     }
 
 

@@ -3,7 +3,8 @@
     supervisor ── controller         reads, decides, publishes (gslb.control.node)
                ├─ udp 0..n-1         one a core, each with its own socket an address (gslb.nameserver.worker)
                ├─ tcp                (gslb.nameserver.tcp)
-               └─ balancer           where a pool of the site is balanced (gslb.control.balancerchild)
+               └─ balancer           where a pool of the site is balanced, or DNS answered in the driver
+                                     (gslb.control.balancerchild)
 
 Rule 1: it stays small: what needs a parser or a library beyond the nameserver's happens in the controller.
 Rule 2: whoever dies is replaced, a worker on the same sockets; a crash loop slows down and never gives up.
@@ -34,6 +35,7 @@ from gslb.control.reactor import Reactor
 from gslb.control.start import Start
 from gslb.control.store import StateError, Store
 from gslb.control.wanted import Wanted
+from gslb.model.deployment import Attach
 from gslb.nameserver import channel
 from gslb.nameserver.generation import Current
 from gslb.nameserver.scoreboard import RETIRED
@@ -42,8 +44,12 @@ from gslb.nameserver.sockets import CannotListen, Endpoint
 LOOK_S = 3.0  # between two looks at the node's addresses
 STOP_WITHIN_S = 5.0  # then what has not ended is killed
 GAVE_UP = (
-    "this run gave up the rights that a balancer needs, since no pool was balanced when it started; "
+    "this run gave up the rights that XDP needs, since nothing was to run there when it started; "
     "restart gslb: systemctl restart gslb"
+)
+NO_RIGHTS = (
+    "this process has not all of CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON and CAP_SYS_ADMIN; "
+    "run gslb as root, or give its unit these rights: packaging/gslb-balancer.conf"
 )
 READING_S = 1.0  # a controller in the midst of reading is not waited for: what it writes, it writes whole
 
@@ -173,7 +179,7 @@ class Supervisor:
         self._give_up(asked)
         remembered.remember(self._start, asked)
         listening = sorted({endpoint.label.rpartition("/")[0] for endpoint in self._listening.endpoints})
-        channel.send(child.line, {"do": "go", "listening": listening})
+        channel.send(child.line, {"do": "go", "listening": listening, "driver": self._no_driver(asked)})
 
     # --- what it asked for ---
 
@@ -234,7 +240,7 @@ class Supervisor:
 
         Who turns the balancer off can turn it on again without a restart.
         """
-        if asked.balances:
+        if asked.balances or self._drives(asked):
             self._kept |= privilege.BALANCER
         if asked.marks:
             self._kept.add(privilege.CAP_NET_RAW)
@@ -245,10 +251,22 @@ class Supervisor:
         """Have a balancer, or none."""
         if self._balancer is None or self._stopping:
             return
-        if asked.balances:
-            self._balancer.keep(GAVE_UP if self._gave_up else "")
+        if asked.balances or self._drives(asked):
+            self._balancer.keep(GAVE_UP if self._gave_up else "", balances=asked.balances)
         else:
             self._balancer.clear()
+
+    def _drives(self, asked: Wanted) -> bool:
+        """Whether DNS is worth a process that answers it in the driver: with `auto`, where it has the rights to."""
+        if asked.driver is Attach.AUTO:
+            return not self._gave_up and privilege.held() >= privilege.BALANCER
+        return asked.driver is not Attach.OFF
+
+    def _no_driver(self, asked: Wanted) -> str:
+        """Why there is no such process; empty where there is one, or none is wanted."""
+        if asked.balances or asked.driver is Attach.OFF or self._drives(asked):
+            return ""
+        return GAVE_UP if self._gave_up else NO_RIGHTS
 
     def _cover(self, asked: Wanted) -> frozenset[Endpoint]:
         return self._listening.cover(asked, worker_count(asked), addresses.present())

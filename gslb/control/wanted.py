@@ -18,6 +18,7 @@ class Wanted:
     """One node's standing orders.  `later` are the anycast prefixes: their addresses may not be here yet.
 
     `balances`: this node runs a balancer; `marks`: its checks set marks on their sockets, to go by way of the balancer.
+    `driver`: how DNS is to be answered in the driver.
     """
 
     deployment: str
@@ -28,6 +29,7 @@ class Wanted:
     tcp_clients: int
     balances: bool = False
     marks: bool = False
+    driver: Attach = Attach.OFF
 
     def to_json(self) -> dict[str, object]:
         """For the channel."""
@@ -40,6 +42,7 @@ class Wanted:
             "tcp_clients": self.tcp_clients,
             "balances": self.balances,
             "marks": self.marks,
+            "driver": self.driver.value,
         }
 
 
@@ -47,6 +50,7 @@ def wanted_of(deployment: Deployment, node: Node) -> Wanted:
     """What `deployment` asks of `node`."""
     balanced = [pool for pool in deployment.pools.values() if pool.datacenter == node.site and pool.balance is not None]
     balances = bool(balanced) and deployment.balancer.attach is not Attach.OFF
+    reached = "lo" in node.interfaces or not all(one.address.is_loopback for one in deployment.dns.listen)
     monitors = [deployment.monitors[pool.monitor] for pool in balanced if deployment.monitors and pool.monitor]
     return Wanted(
         deployment=deployment.name,
@@ -57,6 +61,7 @@ def wanted_of(deployment: Deployment, node: Node) -> Wanted:
         tcp_clients=deployment.limits.tcp_clients,
         balances=balances,
         marks=balances and any(monitor.via is Via.VIP for monitor in monitors),
+        driver=Attach(deployment.dns.xdp) if reached else Attach.OFF,
     )
 
 
@@ -71,4 +76,5 @@ def from_json(body: Mapping[str, Any]) -> Wanted:
         tcp_clients=body["tcp_clients"],
         balances=body["balances"],
         marks=body["marks"],
+        driver=Attach(body["driver"]),
     )

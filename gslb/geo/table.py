@@ -224,6 +224,18 @@ class LocationTable:
         after = (key ^ starts[place + 1]).bit_length()
         return self.v6_classes[place], 57 - (before if before < after else after)
 
+    @property
+    def header(self) -> Header:
+        """Where in the file things are."""
+        return self._header
+
+    def ranking_of_at(self, policy: PolicyId) -> int:
+        """The offset in the file of a policy's class -> ranking array.  Raises KeyError for one that it does not rank."""
+        for place, (name, _) in enumerate(self._raw):
+            if name == policy:
+                return self._header.ranking_of_at + place * self._header.ranking_of_stride
+        raise KeyError(policy)
+
     def _catchments(self) -> Mapping[PolicyId, tuple[Catchment, ...]]:
         at, length = self._header.catchments_at, self._header.catchments_bytes
         if not at:

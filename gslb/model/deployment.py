@@ -323,7 +323,8 @@ class Limits:
 
     responses_per_s: float = 200.0
     slip: int = 2
-    exempt: tuple[Network, ...] = ()
+    exempt: tuple[Network, ...] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
+    dry_run: bool = False
     tcp_clients: int = 1000
 
 

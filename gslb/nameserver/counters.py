@@ -32,10 +32,23 @@ class Counter(IntEnum):
     TRUNCATED = 15  # replies with TC set
     ECS = 16  # queries with a valid client subnet
     UNUSUAL = 17  # other opcodes, classes and sections than a resolver's questions have
+    LIMITED = 18  # not answered: over the limit of its network
+    BADCOOKIE = 19
+    SLIPPED = 20  # answered over the limit, with TC or BADCOOKIE
+    OVER_LIMIT = 21  # over the limit, whatever became of them: a dry run answers them whole
+    COOKIES = 22  # queries with a cookie
+    COOKIES_VALID = 23  # of those, with one of ours that is valid
+    NATIVE = 24  # UDP, by the worker's executor in C
+    XDP = 25  # UDP, in the driver
 
 
-ARRIVALS = (Counter.FAST, Counter.GENERAL, Counter.TCP)
-OUTCOMES = tuple(counter for counter in Counter if Counter.ANSWERED <= counter <= Counter.DROPPED)
+ARRIVALS = (Counter.FAST, Counter.GENERAL, Counter.TCP, Counter.NATIVE, Counter.XDP)
+OUTCOMES = (
+    *(counter for counter in Counter if Counter.ANSWERED <= counter <= Counter.DROPPED),
+    Counter.LIMITED,
+    Counter.BADCOOKIE,
+)
+SILENT = (Counter.DROPPED, Counter.LIMITED)  # outcomes without a reply
 
 
 def queries(counts: Sequence[int]) -> int:

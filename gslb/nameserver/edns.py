@@ -2,7 +2,9 @@
 
 Rule 1: options that are not known are ignored and never echoed; what was not asked is not told.
 Rule 2: a client subnet is echoed as it came, with the scope of the answer.
-Standards: RFC 6891 (EDNS), RFC 7871 (client subnet), RFC 5001 (NSID), RFC 7828 (edns-tcp-keepalive), RFC 3225 (DO).
+Rule 3: the options of a reply stand in this order: NSID, keepalive, cookie, client subnet; what depends on the answer is last.
+Standards: RFC 6891 (EDNS), RFC 7871 (client subnet), RFC 5001 (NSID), RFC 7828 (edns-tcp-keepalive), RFC 7873 (cookies),
+RFC 3225 (DO).
 """
 
 from __future__ import annotations
@@ -22,10 +24,12 @@ DO = 0x8000
 
 CODE_NSID = 3
 CODE_SUBNET = 8
+CODE_COOKIE = 10
 CODE_KEEPALIVE = 11
 FAMILY_NONE, FAMILY_V4, FAMILY_V6 = 0, 1, 2
 FAMILY_BITS = {FAMILY_NONE: 0, FAMILY_V4: 32, FAMILY_V6: 128}
 KEEPALIVE_UNIT_S = 0.1
+COOKIE_LENGTHS = frozenset((8, *range(16, 41)))  # octets: the client's, and with the server's (RFC 7873 section 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,7 @@ class Edns:
     subnet: Subnet | None = None
     nsid: bool = False
     keepalive: bool = False
+    cookie: bytes = b""  # the data of the first COOKIE option
 
     @property
     def room(self) -> int:
@@ -78,6 +83,7 @@ def read_options(edns: Edns, octets: bytes) -> Edns:
         return edns
     subnet: Subnet | None = None
     codes: list[int] = []
+    cookie = b""
     at = OPT.size
     while at < len(octets):
         if at + OPTION.size > len(octets):
@@ -90,10 +96,14 @@ def read_options(edns: Edns, octets: bytes) -> Edns:
             if subnet is not None:
                 raise Malformed("two client subnets")
             subnet = read_subnet(octets[at : at + length])
+        if code == CODE_COOKIE and not cookie:  # further ones are ignored
+            if length not in COOKIE_LENGTHS:
+                raise Malformed(f"a cookie of {length} octets")
+            cookie = octets[at : at + length]
         codes.append(code)
         at += length
     nsid, keepalive = CODE_NSID in codes, CODE_KEEPALIVE in codes
-    return Edns(edns.payload, edns.version, edns.do, len(codes), subnet, nsid, keepalive)
+    return Edns(edns.payload, edns.version, edns.do, len(codes), subnet, nsid, keepalive, cookie)
 
 
 def read_subnet(data: bytes) -> Subnet:
@@ -115,18 +125,54 @@ def read_subnet(data: bytes) -> Subnet:
     return Subnet(family, source, address)
 
 
+def without_cookie(octets: bytes) -> tuple[bytes, bytes] | None:
+    """A whole OPT record without its COOKIE option, and that option's data.
+
+    None unless the cookie is of a good length and stands alone or beside one option, before or behind it.
+    """
+    if len(octets) < OPT.size + OPTION.size:
+        return None
+    end = len(octets)
+    at = OPT.size
+    code, length = OPTION.unpack_from(octets, at)
+    if code != CODE_COOKIE:
+        at += OPTION.size + length
+        if at + OPTION.size > end:
+            return None
+        code, length = OPTION.unpack_from(octets, at)
+        if at + OPTION.size + length != end:
+            return None
+    after = at + OPTION.size + length
+    if code != CODE_COOKIE or length not in COOKIE_LENGTHS or after > end:
+        return None
+    told = int.from_bytes(octets[OPT.size - 2 : OPT.size], "big")
+    if told != end - OPT.size:
+        return None
+    rest = (told - OPTION.size - length).to_bytes(2, "big")
+    return octets[: OPT.size - 2] + rest + octets[OPT.size : at] + octets[after:], octets[at + OPTION.size : after]
+
+
 def opt(
-    edns: Edns, *, scope: int = 0, nsid: bytes | None = None, keepalive_s: float | None = None, extended_rcode: int = 0
+    edns: Edns,
+    *,
+    scope: int = 0,
+    nsid: bytes | None = None,
+    keepalive_s: float | None = None,
+    cookie: bytes = b"",
+    extended_rcode: int = 0,
 ) -> bytes:
     """The OPT record that answers `edns`.
 
-    `scope` is told where a subnet was; `nsid` and `keepalive_s` (the idle timeout of this connection) where asked.
+    `scope` is told where a subnet was; `nsid` and `keepalive_s` (the idle timeout of this connection) where asked; `cookie` is
+    the data of a COOKIE option, or nothing.
     """
     options = b""
     if edns.nsid and nsid is not None:
         options += OPTION.pack(CODE_NSID, len(nsid)) + nsid
     if edns.keepalive and keepalive_s is not None:
         options += OPTION.pack(CODE_KEEPALIVE, 2) + min(int(keepalive_s / KEEPALIVE_UNIT_S), 0xFFFF).to_bytes(2, "big")
+    if cookie:
+        options += OPTION.pack(CODE_COOKIE, len(cookie)) + cookie
     if edns.subnet is not None:
         subnet = edns.subnet
         options += OPTION.pack(CODE_SUBNET, SUBNET.size + len(subnet.address))

@@ -27,6 +27,10 @@ class Answers(Protocol):
     counts: list[int]
     given: Given
 
+    @property
+    def limited(self) -> str:
+        """The client that was over the limit last; empty: nobody was."""
+
     def udp(self, query: bytes, source: str, /) -> bytes | None:
         """Answer a datagram."""
 
@@ -42,9 +46,9 @@ class Maker(Protocol):
 
 
 class Follower:
-    """The answers of the newest usable generation."""
+    """The answers of the newest usable generation; with `images` also its image, where it has one that is whole."""
 
-    def __init__(self, folder: Path, deployment: str, make: Maker, board: Scoreboard) -> None:
+    def __init__(self, folder: Path, deployment: str, make: Maker, board: Scoreboard, *, images: bool = False) -> None:
         """Map `current`.  Raises OSError, UnusableGeneration."""
         self._folder = folder
         self._deployment = deployment
@@ -52,11 +56,13 @@ class Follower:
         self._board = board
         self._current = Current(folder)
         self._manifest: Manifest | None = None
-        self._geography: mmap.mmap | None = None
+        self._images = images
         self._retry_at_s: float | None = None
         self.word = self._current.word
         self.seen = 0  # the number that was looked at last, served or refused
         self.answers: Answers | None = None
+        self.geography: mmap.mmap | None = None
+        self.image: mmap.mmap | None = None  # with its legend (`gslb.nameserver.image.split`)
 
     def follow(self, now: float) -> bool:
         """Serve the generation in force; True when the answers changed.  Never raises for what is on the disk."""
@@ -112,7 +118,7 @@ class Follower:
         held = self._manifest
         if held is not None and manifest.plan_version < held.plan_version:
             raise UnusableGeneration(f"its plan is version {manifest.plan_version}, older than {held.plan_version}")
-        geography = self._geography
+        geography = self.geography
         if geography is None or held is None or manifest.geography != held.geography:
             geography = generation.map_file(self._folder, manifest.geography)
         names = generation.read_file(self._folder, manifest.names)
@@ -121,4 +127,14 @@ class Follower:
         if self.answers is not None:
             answers.counts[:] = self.answers.counts
             answers.given.go_on(self.answers.given)
-        self.answers, self._geography = answers, geography
+        self.answers, self.geography, self.image = answers, geography, self._image_of(manifest)
+
+    def _image_of(self, manifest: Manifest) -> mmap.mmap | None:
+        """The image of a generation that is served; without it the reference answers all."""
+        if manifest.image is None or not self._images:
+            return None
+        try:
+            return generation.map_file(self._folder, manifest.image)
+        except (UnusableGeneration, OSError, MemoryError) as error:
+            log.warning("image refused", extra={"generation": manifest.generation, "why": str(error)})
+            return None

@@ -3,7 +3,8 @@
 Rule 1: for what the hot path answers, this one gives the same octets.
 Rule 2: responses are never answered, else two servers could answer each other forever.
 Rule 3: a reply is never longer than its asker can take: TC instead.
-Standards: RFC 1035 section 4.1, RFC 6891, RFC 7871, RFC 8906, RFC 9619 (one question).
+Standards: RFC 1035 section 4.1, RFC 6891, RFC 7871, RFC 7873 (also section 5.4: a cookie and no question), RFC 8906, RFC 9619
+(one question).
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from socket import AF_INET6, inet_aton, inet_pton
 
-from gslb.nameserver import unusual
+from gslb.nameserver import cookies, unusual
+from gslb.nameserver.cookies import CLIENT_OCTETS, Cookie
 from gslb.nameserver.counters import Counter
 from gslb.nameserver.edns import UDP_PLAIN, Edns, opt, read_opt, read_options
 from gslb.nameserver.given import Given
+from gslb.nameserver.guard import Guard
 from gslb.nameserver.known import Known
+from gslb.nameserver.limit import PASS
 from gslb.nameserver.message import (
     WITH_OPT,
     WITH_RD,
@@ -25,7 +29,7 @@ from gslb.nameserver.message import (
 )
 from gslb.nameserver.stream import MESSAGE_MAX
 from gslb.nameserver.table import Tables
-from gslb.nameserver.views import Spread
+from gslb.nameserver.views import Clock, Spread
 from gslb.nameserver.wire import (
     AUTHORITATIVE,
     CLASS_CH,
@@ -48,8 +52,14 @@ _OPT_START = b"\0\0\x29"  # the root, and type OPT
 _FORMERR = empty(Rcode.FORMERR)
 _REFUSED = empty(Rcode.REFUSED)
 _BADVERS = empty(Rcode.BADVERS)
+_BADCOOKIE = empty(Rcode.BADCOOKIE)
+_NOTHING = empty(Rcode.NOERROR)
+_NO_COOKIE: Cookie = (b"", False)
 _NOTIMP = empty(Rcode.NOTIMP)
 _NOTAUTH = empty(Rcode.NOTAUTH)
+
+
+Told = tuple[list[int], Given]  # where replies are counted: by `Counter`, and by what they gave
 
 
 @dataclass(slots=True)
@@ -64,6 +74,7 @@ class Request:
     question: bytes = b""  # as asked: name, type, class
     opt: bytes = b""  # the OPT record as it came
     edns: Edns | None = None
+    cookie: Cookie = _NO_COOKIE  # for the reply
     unsigned: bytes = b""  # a TSIG record for the reply
 
     @property
@@ -84,13 +95,13 @@ class Request:
 
     @property
     def ordinary(self) -> bool:
-        """Whether the hot path may answer its like: a question, and at most an OPT record with at most a client subnet
-        of whole octets."""
+        """Whether the hot path may answer its like: a question, and at most an OPT record with at most a cookie and a
+        client subnet of whole octets."""
         edns = self.edns
         if self.opcode or edns is None or edns.version or self.unsigned:
             return False
         subnet = edns.subnet
-        return edns.options == (subnet is not None) and (
+        return edns.options == (subnet is not None) + bool(edns.cookie) and (
             subnet is None or bool(subnet.source and not subnet.source % 8)
         )
 
@@ -98,11 +109,16 @@ class Request:
 class General:
     """Replies from one set of tables."""
 
-    def __init__(self, tables: Tables, known: Known, counts: list[int], given: Given, tcp_idle_s: float) -> None:
+    def __init__(
+        self, tables: Tables, known: Known, told: Told, guard: Guard | None, clock: Clock, tcp_idle_s: float
+    ) -> None:
+        """Without a `guard` nothing is limited."""
         self._tables = tables
         self._known = known
-        self._given = given
-        self._counts = counts
+        self._counts, self._given = told
+        self._guard = guard
+        self._clock = clock
+        self._keys = tables.protection.cookie_keys if tables.protection is not None else None
         self._tcp_idle_s = tcp_idle_s
 
     def reply(self, message: bytes, source: str, *, stream: bool) -> tuple[bytes | None, Request | None]:
@@ -118,9 +134,19 @@ class General:
             found, scope = self._decide(request)
         except Malformed:
             found, scope, whole = _FORMERR, 0, False
-        reply = self._fitting(request, found, scope, stream=stream)
-        counts[found[2]] += 1
+        record = self._opt(request, found, scope, stream=stream)
+        reply = self._fitting(request, found, record, stream=stream)
         counts[Counter.ECS] += request.edns is not None and request.edns.subnet is not None
+        cookie, valid = request.cookie
+        counts[Counter.COOKIES] += bool(cookie)
+        counts[Counter.COOKIES_VALID] += valid
+        if self._guard is not None and not stream and not valid:
+            key = request.name + request.question[-PAIR.size :]
+            verdict = self._guard.admit(source, found[2], key)
+            if verdict != PASS:
+                parts = reply[:4], request.question, record, bool(cookie)
+                return self._guard.cut(verdict, found[2], parts), request if whole else None
+        counts[found[2]] += 1
         if reply[2] & TRUNCATED >> 8:  # whoever is told so asks again by TCP
             counts[Counter.TRUNCATED] += 1
         else:
@@ -138,12 +164,12 @@ class General:
                 return _NOTIMP, 0
             self._read_question(request, questions)
             return _REFUSED, 0
-        end = self._read_question(request, questions)
+        end = self._read_question(request, questions) if questions else HEADER_OCTETS
         self._read_rest(request, end, (answers, authorities, additionals))
-        if request.unsigned:
-            return _NOTAUTH, 0
-        if request.edns is not None and request.edns.version:
-            return _BADVERS, 0
+        if not questions:
+            return self._greet(request), 0
+        if request.unsigned or (request.edns is not None and request.edns.version):
+            return (_NOTAUTH if request.unsigned else _BADVERS), 0
         rtype, rclass = request.pair
         if rclass != CLASS_IN:
             self._counts[Counter.UNUSUAL] += 1
@@ -176,6 +202,19 @@ class General:
             if request.edns.version == 0:
                 request.edns = read_options(request.edns, request.opt)
 
+            cookie = request.edns.cookie
+            if cookie and self._keys is not None:
+                now = int(self._clock())
+                request.cookie = cookies.answer(cookie, packed_source(request.source), self._keys, now)
+
+    def _greet(self, request: Request) -> Finished:
+        """The reply to a message without a question, which may ask for a cookie or whether one is good."""
+        edns = request.edns
+        cookie, valid = request.cookie
+        if edns is None or not cookie or request.unsigned:
+            raise Malformed("no question, and no cookie")
+        return _NOTHING if valid or len(edns.cookie) == CLIENT_OCTETS else _BADCOOKIE
+
     def _choose(self, request: Request, rtype: int) -> tuple[Finished, int]:
         ranking_of, by_ranking, cells, found = self._known.entry(request.name, rtype)
         if found is not None:
@@ -190,10 +229,9 @@ class General:
             chosen, scope = chosen.pick(packed, scope, request.message, source)
         return chosen, scope if subnet is not None else 0
 
-    def _fitting(self, request: Request, found: Finished, scope: int, *, stream: bool) -> bytes:
+    def _fitting(self, request: Request, found: Finished, record: bytes, *, stream: bool) -> bytes:
         """The reply in the octets that the asker can take."""
         limit = MESSAGE_MAX if stream else request.edns.room if request.edns else UDP_PLAIN
-        record = self._opt(request, found, scope, stream=stream)
         reply = _assemble(request, found, record)
         if len(reply) <= limit:
             return reply
@@ -213,7 +251,8 @@ class General:
             scope=scope,
             nsid=self._tables.nsid,
             keepalive_s=self._tcp_idle_s if stream else None,
-            extended_rcode=1 if found is _BADVERS else 0,
+            cookie=request.cookie[0],
+            extended_rcode=1 if found is _BADVERS or found is _BADCOOKIE else 0,
         )
 
 

@@ -3,10 +3,11 @@
 The serving folder of a node holds
 
     current              16 octets, mapped by every worker: a magic word and the number of the generation in force
-    generation-N.json    the manifest of generation N: deployment, plan version, and the three files with their digests
+    generation-N.json    the manifest of generation N: deployment, plan version, and its files with their digests
     geography-DIGEST     the location table, mapped as it is and shared by all workers
     names-DIGEST         zones and dynamic names, compiled
     plan-VERSION-DIGEST  the plan, compiled
+    image-VERSION-DIGEST  names and plan as executors in C have them (`gslb.nameserver.image`); a generation may be without
 
 Rule 1: a file is written whole, synced and renamed into place; then `current` moves by one aligned 8-octet store, the
 only change that a reader can see.  Rule 2: a file never changes; it is removed two generations later.  Rule 3: a
@@ -28,7 +29,7 @@ from pathlib import Path
 FORMAT = 1
 MAGIC = b"gslbgen\x01"
 KEPT_GENERATIONS = 2  # a reader that has just read `current` may still be opening the one before
-_MANIFEST_LIMIT = 65536  # octets; a manifest has about 600
+_MANIFEST_LIMIT = 65536  # octets; a manifest has about 700
 _MANIFEST_NAME = re.compile(r"generation-([0-9]{1,19})\.json")
 
 
@@ -56,15 +57,19 @@ class Manifest:
     geography: File
     names: File
     plan: File
+    image: File | None = None
 
     @property
-    def files(self) -> tuple[File, File, File]:
-        """The three files."""
-        return self.geography, self.names, self.plan
+    def files(self) -> tuple[File, ...]:
+        """All files."""
+        needed = self.geography, self.names, self.plan
+        return needed if self.image is None else (*needed, self.image)
 
     def to_bytes(self) -> bytes:
         """Canonical JSON with the format and a digest of the content."""
         content = asdict(self)
+        if self.image is None:
+            del content["image"]
         return _dump({"format": FORMAT, "digest": _digest(_dump(content)), "manifest": content})
 
 
@@ -238,11 +243,13 @@ class Publisher:
                     _write_whole(target, content)
         return file
 
-    def publish(self, plan: tuple[int, str], geography: File, names: File, compiled: File) -> Manifest:
+    def publish(
+        self, plan: tuple[int, str], geography: File, names: File, compiled: File, image: File | None = None
+    ) -> Manifest:
         """Put stored files in force as the next generation; `plan` is its version and digest.  Raises OSError."""
         self.restore()
         number = max(self._number, 0, *_generations(self._folder)) + 1
-        manifest = Manifest(self._deployment, number, *plan, geography, names, compiled)
+        manifest = Manifest(self._deployment, number, *plan, geography, names, compiled, image)
         _write_whole(self._folder / f"generation-{number}.json", manifest.to_bytes())
         self._number = number
         self._current.move(number)
@@ -276,7 +283,7 @@ class Publisher:
 
 def _manifest(content: Mapping[str, object]) -> Manifest:
     fields = dict(content)
-    for kind in ("geography", "names", "plan"):
+    for kind in ("geography", "names", "plan", *(("image",) if "image" in fields else ())):
         body = fields[kind]
         if not isinstance(body, dict):
             raise TypeError(f"{kind} is not a mapping")

@@ -57,6 +57,10 @@ class Given:
             self.marks.append(0)
         return number
 
+    def meanings(self) -> list[tuple[int, tuple[str, ...]]]:
+        """By mark, the record type and the pools."""
+        return [(0, ()), *self._numbers]
+
     def cells_of(self, policy: str, rtype: int, rankings: int) -> list[int]:
         """The counts of one policy and type, by ranking."""
         found = self.cells.get((policy, rtype))

@@ -16,7 +16,7 @@ from gslb.nameserver.lookup import Ending, Resolved, resolve
 from gslb.nameserver.message import QUESTION_NAME, Finished, Writer, empty, finish, finished, truncated
 from gslb.nameserver.stream import MESSAGE_MAX
 from gslb.nameserver.table import Tables
-from gslb.nameserver.views import Clock, Maker, PolicyTable, Shed, Spread, Write
+from gslb.nameserver.views import Clock, Maker, PolicyTable, Shed, Spread, Write, distinct
 from gslb.nameserver.wire import AUTHORITATIVE, CLASS_IN, PAIR, RECORD, Rcode
 
 ENTRIES_MAX = 20_000  # of some 500 octets
@@ -66,10 +66,7 @@ class Known:
                 return self._negative(resolved, name)
             return self._own(self._static(finish(resolved, name, MESSAGE_MAX)))
         table = self._tables.policies[ending.record.policy]
-        has_all = all(
-            choice.servfail or all(part.addresses for part in choice.parts) for choice in table.choices[rtype]
-        )
-        if resolved.answer or not has_all:
+        if resolved.answer or not _has_all(table, rtype):
             return self._own(self._view(resolved, ending, name, rtype))
         # Without chain and negative answers the records are the same at every name.
         key = ending.record.policy, rtype, ending.record.ttl
@@ -109,7 +106,7 @@ class Known:
         )
         found = maker.replies(table.choices[rtype])
         first = found[0]
-        if not isinstance(first, Spread) and not _answers(table, rtype) and all(reply is first for reply in found):
+        if not isinstance(first, Spread) and set(map(id, found)) == {id(first)} and not _answers(table, rtype):
             return self._static(first)
         return self._tables.location.ranking_of[policy], found, self._given.cells_of(policy, rtype, len(found)), None
 
@@ -134,4 +131,11 @@ class Known:
 
 
 def _answers(table: PolicyTable, rtype: int) -> bool:
-    return any(part.addresses for choice in table.choices[rtype] for part in choice.parts)
+    """Whether any choice has an address."""
+    return any(part.addresses for choice in distinct(table.choices[rtype]) for part in choice.parts)
+
+
+def _has_all(table: PolicyTable, rtype: int) -> bool:
+    """Whether no choice ends in the zone's NODATA."""
+    choices = distinct(table.choices[rtype])
+    return all(choice.servfail or all(part.addresses for part in choice.parts) for choice in choices)

@@ -45,6 +45,7 @@ _OUTCOMES = {
     Rcode.FORMERR: Counter.FORMERR,
     Rcode.NOTIMP: Counter.NOTIMP,
     Rcode.BADVERS: Counter.BADVERS,
+    Rcode.BADCOOKIE: Counter.BADCOOKIE,
     Rcode.NOTAUTH: Counter.NOTAUTH,
     Rcode.YXDOMAIN: Counter.YXDOMAIN,
 }

@@ -21,6 +21,8 @@ SUFFIX = ".board"
 RETIRED = "retired" + SUFFIX
 _HEAD = 16  # words before the counts
 _COUNTS = 112  # words for counts: a page of 1024 octets
+_UPS_AT, _QTYPES_AT = 64, 80  # of these words: what executors in C handed on, and the types that they were asked
+_MORE = 16  # of each
 _PAGE_BYTES = (_HEAD + _COUNTS) * 8
 
 
@@ -31,6 +33,7 @@ class Kind(IntEnum):
     RETIRED = 0
     UDP = 1
     TCP = 2
+    XDP = 3  # the controller, for the driver
 
 
 @unique
@@ -46,6 +49,19 @@ class Word(IntEnum):
     GENERATION = 6
     PLAN_VERSION = 7
     COUNTS = 8  # how many counts follow the head
+    EXECUTOR = 9
+
+
+@unique
+class Executor(IntEnum):
+    """What answers first in a worker; if that is Python, why."""
+
+    PYTHON = 0  # as it should be
+    NATIVE = 1
+    NO_LIBRARY = 2
+    OTHER_LAYOUT = 3  # the library is of another version than the rest
+    NO_IMAGE = 4  # the generation has none that is whole
+    UNFIT = 5  # the image does not fit together
 
 
 @unique
@@ -63,7 +79,9 @@ class Tally(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page as read.  `tallies` are indexed by `Tally`, `counts` by `gslb.nameserver.counters.Counter`."""
+    """One page as read.  `tallies` are indexed by `Tally`, `counts` by `gslb.nameserver.counters.Counter`, `ups` and `qtypes` by
+    `DnsUp` and `DnsQtype` of `gslb.dnslayout`.
+    """
 
     kind: Kind
     pid: int
@@ -74,6 +92,9 @@ class Page:
     plan_version: int
     tallies: tuple[int, ...]
     counts: tuple[int, ...]
+    ups: tuple[int, ...] = ()
+    qtypes: tuple[int, ...] = ()
+    executor: Executor = Executor.PYTHON
 
 
 class Scoreboard:
@@ -95,13 +116,19 @@ class Scoreboard:
         self._words[Word.GENERATION] = generation
         self._words[Word.PLAN_VERSION] = plan_version
 
-    def show(self, counts: Sequence[int]) -> None:
-        """Write the tallies and `counts` out."""
+    def show(self, counts: Sequence[int], ups: Sequence[int] = (), qtypes: Sequence[int] = ()) -> None:
+        """Write the tallies and all counts out."""
         values = array("Q", (*self.tallies, *counts))
         words = self._words
         words[_HEAD : _HEAD + len(values)] = memoryview(values)
         words[Word.COUNTS] = len(counts)
+        for at, more in ((_UPS_AT, ups), (_QTYPES_AT, qtypes)):
+            words[_HEAD + at : _HEAD + at + len(more)] = memoryview(array("Q", more))
         words[Word.SEEN] = _now_ms()
+
+    def answering(self, executor: Executor) -> None:
+        """Say what answers first."""
+        self._words[Word.EXECUTOR] = executor
 
     def to_bytes(self) -> bytes:
         """The page as it lies in a file."""
@@ -123,7 +150,7 @@ def read(path: Path) -> Page | None:
         return None
     words = array("Q", data)
     try:
-        kind = Kind(words[Word.KIND])
+        kind, executor = Kind(words[Word.KIND]), Executor(words[Word.EXECUTOR])
     except ValueError:
         return None
     if words[Word.MAGIC] != MAGIC:
@@ -138,7 +165,10 @@ def read(path: Path) -> Page | None:
         generation=words[Word.GENERATION],
         plan_version=words[Word.PLAN_VERSION],
         tallies=tuple(words[_HEAD:start]),
-        counts=tuple(words[start : start + min(words[Word.COUNTS], _COUNTS - len(Tally))]),
+        counts=tuple(words[start : start + min(words[Word.COUNTS], _UPS_AT - len(Tally))]),
+        ups=_more(words, _UPS_AT),
+        qtypes=_more(words, _QTYPES_AT),
+        executor=executor,
     )
 
 
@@ -152,7 +182,11 @@ def retire(folder: Path, path: Path) -> None:
         before = read(folder / RETIRED)
         board = Scoreboard(None, Kind.RETIRED, 0)
         board.tallies = _sum(page.tallies, before.tallies if before else ())
-        board.show(_sum(page.counts, before.counts if before else ()))
+        board.show(
+            _sum(page.counts, before.counts if before else ()),
+            _sum(page.ups, before.ups if before else ()),
+            _sum(page.qtypes, before.qtypes if before else ()),
+        )
         beside = folder / f".{RETIRED}.new"
         try:
             beside.write_bytes(board.to_bytes())
@@ -172,6 +206,10 @@ def _page(path: Path | None) -> mmap.mmap:
         except OSError:
             path.unlink(missing_ok=True)
     return mmap.mmap(-1, _PAGE_BYTES)
+
+
+def _more(words: array[int], at: int) -> tuple[int, ...]:
+    return tuple(words[_HEAD + at : _HEAD + at + _MORE])
 
 
 def _sum(left: Sequence[int], right: Sequence[int]) -> list[int]:

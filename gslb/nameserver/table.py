@@ -27,12 +27,15 @@ from gslb.model.plan import Member, Mode, Plan
 from gslb.model.zone import DynamicRecord, RRset, Zone
 from gslb.nameserver.given import LAST_RESORT
 from gslb.nameserver.lookup import TARGET_AT
+from gslb.nameserver.protection import Protection
+from gslb.nameserver.protection import dump as dump_protection
+from gslb.nameserver.protection import load as load_protection
 from gslb.nameserver.tree import Forest
 from gslb.nameserver.views import Choice, Members, PolicyTable, Stickiness
 from gslb.nameserver.wire import COMPRESSIBLE, name_end
 
 NAMES_MAGIC = b"GSLBNAM\x01"
-PLAN_MAGIC = b"GSLBPLN\x02"  # the last octet is the format
+PLAN_MAGIC = b"GSLBPLN\x03"  # the last octet is the format
 NSID_OCTETS = 128  # so that every reply has room for it beside the longest question
 _DIGEST_OCTETS = 16
 _MISSHAPEN = (TypeError, ValueError, KeyError, IndexError, AttributeError)  # what a body of another shape leads to
@@ -56,8 +59,8 @@ def compile_names(zones: Iterable[Zone], nsid: bytes | None) -> bytes:
     return _seal(NAMES_MAGIC, [nsid, [_dump_zone(zone) for zone in zones]])
 
 
-def compile_plan(plan: Plan, secret: bytes) -> bytes:
-    """A plan with the slot keys that `secret` gives each policy."""
+def compile_plan(plan: Plan, secret: bytes, protection: Protection | None = None) -> bytes:
+    """A plan with the slot keys that `secret` gives each policy.  Without `protection` there are no cookies and no limit."""
     policies = {
         name: [
             policy.ttl,
@@ -69,7 +72,8 @@ def compile_plan(plan: Plan, secret: bytes) -> bytes:
         for name, policy in plan.policies.items()
     }
     choices = [_dump_choice(choice) for choice in plan.choices]
-    return _seal(PLAN_MAGIC, [plan.deployment, plan.version, plan.geography, policies, choices, list(plan.heavy)])
+    content = [plan.deployment, plan.version, plan.geography, policies, choices, list(plan.heavy)]
+    return _seal(PLAN_MAGIC, [*content, dump_protection(protection)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,7 @@ class Tables:
     deployment: str
     version: int
     heavy: frozenset[str]  # as sources are written, also by sockets of IPv6 that take IPv4
+    protection: Protection | None = None
 
     @classmethod
     def load(cls, names: bytes, plan: bytes, location: LocationTable, *, deployment: str | None = None) -> Tables:
@@ -93,7 +98,8 @@ class Tables:
         forest, nsid = _load_names(names)
         decision = _open(PLAN_MAGIC, plan, "plan")
         try:
-            of, version, geography, raw_policies, raw_choices, raw_heavy = decision
+            of, version, geography, raw_policies, raw_choices, raw_heavy, raw_protection = decision
+            protection = load_protection(raw_protection)
             heavy = frozenset(form for address in raw_heavy for form in _written(address))
             choices = [_load_choice(choice) for choice in raw_choices]
             policies = {PolicyId(name): _load_policy(raw, choices) for name, raw in raw_policies.items()}
@@ -103,7 +109,7 @@ class Tables:
             raise UnreadableTable(f"the plan is of deployment {of!r}, expected {deployment!r}")
         if geography != location.digest:
             raise UnreadableTable(f"the plan is for geography {geography}, expected {location.digest}")
-        tables = cls(forest, nsid, policies, location, of, version, heavy)
+        tables = cls(forest, nsid, policies, location, of, version, heavy, protection)
         tables._check_policies()
         return tables
 

@@ -15,7 +15,7 @@ Standards: RFC 7871 section 7.2.1 (scopes of different answers must not overlap)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -72,6 +72,7 @@ class PolicyTable:
 
 
 Clock = Callable[[], float]  # seconds since the epoch
+Answer = tuple[int, tuple[int, ...]]  # a part of a choice, and indexes of its members
 Write = Callable[[Sequence[bytes], Sequence[tuple[str, ...]]], Finished]  # addresses and their pools -> their reply
 
 
@@ -103,7 +104,7 @@ class Spread:
         self._write = write
         self._nothing = nothing
         self._table: Sequence[int] = ()  # by slot, the number of the answer
-        self._answers: Sequence[tuple[int, tuple[int, ...]]] = ()
+        self._answers: Sequence[Answer] = ()
         self._made: list[Finished | None] = []
 
     def pick4(self, address: int, depth: int, query: bytes, source: str) -> tuple[Finished, int]:  # noqa: ARG002  # for `Parted`
@@ -131,12 +132,21 @@ class Spread:
         answer, scope = self.pick4(whole, scope - offset, query, source)
         return answer, scope + offset
 
+    @property
+    def choice(self) -> Choice:
+        """The choice."""
+        return self._choice
+
+    def replies(self, answers: Iterable[Answer]) -> list[Finished]:
+        """The replies of all answers, those that `slots_of` gives for its choice."""
+        return [self._make(*answer) for answer in answers]
+
     def _unsticky(self, query: bytes) -> Finished:
         return self._at(sticky_slot(int.from_bytes(query[:2], "big"), self._stickiness.keys))
 
     def _at(self, slot: int) -> Finished:
         if not self._table:
-            self._table, self._answers = _answers(self._choice)
+            self._table, self._answers = slots_of(self._choice)
             self._made = [None] * len(self._answers)
         number = self._table[slot]
         found = self._made[number]
@@ -189,14 +199,8 @@ class Maker:
 
     def replies(self, choices: Sequence[Choice]) -> list[Finished | Spread]:
         """Each ranking's reply."""
-        made: dict[int, Finished | Spread] = {}
-        found = []
-        for choice in choices:
-            key = id(choice)  # choices are interned when a plan is loaded
-            if key not in made:
-                made[key] = self._reply(choice)
-            found.append(made[key])
-        return found
+        made = {id(choice): self._reply(choice) for choice in distinct(choices)}
+        return [made[key] for key in map(id, choices)]
 
     def _reply(self, choice: Choice) -> Finished | Spread:
         nothing = self.failure if choice.servfail else self.nothing
@@ -210,13 +214,18 @@ class Maker:
         return Spread(choice, self.stickiness, self.write, nothing)
 
 
+def distinct(choices: Sequence[Choice]) -> Iterable[Choice]:
+    """Each of the choices once; they are interned when a plan is loaded."""
+    return dict(zip(map(id, choices), choices, strict=True)).values()
+
+
 @lru_cache(maxsize=1024)
-def _answers(choice: Choice) -> tuple[Sequence[int], tuple[tuple[int, tuple[int, ...]], ...]]:
+def slots_of(choice: Choice) -> tuple[Sequence[int], tuple[Answer, ...]]:
     """By slot the number of an answer, and the answers: the part, and indexes of its members.
 
     A choice that did not change from plan to plan is not computed again.
     """
-    found: dict[tuple[int, tuple[int, ...]], int] = {}
+    found: dict[Answer, int] = {}
     table: list[int] = []
     for part, members in enumerate(choice.parts):
         by_slot = _members(members.identities, choice.count)
@@ -232,6 +241,9 @@ def _members(identities: tuple[tuple[str, int], ...], count: int) -> Sequence[tu
     if len(identities) <= count:
         return (tuple(range(len(identities))),) * CHOICE_SLOTS
     table = maglev(identities, CHOICE_SLOTS)
+    if count == 1:
+        alone = [(member,) for member in range(len(identities))]
+        return tuple([alone[member] for member in table])
     interned: dict[tuple[int, ...], tuple[int, ...]] = {}
     found = (members_from(table, slot, count) for slot in range(CHOICE_SLOTS))
     return tuple(interned.setdefault(members, members) for members in found)

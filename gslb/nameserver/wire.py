@@ -34,7 +34,7 @@ class Malformed(ValueError):
 
 
 class Rcode(IntEnum):
-    """Response codes that this server gives (RFC 1035 section 4.1.1, RFC 2136, RFC 6672, RFC 6891)."""
+    """Response codes that this server gives (RFC 1035 section 4.1.1, RFC 2136, RFC 6672, RFC 6891, RFC 7873)."""
 
     NOERROR = 0
     FORMERR = 1
@@ -45,6 +45,7 @@ class Rcode(IntEnum):
     YXDOMAIN = 6
     NOTAUTH = 9
     BADVERS = 16
+    BADCOOKIE = 23
 
 
 class Rtype(IntEnum):

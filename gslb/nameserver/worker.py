@@ -20,11 +20,14 @@ from functools import partial
 from pathlib import Path
 
 from gslb.nameserver import channel
+from gslb.nameserver.core import Core
 from gslb.nameserver.demand import SUFFIX as DEMAND_SUFFIX
 from gslb.nameserver.demand import DemandPage
 from gslb.nameserver.failure import Failures
 from gslb.nameserver.follower import Follower, Maker
+from gslb.nameserver.native import Client
 from gslb.nameserver.orders import obey
+from gslb.nameserver.overlimit import OverLimit
 from gslb.nameserver.scoreboard import SUFFIX as BOARD_SUFFIX
 from gslb.nameserver.scoreboard import Kind, Scoreboard, Tally
 from gslb.nameserver.sockets import Endpoint, endpoint_of
@@ -51,13 +54,22 @@ class Post:
 class Worker:
     """A UDP worker over `sockets`, obeying its supervisor at the other end of `line`."""
 
-    def __init__(self, post: Post, make: Maker, line: socket.socket | None, sockets: Sequence[socket.socket]) -> None:
-        """Raises OSError, UnusableGeneration."""
+    def __init__(
+        self,
+        post: Post,
+        make: Maker,
+        line: socket.socket | None,
+        sockets: Sequence[socket.socket],
+        core: Core | None = None,
+    ) -> None:
+        """Without a `core` the reference answers all.  Raises OSError, UnusableGeneration."""
         name = f"udp-{os.getpid()}"
         self._board = Scoreboard(post.run / (name + BOARD_SUFFIX), Kind.UDP, post.slot)
         self._demand = DemandPage(post.run / (name + DEMAND_SUFFIX))
-        self._follower = Follower(post.serving, post.deployment, make, self._board)
+        self._core = core if core is not None else Core(None)
+        self._follower = Follower(post.serving, post.deployment, make, self._board, images=core is not None)
         self._failures = Failures()
+        self._over_limit = OverLimit(log)
         self._answer: Callable[[bytes, str], bytes | None] | None = None
         self._finished = False
         self._sockets: dict[int, socket.socket] = {}
@@ -104,7 +116,7 @@ class Worker:
         """Serve one more socket.  Before the first generation its queries wait in it."""
         self._sockets[sock.fileno()] = sock
         if self._answer is not None:
-            self._watch(sock, partial(self._drain, sock.recvfrom, sock.sendto))
+            self._watch(sock, partial(self._turn, sock))
 
     def leave(self, endpoints: frozenset[Endpoint]) -> None:
         """Close the sockets of `endpoints`."""
@@ -118,10 +130,22 @@ class Worker:
         """End the loop after this turn."""
         self._finished = True
 
-    def _drain(self, receive: Callable[..., tuple[bytes, tuple[str, int]]], send: Callable[..., int]) -> None:
-        """Answer what waits in one socket, up to BATCH datagrams."""
-        answer = self._answer
-        assert answer is not None
+    def _turn(self, sock: socket.socket) -> None:
+        """Answer what waits in one socket, within bounds."""
+        native = self._core.native
+        if native is None:
+            self._drain(sock.recvfrom, sock.sendto)
+            return
+        turn = native.drain(sock.fileno(), int(time.time()))  # noqa: TID251  # whoever serves, serves now
+        tallies = self._board.tallies
+        tallies[Tally.SEND_FAILED] += turn.send_failed
+        tallies[Tally.RECEIVE_FAILED] += turn.receive_failed
+        for query, client in turn.passed:
+            self._reply(query, client, sock.sendto)
+
+    def _drain(self, receive: Callable[..., tuple[bytes, Client]], send: Callable[..., int]) -> None:
+        """Answer what waits in one socket, up to BATCH datagrams, by the reference."""
+        reply = self._reply
         for _ in range(BATCH):
             try:
                 query, client = receive(DATAGRAM_MAX)
@@ -130,20 +154,29 @@ class Worker:
             except OSError:  # an ICMP error of an earlier reply is reported here
                 self._board.tallies[Tally.RECEIVE_FAILED] += 1
                 return
+            reply(query, client, send)
+
+    def _reply(self, query: bytes, client: Client, send: Callable[..., int]) -> None:
+        """Answer one datagram by the reference."""
+        answer = self._answer
+        assert answer is not None
+        try:
+            reply = answer(query, client[0])
+        except Exception as error:  # noqa: BLE001  # rule 1
+            self._board.tallies[Tally.RESPONDER_FAILED] += 1
+            reply = self._failures.reply(query, error, time.monotonic())
+        if reply is not None:
             try:
-                reply = answer(query, client[0])
-            except Exception as error:  # noqa: BLE001  # rule 1
-                self._board.tallies[Tally.RESPONDER_FAILED] += 1
-                reply = self._failures.reply(query, error, time.monotonic())
-            if reply is not None:
-                try:
-                    send(reply, client)
-                except OSError:  # a full queue, a firewall, a client that is gone: the client asks again
-                    self._board.tallies[Tally.SEND_FAILED] += 1
+                send(reply, client)
+            except OSError:  # a full queue, a firewall, a client that is gone: the client asks again
+                self._board.tallies[Tally.SEND_FAILED] += 1
 
     def _follow(self) -> None:
+        self._core.settle()
         if not self._follower.follow(time.monotonic()):
             return
+        self._core.follow(self._follower)
+        self._board.answering(self._core.executor)
         answers = self._follower.answers
         assert answers is not None
         first = self._answer is None
@@ -157,10 +190,12 @@ class Worker:
                 channel.send(self._line, {"say": "serving"})
 
     def _show(self, now: float) -> None:
-        answers = self._follower.answers
-        self._board.show(answers.counts if answers is not None else ())
+        answers, core = self._follower.answers, self._core
+        core.settle()
+        self._board.show(answers.counts if answers is not None else (), core.ups, core.qtypes)
         if answers is not None:
             self._demand.show(answers.given, now)
+            self._over_limit.look(answers.counts, core.limited or answers.limited, now)
         self._follower.look_around(now)
 
     def _admit(self) -> None:
@@ -206,7 +241,7 @@ class Worker:
     def _close(self) -> None:
         if self._answer is not None:
             for sock in self._sockets.values():
-                self._drain(sock.recvfrom, sock.sendto)
+                self._turn(sock)
         self._show(time.monotonic())
         answers = self._follower.answers
         self._demand.close(answers.given if answers is not None else None)

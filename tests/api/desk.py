@@ -24,15 +24,18 @@ from tests.cli.deployment import CONFIG, ZONE
 NOW = 1_700_000_000.0
 SECRET = b"0123456789abcdef"
 LISTEN = Socket(ip_address("127.0.0.1"), 0)
+IMAGE = {"octets": 25_000, "left_out": {"names": 5}}
 REPORT: Report = {
     "version": "0",
     "deployment": "test",
     "node": "fra",
     "now": NOW,
-    "generation": {"number": 1, "plan_version": 7, "plan_digest": "0" * 32, "plan_age_s": 3.5},
+    "generation": {"number": 1, "plan_version": 7, "plan_digest": "0" * 32, "plan_age_s": 3.5, "image": IMAGE},
     "workers": [{"kind": "udp", "slot": 0, "pid": 1, "alive": True}],
     "queries": 12,
     "counters": {one.name.lower(): one.value + 1 for one in Counter},
+    "passed_up": {"name": 3, "view": 4},
+    "types": {"A": 5, "OTHER": 6},
     "overrides": [],
     "problems": {"geography": ["no database"]},
     "geography": None,

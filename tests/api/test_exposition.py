@@ -15,9 +15,10 @@ from tests.api.figures import know_everything
 from tests.api.served import Served
 
 DOCS = Path(__file__).parents[2] / "docs"
-UNITS = ("_seconds", "_ratio", "_total", "_info")
+UNITS = ("_seconds", "_bytes", "_ratio", "_total", "_info")
 COUNTS = {  # gauges of things that have no unit
     "gslb_blind",
+    "gslb_dns_image_left_out",
     "gslb_dns_workers",
     "gslb_lb_attach_mode",
     "gslb_lb_backend_active_connections",

@@ -33,7 +33,7 @@ def status(options: list[str], store: Store, capsys: pytest.CaptureFixture[str])
     (store.folder / "run").mkdir(exist_ok=True)
 
     def lines(seen: Passive | None, now: float = 0.0, state: State = STATE) -> list[str]:
-        balancerfile.save(store.folder / "run", state_json(state))
+        balancerfile.save(store.folder / "run", {"balancer": state_json(state), "driver": None})
         store.save_figures({"passive": {} if seen is None else seen.state(now)})
         main(["status", *options])
         told = capsys.readouterr().out.splitlines()

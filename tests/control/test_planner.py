@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,15 @@ from gslb.control.facts import read as read_facts
 from gslb.control.observed import Observed
 from gslb.control.planner import Planner, nsid_of
 from gslb.control.store import Store
+from gslb.geo.table import LocationTable
+from gslb.model.deployment import Limits
 from gslb.model.plan import Plan
 from gslb.model.world import Forced, Health, Override, Verdict, Verdicts
-from gslb.nameserver.generation import Current, File, Manifest, read_manifest
+from gslb.nameserver.cookies import keys_of, next_keys_at
+from gslb.nameserver.generation import Current, File, Manifest, read_file, read_manifest
+from gslb.nameserver.limit import limit_of
+from gslb.nameserver.protection import Protection
+from gslb.nameserver.table import Tables
 from tests.control.make import DEPLOYMENT, FRA_ADDRESS, IAD_ADDRESS, NODE, ZONE, model
 
 NOW = 1_000_000.0
@@ -273,6 +280,34 @@ def test_a_changed_zone_or_secret_is_published_under_the_same_plan(store: Store,
     assert (manifest.generation, manifest.plan_version) == (3, 1)
     first = read_manifest(store.folder / "serving", 2, "example")
     assert first.geography == manifest.geography
+
+
+def test_limits_and_the_days_keys_of_cookies_are_published_under_the_same_plan(store: Store, tmp_path: Path) -> None:
+    folder = store.folder / "serving"
+    executor = DnsTables(folder, "example")
+    planner = Planner(store, executor, Facts())
+
+    def protection() -> Protection:
+        manifest = executor.in_force
+        assert manifest is not None
+        location = LocationTable.from_buffer(read_file(folder, manifest.geography))
+        tables = Tables.load(read_file(folder, manifest.names), read_file(folder, manifest.plan), location)
+        assert tables.protection is not None
+        return tables.protection
+
+    limits = Limits(responses_per_s=500, slip=3, exempt=(ip_network("192.0.2.0/24"),), dry_run=True)
+    one = model(tmp_path, replace(DEPLOYMENT, limits=limits))
+    assert planner.adopt(one, NOW)
+    noon = next_keys_at(NOW)
+    expected = limit_of(one.secret, 500, 3, limits.exempt, dry_run=True)
+    assert protection() == Protection(keys_of(one.secret, NOW), expected)
+    assert planner.plan(noon - 1)
+    assert protection().cookie_keys == keys_of(one.secret, NOW)
+    assert planner.plan(noon)
+    assert protection() == Protection(keys_of(one.secret, noon), expected)
+    manifest = executor.in_force
+    assert manifest is not None
+    assert (manifest.generation, manifest.plan_version) == (2, 1)
 
 
 def test_the_table_that_serves_can_be_gone_on_with(store: Store, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from tests.namespaces import Namespace
 from tests.ports import free_port
 
 START_S = 15.0
-FEATURES = frozenset({"nsid", "ecs", "tailoring", "policies", "keepalive"})
+FEATURES = frozenset({"nsid", "ecs", "tailoring", "policies", "keepalive", "cookies"})
 
 
 @dataclass(frozen=True)

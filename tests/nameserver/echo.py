@@ -33,6 +33,7 @@ class Echo:
         self.names = names
         self.counts = [0, 0]
         self.given = Given()
+        self.limited = ""
 
     def udp(self, query: bytes, source: str, /) -> bytes | None:
         self.counts[ARRIVED] += 1

@@ -31,10 +31,14 @@ from gslb.model.deployment import (
 from gslb.model.plan import Choice, Member, Mode, Part, Plan, PolicyPlan
 from gslb.model.zone import DynamicRecord, RRset, Zone
 from gslb.nameserver.answer import Responder
+from gslb.nameserver.cookies import keys_of
+from gslb.nameserver.limit import limit_of
+from gslb.nameserver.protection import Protection
 from gslb.nameserver.table import Tables, compile_names, compile_plan
 
 SECRET = b"sixteen and more octets"
 CLIENT = "192.0.2.77"
+NOW = 1_800_000_000.0  # seconds since the epoch
 WEB = PolicyId("web")
 
 
@@ -147,9 +151,23 @@ def deployment(rules: Mapping[str, Sequence[Sequence[str]]]) -> Deployment:
     )
 
 
-def tables(zones: Iterable[Zone], made: Plan, location: LocationTable, nsid: bytes | None = None) -> Tables:
+def tables(
+    zones: Iterable[Zone],
+    made: Plan,
+    location: LocationTable,
+    nsid: bytes | None = None,
+    protection: Protection | None = None,
+) -> Tables:
     """Compiled and loaded again, as a worker does."""
-    return Tables.load(compile_names(zones, nsid), compile_plan(made, SECRET), location)
+    return Tables.load(compile_names(zones, nsid), compile_plan(made, SECRET, protection), location)
+
+
+def protection(
+    responses_per_s: float = 200.0, slip: int = 2, *, exempt: Sequence[str] = (), dry_run: bool = False
+) -> Protection:
+    """Keys of cookies at NOW, and a limit."""
+    limit = limit_of(SECRET, responses_per_s, slip, map(ip_network, exempt), dry_run=dry_run)
+    return Protection(keys_of(SECRET, NOW), limit)
 
 
 def responder(*zones: Zone, nsid: bytes | None = None, sticky: tuple[int | None, int | None] = (24, 56)) -> Responder:
@@ -174,7 +192,7 @@ def responder(*zones: Zone, nsid: bytes | None = None, sticky: tuple[int | None,
         choice("2001:db8::1", "2001:db8::2", shed=[part(600, "2001:db8::3")]),
     )
     made = plan(location, policies, choices, heavy=[CLIENT])
-    return Responder(tables(zones, made, location, nsid), clock=lambda: 1_800_000_000.0)
+    return Responder(tables(zones, made, location, nsid, protection()), clock=lambda: NOW)
 
 
 def query(name: str | bytes, rtype: str | int = "A", opt: bytes = b"", *, rclass: int = 1, flags: int = 0) -> bytes:

@@ -27,6 +27,7 @@ from tests.nameserver.make import (
     part,
     plan,
     policy_plan,
+    protection,
     query,
     records,
     responder,
@@ -103,7 +104,7 @@ def over(
     both = [*by_ranking, *(_as_ipv6(one) for one in by_ranking)]
     zones = [zone("z.test.", ZONE, bound("www.z.test."))]
     made = plan(location, policies, both, heavy=HEAVY)
-    return Responder(tables(zones, made, location), clock=lambda: now)
+    return Responder(tables(zones, made, location, protection=protection()), clock=lambda: now)
 
 
 def _as_ipv6(one: Choice) -> Choice:
@@ -198,6 +199,7 @@ def test_a_client_subnet_is_told_the_same_whoever_asks_and_whenever(
     assert over(many_classes(), by_ranking, sticky, later).udp(message, CLIENT) == first
 
 
+COOKIE = (10, b"12345678")
 ORDINARY = [
     query("www.z.test."),
     query("www.z.test.", "AAAA", opt()),
@@ -209,8 +211,15 @@ ORDINARY = [
     query("absent.z.test.", "TXT", opt()),
     query("big.z.test.", "TXT", flags=0x0130),
     query("www.elsewhere.net.", opt=opt()),
+    query("www.z.test.", opt=opt(COOKIE)),
+    query("www.z.test.", opt=opt((10, bytes(range(24))), ecs("192.0.2.0/24"), payload=512, flags=0x8000)),
+    query("absent.z.test.", "TXT", opt(ecs("2001:db8:5::/56"), COOKIE)),
 ]
 OTHERS = [
+    query("www.z.test.", opt=opt((3, b""), COOKIE)),
+    query("www.z.test.", opt=opt(COOKIE, COOKIE)),
+    query("www.z.test.", opt=opt(COOKIE, ecs("192.0.2.128/25"))),
+    query("www.z.test.", opt=opt((10, bytes(9)))),
     query("www.z.test.", opt=opt(ecs("192.0.2.128/25"))),
     query("www.z.test.", opt=opt((8, b"\0\1\0\0"))),
     query("z.test.", "ANY", opt((3, b""), (10, bytes(8)))),

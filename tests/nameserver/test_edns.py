@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gslb.nameserver.edns import Edns, Subnet, opt, read_opt, read_options, read_subnet
+from gslb.nameserver.edns import Edns, Subnet, opt, read_opt, read_options, read_subnet, without_cookie
 from gslb.nameserver.wire import Malformed
 from tests.nameserver import make
 
@@ -88,3 +88,60 @@ def test_any_octets_are_read_or_malformed(octets: bytes) -> None:
     except Malformed:
         return
     assert edns.options <= len(octets) // 4
+
+
+@pytest.mark.parametrize("length", range(50))
+def test_lengths_of_cookies(length: int) -> None:
+    octets = make.opt((10, bytes(range(length))))
+    if length == 8 or 16 <= length <= 40:
+        assert read(octets).cookie == bytes(range(length))
+    else:
+        with pytest.raises(Malformed, match=f"a cookie of {length} octets"):
+            read(octets)
+
+
+def test_of_two_cookies_the_first_counts() -> None:
+    assert read(make.opt((10, b"12345678"), (10, b"x"))).cookie == b"12345678"
+
+
+ECS_OPTION = make.ecs("192.0.2.0/24")
+
+
+@pytest.mark.parametrize(
+    ("options", "rest"),
+    [
+        ([(10, b"12345678")], []),
+        ([(10, bytes(24)), ECS_OPTION], [ECS_OPTION]),
+        ([ECS_OPTION, (10, bytes(40))], [ECS_OPTION]),
+        ([(3, b""), (10, bytes(16))], [(3, b"")]),
+    ],
+)
+def test_a_cookie_is_taken_off(options: list[tuple[int, bytes]], rest: list[tuple[int, bytes]]) -> None:
+    (cookie,) = (data for code, data in options if code == 10)
+    assert without_cookie(make.opt(*options)) == (make.opt(*rest), cookie)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        make.opt(),
+        make.opt(ECS_OPTION),
+        make.opt((10, bytes(9))),
+        make.opt(ECS_OPTION, (3, b""), (10, bytes(8))),
+        make.opt((10, bytes(8)))[:-1],
+        make.opt((10, bytes(8))) + b"\0",
+        make.opt(ECS_OPTION, (10, bytes(8)))[:-1],
+        make.opt(ECS_OPTION, (10, bytes(8))) + b"\0",
+        make.opt((10, bytes(8)))[:14],
+        b"",
+    ],
+)
+def test_no_cookie_is_taken_off(record: bytes) -> None:
+    assert without_cookie(record) is None
+
+
+@given(st.binary(max_size=60))
+def test_taking_off_never_raises(octets: bytes) -> None:
+    record = make.opt((10, bytes(8)))[:9] + octets
+    parts = without_cookie(record)
+    assert parts is None or len(parts[0]) + len(parts[1]) + 4 == len(record)

@@ -291,3 +291,58 @@ def test_every_message_is_counted_once_by_arrival_and_once_by_outcome(subject: R
     assert moved[Counter.TCP] == len(messages)
     assert moved[Counter.FORMERR] == 2 * len(MALFORMED)
     assert moved[Counter.DROPPED] == 2
+
+
+GREETED = opt((10, b"12345678"))
+
+
+def greet(subject: Responder, record: bytes, *, flags: int = 0, tcp: bool = False) -> dns.message.Message:
+    """The reply to a message without a question."""
+    message = b"\x12\x34" + flags.to_bytes(2, "big") + bytes(7) + b"\1" + record
+    return ask(subject, message, tcp=tcp)
+
+
+@pytest.mark.parametrize("tcp", [False, True])
+def test_a_cookie_without_a_question(subject: Responder, tcp: bool) -> None:  # noqa: FBT001
+    """RFC 7873 section 5.4."""
+    reply = greet(subject, GREETED, flags=0x100, tcp=tcp)
+    assert (reply.rcode(), reply.question, reply.answer) == (0, [], [])
+    assert reply.flags == dns.flags.QR | dns.flags.RD
+    (option,) = reply.options
+    data = option.to_wire()
+    assert data is not None
+    assert data[:8] == b"12345678"
+    again = greet(subject, opt((10, data)), tcp=tcp)
+    assert again.rcode() == 0
+    assert again.options[0].to_wire() == data
+    forged = greet(subject, opt((10, data[:-1] + bytes((data[-1] ^ 1,)))), tcp=tcp)
+    assert forged.rcode() == 23
+    assert forged.options[0].to_wire() == data  # a fresh one, of the same second
+
+
+@pytest.mark.parametrize("record", [opt(), opt((3, b"")), opt((10, b"1234567")), opt((10, b"12345678"), version=1)])
+def test_no_question_and_no_cookie(subject: Responder, record: bytes) -> None:
+    assert greet(subject, record).rcode() == 1
+
+
+@pytest.mark.parametrize("length", [0, 7, 9, 15, 41])
+def test_cookies_of_wrong_lengths(subject: Responder, length: int) -> None:
+    assert ask(subject, query("www.z.test.", opt=opt((10, bytes(length))))).rcode() == 1
+
+
+def test_cookies_stand_before_the_subnet_and_behind_the_rest(subject: Responder) -> None:
+    message = query("www.z.test.", opt=opt(ecs("192.0.2.0/24"), (10, bytes(8)), (11, b""), (3, b"")))
+    assert [int(option.otype) for option in ask(subject, message).options] == [3, 10, 8]
+    assert [int(option.otype) for option in ask(subject, message, tcp=True).options] == [3, 11, 10, 8]
+
+
+@pytest.mark.parametrize("client", ["192.0.2.77", "2001:db8::1"])
+def test_a_cookie_comes_back_good(subject: Responder, client: str) -> None:
+    given = ask(subject, query("www.z.test.", opt=opt((10, b"abcdefgh"))), client).options[0].to_wire()
+    assert given is not None
+    before = list(subject.counts)
+    assert ask(subject, query("www.z.test.", opt=opt((10, given))), client).options[0].to_wire() == given
+    assert subject.counts[Counter.COOKIES_VALID] - before[Counter.COOKIES_VALID] >= 2  # by both paths
+    assert subject.counts[Counter.COOKIES_VALID] - before[Counter.COOKIES_VALID] == (
+        subject.counts[Counter.COOKIES] - before[Counter.COOKIES]
+    )

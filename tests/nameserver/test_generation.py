@@ -185,3 +185,18 @@ def test_a_damaged_current_is_refused_by_readers(folder: Path, content: bytes) -
     (folder / "current").write_bytes(content)
     with pytest.raises(UnusableGeneration, match="damaged"):
         Current(folder)
+
+
+def test_a_manifest_says_which_image_belongs_to_it_and_may_be_without(folder: Path) -> None:
+    publisher = Publisher(folder, DEPLOYMENT)
+    without = publish(publisher, 1)
+    assert without.image is None
+    assert b"image" not in (folder / "generation-1.json").read_bytes(), "as those of earlier versions"
+    image = publisher.store("image", b"an image", "2")
+    manifest = publisher.publish((2, "digest"), without.geography, without.names, without.plan, image)
+    assert read_manifest(folder, 2, DEPLOYMENT) == manifest
+    assert manifest.image == image == manifest.files[3]
+    assert read_manifest(folder, 1, DEPLOYMENT) == without
+    for version in (3, 4):
+        publish(publisher, version)
+    assert not (folder / image.name).exists(), "swept with its generation"

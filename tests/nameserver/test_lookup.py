@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from gslb.model.deployment import PolicyId
 from gslb.model.zone import DynamicRecord, RRset, Zone
 from gslb.nameserver.answer import Responder
+from gslb.nameserver.table import Tables
 from tests.nameserver import oracle
 from tests.nameserver.make import ask, one_class, opt, plan, policy_plan, query, tables
 from tests.nameserver.make import choice as choose
@@ -83,9 +84,14 @@ def worlds(draw: st.DrawFn) -> tuple[dict[Name, dict[Name, dict[int, oracle.Reco
 
 def serve(zones: Mapping[Name, oracle.OracleZone], dynamic: Iterable[Name]) -> Responder:
     """The subject over the same zones: dynamic names are bound to a policy instead."""
+    return Responder(tables_of(zones, dynamic))
+
+
+def tables_of(zones: Mapping[Name, oracle.OracleZone], dynamic: Iterable[Name]) -> Tables:
+    """What `serve` serves."""
     location = one_class("web")
     made = plan(location, {"web": policy_plan({1: (0,), 28: (1,)})}, [choose(DYNAMIC), choose()])
-    return Responder(tables([_zone(apex, zone, set(dynamic)) for apex, zone in zones.items()], made, location))
+    return tables([_zone(apex, zone, set(dynamic)) for apex, zone in zones.items()], made, location)
 
 
 def _zone(apex: Name, owners: oracle.OracleZone, dynamic: set[Name]) -> Zone:

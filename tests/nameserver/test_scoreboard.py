@@ -40,6 +40,25 @@ def test_a_page_has_room_for_all_counters(tmp_path: Path) -> None:
     assert page(tmp_path / "udp-1.board").counts == counts
 
 
+def test_what_executors_in_c_count_has_room_beside_it(tmp_path: Path) -> None:
+    assert len(Counter) + len(Tally) <= 64
+    ups, qtypes = tuple(range(1, 11)), tuple(range(21, 29))
+    for pid in (1, 2):
+        path = tmp_path / f"xdp-{pid}.board"
+        one = Scoreboard(path, Kind.XDP, 0)
+        one.show(tuple(range(len(Counter))), ups, qtypes)
+        one.close()
+        found = page(path)
+        assert (found.kind, found.counts) == (Kind.XDP, tuple(range(len(Counter))))
+        assert (found.ups[:10], found.qtypes[:8], found.tallies) == (ups, qtypes, (0,) * len(Tally))
+        assert not any((*found.ups[10:], *found.qtypes[8:]))
+        retire(tmp_path, path)
+    retired = page(tmp_path / RETIRED)
+    assert retired.ups[:10] == tuple(2 * count for count in ups)
+    assert retired.qtypes[:8] == tuple(2 * count for count in qtypes)
+    assert retired.counts == tuple(2 * count for count in range(len(Counter)))
+
+
 def test_the_counts_of_the_dead_are_kept(tmp_path: Path) -> None:
     for pid, counts in ((1, (1, 2)), (2, (10, 20)), (3, ())):
         path = tmp_path / f"udp-{pid}.board"

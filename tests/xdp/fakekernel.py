@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gslb.model.deployment import Attach
 from xdp.driver import Parts
-from xdp.messages import Attached, Count, Interface, Pulse, TableState, Want
+from xdp.messages import Attached, Block, Count, DnsState, DnsWant, Interface, Pulse, TableState, Want
 from xdp.preflight import Refused
 
 GENERIC = "slow0"  # an interface that has no native mode
@@ -34,7 +34,7 @@ class FakePlane:
     def pinned(self) -> bool:
         return self._folder.exists()
 
-    def attach(self, interface: str, how: Attach) -> Interface:
+    def attach(self, interface: str, how: Attach, asked: str) -> Interface:  # noqa: ARG002  # the Protocol's
         if interface == ABSENT:
             return Interface(interface, Attached.NOT, "there is no such interface", "ip link")
         generic = how is Attach.GENERIC or interface == GENERIC
@@ -71,6 +71,8 @@ class FakeTables:
     def __init__(self, folder: Path) -> None:
         self._file = folder / "pins" / "tables"
 
+    refused = ""
+
     @property
     def version(self) -> int:
         return int(json.loads(self._file.read_text())["version"]) if self._file.exists() else 0
@@ -104,7 +106,36 @@ class FakeCounters:
         return Pulse(float(self._reads), 0.0, vips={"web": {"192.0.2.10 tcp/80": Count(packets=self._reads)}})
 
 
+class FakeAnswers:
+    """DNS in the driver as one file; refused while `folder` has a file `refuse-dns`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._file = folder / "pins" / "dns"
+        self._want: DnsWant | None = None
+
+    @property
+    def version(self) -> int:
+        return 7 if self._file.exists() else 0
+
+    def want(self, want: DnsWant | None, now: float) -> DnsState | None:
+        self._want = want
+        return self.tick(now)
+
+    def tick(self, now: float) -> DnsState | None:  # noqa: ARG002  # the Protocol's
+        if self._want is None:
+            self._file.unlink(missing_ok=True)
+            return None
+        if (self._folder / "refuse-dns").exists():
+            return DnsState(refused="the verifier does not like it")
+        self._file.write_text(json.dumps(self._want.addresses))
+        return DnsState(version=self.version, addresses=len(self._want.addresses))
+
+    def blocks(self) -> tuple[Block, ...]:
+        return (Block("00", b"", b""),) if self._file.exists() else ()
+
+
 def fake_parts(folder: Path) -> Parts:
     """Adopted where `folder` has pins.  Raises Refused while it has a file `refuse`; takes no probes while it has `unprobed`."""
     plane = FakePlane(folder)
-    return Parts(plane, FakeTables(folder), FakeCounters())
+    return Parts(plane, FakeTables(folder), FakeCounters(), FakeAnswers(folder))

@@ -13,7 +13,7 @@ from gslb.model.deployment import Attach, Forward, SiteId
 from gslb.model.plan import BackendPlan, BalancerTable, Vip
 from tests.xdp.fakekernel import ABSENT, GENERIC, fake_parts
 from xdp.driver import RETRY_S, Driver
-from xdp.messages import Attached, Interface, Probe, Want
+from xdp.messages import Attached, DnsState, DnsWant, Interface, Probe, Want
 
 TABLE = BalancerTable(SiteId("fra"), (Vip("192.0.2.10/32", 6, 80),), (BackendPlan("10.1.0.11", 1, Forward.L2),))
 WANT = Want(1, "example", 7, ("eth0",), Attach.AUTO, "00" * 16, "198.18.0.0/15", "100::/64", 300.0, {"web": TABLE})
@@ -193,3 +193,42 @@ def test_removing_leaves_nothing_also_of_an_earlier_process(driver: Driver, kern
     driver.close()
     Driver(partial(fake_parts, kernel)).remove()
     assert not (kernel / "pins").exists()
+
+
+def test_dns_is_answered_beside_the_balancer_and_on_interfaces_of_its_own(driver: Driver, kernel: Path) -> None:
+    dns = DnsWant(None, (("192.0.2.53", 53),), ("eth0", "eth1"), Attach.NATIVE)
+    driver.want(replace(WANT, attach=Attach.GENERIC, dns=dns), 0.0)
+    state = driver.state
+    assert state.dns == DnsState(version=7, addresses=1)
+    assert state.interfaces == (Interface("eth0", Attached.GENERIC), Interface("eth1", Attached.NATIVE))
+    pulse = driver.pulse()
+    assert pulse is not None
+    assert len(pulse.dns) == 1
+    driver.want(replace(WANT, serial=2), 1.0)
+    assert driver.state.dns is None
+    assert driver.state.interfaces == (Interface("eth0", Attached.NATIVE),), "how changed as well"
+    assert links(kernel) == {"eth0"}
+
+
+def test_dns_alone_needs_no_table(driver: Driver, kernel: Path) -> None:
+    dns = DnsWant(None, (("192.0.2.53", 53),), ("eth1",), Attach.AUTO)
+    driver.want(replace(WANT, interfaces=(), tables={}, dns=dns), 0.0)
+    assert driver.state.dns == DnsState(version=7, addresses=1)
+    assert links(kernel) == {"eth1"}
+
+
+def test_where_dns_is_refused_the_balancer_goes_on(driver: Driver, kernel: Path) -> None:
+    (kernel / "refuse-dns").touch()
+    driver.want(replace(WANT, dns=DnsWant(None, (), ("eth0",), Attach.AUTO)), 0.0)
+    assert driver.state.refused == ""
+    assert driver.state.dns == DnsState(refused="the verifier does not like it")
+    assert driver.state.tables.keys() == {"web"}
+    (kernel / "refuse-dns").unlink()
+    driver.tick(RETRY_S)
+    assert driver.state.dns == DnsState(version=7)
+
+
+def test_what_refuses_all_refuses_dns(driver: Driver, kernel: Path) -> None:
+    (kernel / "refuse").touch()
+    driver.want(replace(WANT, dns=DnsWant(None, (), (), Attach.AUTO)), 0.0)
+    assert driver.state.dns == DnsState(refused="no such kernel here; apt-get install one")

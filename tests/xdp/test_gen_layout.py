@@ -1,4 +1,4 @@
-"""gslb/layout.py is what xdp/c says, and every kind of change would be noticed."""
+"""gslb/layout.py and gslb/dnslayout.py are what xdp/c says, and every kind of change would be noticed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gslb import layout
+from gslb import dnslayout, layout
 from xdp import btf, gen_layout
 from xdp.btf import Btf, MapDefinition, Member, Struct
 
@@ -22,10 +22,14 @@ SMALL = Btf(
 HEADER = "enum sizes {\n};\nenum mode {\n};\nstruct vip_key {\n};\n"
 
 
-def test_the_committed_file_is_up_to_date(objects: Path) -> None:
-    assert gen_layout.generated(btf.read(objects / "layout.bpf.o"), gen_layout.HEADER.read_text()) == (
-        gen_layout.GENERATED.read_text()
-    )
+@pytest.mark.parametrize("subject", gen_layout.LAYOUTS, ids=lambda found: found.module)
+def test_the_committed_file_is_up_to_date(subject: gen_layout.Layout, objects: Path) -> None:
+    found = btf.read(objects / f"{subject.name}.bpf.o")
+    assert gen_layout.generated(found, subject.header.read_text(), subject) == subject.generated.read_text()
+
+
+@pytest.mark.usefixtures("objects")
+def test_the_command_says_that_all_is_up_to_date() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "xdp.gen_layout", "--check"], capture_output=True, timeout=60, check=False
     )
@@ -78,3 +82,20 @@ def test_numbers_in_network_order() -> None:
     assert bytes(key) == bytes(range(16)) + b"\x01\xbb\x06\x00"
     assert layout.VipKey.from_buffer_copy(bytes(key)).port == 443
     assert ctypes.sizeof(layout.Ring) == 4 * layout.RING_SLOTS
+
+
+def test_each_layout_is_told_apart() -> None:
+    said = gen_layout.generated(
+        replace(SMALL, enums={**SMALL.enums, "dns_sizes": {"LINE": 64}}),
+        HEADER + "enum dns_sizes {\n};\n",
+        gen_layout.DNS,
+    )
+    assert "LINE = 64\n" in said
+    assert "dns_layout.h" in said
+    assert "MapShape" not in said, "the maps of its programs are part of the other"
+
+
+def test_a_record_of_an_image_says_how_long_it_is() -> None:
+    sizes = {name: ctypes.sizeof(getattr(dnslayout, name)) for name in ("DnsSlot", "DnsNode", "DnsAnswer", "DnsView")}
+    assert sizes == {"DnsSlot": 8, "DnsNode": 256, "DnsAnswer": dnslayout.LINE, "DnsView": dnslayout.LINE}
+    assert ctypes.sizeof(dnslayout.DnsImage) <= dnslayout.DNS_VIEWS_AT

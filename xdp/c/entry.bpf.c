@@ -1,14 +1,45 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * The program that is attached: it parses each packet once and hands it to the program behind it.  Where that one is missing, the
- * packet goes up the stack.
+ * The program that is attached: it parses each packet once and hands it to the program behind it: to DNS what is for an address that
+ * DNS is answered at, all else to the balancer.  Where that one is missing, the packet goes up the stack.
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
 #include "layout.h"
-#include "maps.h"
+#include "entry_maps.h"
 #include "parse.h"
+
+/* As with VIPs (vip.h), a CPU keeps what it found, since a look-up in a hash map costs as much as half of all else here. */
+static __always_inline int is_dns_address(const struct packet *p, __u32 version)
+{
+	__u32 family = p->version == 6;
+	struct known_address *known = bpf_map_lookup_elem(&known_addresses, &family);
+
+	if (likely(known && version && known->version == version && same_key(&known->to, &p->to)))
+		return 1;
+	if (!bpf_map_lookup_elem(&dns_addresses, &p->to))
+		return 0;
+	if (known) {
+		known->to = p->to;
+		known->version = version;
+	}
+	return 1;
+}
+
+/* Whether DNS is answered where this packet goes.  What is no whole and plain datagram is not looked up. */
+static __always_inline int for_dns(const struct packet *p)
+{
+	__u32 zero = 0;
+	const struct dns_settings *s;
+
+	if (p->to.protocol != IPPROTO_UDP || p->flags & ~PACKET_DONT_FRAGMENT)
+		return 0;
+	s = bpf_map_lookup_elem(&dns_settings, &zero);
+	if (!s || !s->addresses || (s->port && s->port != p->to.port))
+		return 0;
+	return is_dns_address(p, s->version);
+}
 
 SEC("xdp")
 int entry(struct xdp_md *ctx)
@@ -26,6 +57,8 @@ int entry(struct xdp_md *ctx)
 		count(COUNT_MALFORMED);
 		return XDP_DROP;
 	}
+	if (for_dns(p))
+		bpf_tail_call(ctx, &programs, PROGRAM_DNS);
 	bpf_tail_call(ctx, &programs, PROGRAM_BALANCER);
 	return XDP_PASS;
 }

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * Every struct and enum of layout.h and every map of maps.h, for the BTF from which gslb/layout.py is generated.
+ * Every struct and enum of layout.h and every map of maps.h and dns_maps.h, for the BTF from which gslb/layout.py is generated.
  * It holds no program and is never loaded.  What is missing here is refused by xdp/gen_layout.py.
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
+#include "dns_maps.h"
 #include "maps.h"
 
 struct every {
@@ -24,6 +25,7 @@ struct every {
 	struct backend backend;
 	struct quic_key quic_key;
 	struct settings settings;
+	struct dns_settings dns_settings;
 	struct capture capture;
 	struct vip_counters vip_counters;
 	struct backend_counters backend_counters;

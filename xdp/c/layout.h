@@ -21,6 +21,8 @@ enum sizes {
 	MOST_QUIC_IDS = 65536,
 	MOST_MARKS = 16384,
 	MOST_PREFIXES = 4096,
+	MOST_DNS_ADDRESSES = 4096,
+	DNS_SLOTS = 2,	      /* of location tables and of counters: those in force, and those that come next */
 	UDP_FLOWS = 65536,    /* slots of a direct-mapped table */
 	HANDSHAKES = 65536,   /* slots of a direct-mapped table */
 	MOST_TRACKED = 16384, /* connections of the sample */
@@ -148,6 +150,16 @@ struct settings {
 	__u8 deployment[16]; /* digest of its name */
 	__u32 vips_version;  /* another one after each change of vips or vip_prefixes; 0: what was found is not kept */
 	__u32 track_mask;    /* a power of two less 1, at most 16 bits: one connection of track_mask + 1 is tracked */
+};
+
+/* What DNS goes by, beside its tables.  `unix_ns` is rewritten as the clock is set. */
+struct dns_settings {
+	__u64 unix_ns;	 /* Unix time less the monotonic clock */
+	__u32 addresses; /* entries of dns_addresses; 0: no DNS is answered here */
+	__u32 version;	 /* another one after each change of dns_addresses; 0: what was found is not kept */
+	__be16 port;	 /* that all of them have; 0: they have several */
+	__u16 zero;
+	__u32 zeros;
 };
 
 /* Written by who captures, and by nobody else. */

@@ -1,21 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * Every map of the balancer, by the name under which it is pinned and shared between objects.
+ * Every map of the balancer but for those of entry_maps.h, by the name under which it is pinned and shared between objects.
  *
  * Rule 1: an object that needs one map includes them all; the loader makes each once and gives all objects the same.
  * Rule 2: who writes a map stands beside it; the other side only reads.
  */
 #pragma once
 
-#include "layout.h"
-
-#define MAP(of, count, key_type, value_type)                                                                           \
-	struct {                                                                                                       \
-		__uint(type, of);                                                                                      \
-		__uint(max_entries, count);                                                                            \
-		__type(key, key_type);                                                                                 \
-		__type(value, value_type);                                                                             \
-	}
+#include "entry_maps.h"
 
 /* Inner maps: by sizes, since clang leaves the structs behind such pointers out of the BTF. */
 struct one_ring {
@@ -62,7 +54,6 @@ struct {
 MAP(BPF_MAP_TYPE_ARRAY, MOST_BACKENDS, __u32, struct backend) backends SEC(".maps");
 MAP(BPF_MAP_TYPE_HASH, MOST_QUIC_IDS, struct quic_key, __u32) quic_ids SEC(".maps");
 MAP(BPF_MAP_TYPE_HASH, MOST_MARKS, __u32, __u32) marks SEC(".maps");
-MAP(BPF_MAP_TYPE_PROG_ARRAY, PROGRAMS, __u32, __u32) programs SEC(".maps");
 
 /* ---- written by programs ---- */
 
@@ -82,8 +73,6 @@ MAP(BPF_MAP_TYPE_ARRAY, HANDSHAKES, __u32, struct handshake) handshakes SEC(".ma
 MAP(BPF_MAP_TYPE_HASH, MOST_TRACKED, __u64, struct tracked) tracked SEC(".maps");
 MAP(BPF_MAP_TYPE_PERCPU_ARRAY, MOST_VIPS, __u32, struct vip_counters) vip_counts SEC(".maps");
 MAP(BPF_MAP_TYPE_PERCPU_ARRAY, MOST_BACKENDS, __u32, struct backend_counters) backend_counts SEC(".maps");
-MAP(BPF_MAP_TYPE_PERCPU_ARRAY, 1, __u32, struct counts) counts SEC(".maps");
-MAP(BPF_MAP_TYPE_PERCPU_ARRAY, 1, __u32, struct packet) scratch SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -123,13 +112,4 @@ snapshot SEC(".maps"); /* a packet on its way to `captured` */
 static __always_inline __u16 coarse_now(void)
 {
 	return bpf_ktime_get_coarse_ns() >> COARSE_SHIFT;
-}
-
-static __always_inline void count(__u32 what)
-{
-	__u32 zero = 0;
-	struct counts *c = bpf_map_lookup_elem(&counts, &zero);
-
-	if (c && what < COUNTS)
-		c->of[what]++;
 }

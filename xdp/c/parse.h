@@ -81,6 +81,13 @@ static __always_inline void set_service(struct packet *p, __be16 port, __u8 prot
 	*(__u32 *)&p->to.port = service.word;
 }
 
+static __always_inline int same_key(const struct vip_key *left, const struct vip_key *right)
+{
+	const __u32 *l = (const void *)left, *r = (const void *)right;
+
+	return ((l[0] ^ r[0]) | (l[1] ^ r[1]) | (l[2] ^ r[2]) | (l[3] ^ r[3]) | (l[4] ^ r[4])) == 0;
+}
+
 static __always_inline void without_ports(struct packet *p, __u8 protocol)
 {
 	set_service(p, 0, protocol);

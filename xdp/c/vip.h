@@ -36,13 +36,6 @@ static __always_inline struct vip *find_any_port(const struct vip_key *to, const
 	return find_prefix(to, 0);
 }
 
-static __always_inline int same_key(const struct vip_key *left, const struct vip_key *right)
-{
-	const __u32 *l = (const void *)left, *r = (const void *)right;
-
-	return ((l[0] ^ r[0]) | (l[1] ^ r[1]) | (l[2] ^ r[2]) | (l[3] ^ r[3]) | (l[4] ^ r[4])) == 0;
-}
-
 static __always_inline __u32 known_index(const struct vip_key *to)
 {
 	const __u32 *words = (const void *)to;

@@ -15,6 +15,8 @@ from rich.table import Table
 
 from gslb.cli.balancer_text import balancer_lines
 from gslb.cli.console import console as stdout
+from gslb.cli.driver_text import driver_lines
+from gslb.cli.executor_text import executor_lines
 from gslb.cli.options import add_config, add_node, add_state, node_of
 from gslb.cli.situation import configuration
 from gslb.config.problem import Refused
@@ -85,7 +87,7 @@ def show(found: Report, console: Console) -> None:
     else:
         console.print(
             f"generation  {generation['number']}: plan version {generation['plan_version']} "
-            f"({generation['plan_digest'][:12]}), {duration(generation['plan_age_s'])} old"
+            f"({generation['plan_digest'][:12]}), {duration(generation['plan_age_s'])} old{_left_out(generation['image'])}"
         )
     console.print(f"geography   {_geography(found['geography'])}", highlight=False)
     counts = ", ".join(f"{name} {value}" for name, value in found["counters"].items() if value)
@@ -95,7 +97,7 @@ def show(found: Report, console: Console) -> None:
         console.print(_pools(found))
         for line in (*_targets(found), *_warnings(found["checks"])):
             console.print(line, highlight=False, markup=False)
-    for line in (*balancer_lines(found), *_policies(found["policies"])):
+    for line in (*executor_lines(found), *driver_lines(found), *balancer_lines(found), *_policies(found["policies"])):
         console.print(line, highlight=False, markup=False)
     if found["blind_since"] is not None:
         since = duration(max(0.0, found["now"] - found["blind_since"]))
@@ -138,6 +140,14 @@ def _forbidden(error: PermissionError) -> int:
 
 def _process(pid: int | None) -> str:
     return f"pid {pid}" if pid else "not running"
+
+
+def _left_out(image: Mapping[str, Any] | None) -> str:
+    """What executors in C leave to the reference for want of room."""
+    found = (
+        ", ".join(f"{count} {what}" for what, count in sorted(image["left_out"].items())) if image is not None else ""
+    )
+    return f"; not in its image: {found}" if found else ""
 
 
 def _geography(known: Mapping[str, Any] | None) -> str:

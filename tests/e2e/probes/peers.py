@@ -108,13 +108,14 @@ MISSES: dict[str, dict[str, str]] = {
     },
     "named": {
         "52-opcode-notify": "a primary acknowledges any NOTIFY",
+        "61-cookie-qdcount0-wrong": "says NOERROR where RFC 7873 section 5.4 says BADCOOKIE",
         "77-tc-referral": "leaves glue out without TC (RFC 9471 is younger)",
     },
 }
 FEATURES = {
     "nsd": frozenset({"nsid"}),
     "knot": frozenset({"nsid", "ecs", "tailoring"}),
-    "named": frozenset({"nsid", "ecs", "keepalive"}),
+    "named": frozenset({"nsid", "ecs", "keepalive", "cookies"}),
 }
 COMMANDS: dict[str, tuple[str, str, Callable[[Path], list[str]]]] = {
     "nsd": (NSD, "nsd", lambda config: ["-d", "-c", str(config)]),

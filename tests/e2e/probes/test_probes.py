@@ -59,8 +59,9 @@ def test_every_probe_has_a_judge() -> None:
     assert unjudged == {
         "64-ecs-tailored",
         "64-ecs-nooverlap",
-        "64-ecs-unmatched-scope",
-    }  # RFC 7871 section 7.2.1 judges
+        "64-ecs-unmatched-scope",  # RFC 7871 section 7.2.1 judges
+        "61-cookie-qdcount0-wrong",  # and RFC 7873 section 5.4
+    }
 
 
 def test_every_item_is_probed_or_explained() -> None:

@@ -1,0 +1,191 @@
+"""DNS in the driver: what is wanted of it is put in force, and how it stands is told.  IO: the kernel, by `Images` and the plane.
+
+Rule 1: tables before addresses: an address is answered when there is something to answer from, and none is before.
+Rule 2: what fails is a sentence in the state, and is tried again; what was in force stays.
+Rule 3: the program is asked itself whether it answers, by a test run of what is in force: no packet is sent.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import socket
+import struct
+import time
+from collections.abc import Callable, Mapping
+from ipaddress import ip_address
+from typing import Protocol
+
+from gslb.layout import MOST_DNS_ADDRESSES, DnsSettings, VipKey
+from xdp import asking, images
+from xdp.images import Images
+from xdp.libbpf import Map
+from xdp.loader import DNS
+from xdp.messages import Block, DnsState, DnsWant
+from xdp.preflight import Refused
+
+ASK_S = 10.0  # between two test runs
+_STEP_NS = 100_000_000  # of the clock that the program is given
+_WORD = struct.Struct("=I")
+_ANSWERED = _WORD.pack(1)
+_MAPPED = b"\0" * 10 + b"\xff\xff"
+
+Address = tuple[str, int]
+
+
+class Plane(images.Plane, Protocol):
+    """Programs and maps: `xdp.loader.DataPlane`."""
+
+    def has(self, name: str) -> bool:
+        """Whether a program is in force."""
+
+    def use(self, name: str, first: Callable[[Mapping[str, Map]], None]) -> None:
+        """Have a program behind the entry program; `first` looks at its maps before.  Raises Refused, OSError."""
+
+    def run(self, packet: bytes) -> tuple[int, bytes]:
+        """What becomes of a packet.  Raises OSError."""
+
+
+class Answers:
+    """DNS of one data plane."""
+
+    def __init__(self, plane: Plane) -> None:
+        """What an earlier process left in force is adopted.  Raises Refused, OSError."""
+        self._plane = plane
+        self._images: Images | None = None
+        self._want: DnsWant | None = None
+        self._refused = self._problem = ""
+        self._addresses: frozenset[Address] = frozenset()
+        self._settings = b""
+        self._version = 0  # of the addresses
+        self._asked_at = float("-inf")
+        self._silent = ""
+        self._octets = 0
+        if plane.has(DNS):
+            self._octets = self._open().octets()
+
+    @property
+    def version(self) -> int:
+        """Of the plan that is answered from; 0: none."""
+        return self._images.in_force.version if self._images is not None and self._images.in_force is not None else 0
+
+    def want(self, want: DnsWant | None, now: float) -> DnsState | None:
+        """Answer this from now on; None: nothing.  How it stands then, as for `tick`."""
+        self._want = want
+        self._refused, self._problem = "", ""
+        try:
+            self._bring()
+        except Refused as error:
+            self._refused = str(error)
+        except (OSError, ValueError) as error:
+            self._problem = f"DNS in the driver stays as it was: {error}"
+        self._asked_at = float("-inf")
+        return self.tick(now)
+
+    def tick(self, now: float) -> DnsState | None:
+        """Once a second: the program is given the time, and asked; how it stands.  None: nothing is wanted."""
+        try:
+            if self._images is not None:
+                self._set(self._addresses)
+        except OSError as error:
+            self._problem = f"the clock of DNS in the driver cannot be set: {error}"
+        if now - self._asked_at >= ASK_S:
+            self._asked_at = now
+            self._silent = self._ask()
+        return self._state() if self._want is not None else None
+
+    def blocks(self) -> tuple[Block, ...]:
+        """What was counted, by image.  Raises OSError."""
+        return self._images.blocks() if self._images is not None else ()
+
+    def _bring(self) -> None:
+        """Put in force what is wanted.  Raises Refused, OSError, ValueError."""
+        want = self._want
+        if want is None:
+            self._stop()
+        else:
+            held = self._open()
+            in_force = held.in_force
+            if want.tables is not None and (in_force is None or in_force.digest != want.tables.image.digest):
+                held.put(want.tables.image, want.tables.geography)
+            self._set(frozenset(want.addresses) if held.in_force is not None else frozenset())
+            self._octets = held.octets()
+
+    def _stop(self) -> None:
+        if self._images is None:
+            return
+        self._set(frozenset())
+        if self._images.in_force is not None:
+            self._images.remove()
+
+    def _open(self) -> Images:
+        """The tables, read before the program is replaced: those of another layout are removed, and not misread."""
+        if self._images is None:
+            self._plane.use(DNS, self._read)
+        assert self._images is not None
+        return self._images
+
+    def _read(self, maps: Mapping[str, Map]) -> None:
+        self._images = Images(self._plane)
+        self._addresses = frozenset(map(_address, maps["dns_addresses"].keys()))
+        self._settings = maps["dns_settings"].lookup(_WORD.pack(0)) or bytes(ctypes.sizeof(DnsSettings))
+        self._version = DnsSettings.from_buffer_copy(self._settings).version
+
+    def _set(self, addresses: frozenset[Address]) -> None:
+        """Have these addresses answered, and no other, and by the right time."""
+        if len(addresses) > MOST_DNS_ADDRESSES:
+            raise ValueError(f"{len(addresses)} addresses are to be answered, at most {MOST_DNS_ADDRESSES} can be")
+        maps = self._plane.maps
+        if addresses != self._addresses:
+            self._version = self._version % 0xFFFF_FFFF + 1
+        for gone in self._addresses - addresses:
+            maps["dns_addresses"].delete(_key(gone))
+        for new in addresses - self._addresses:
+            maps["dns_addresses"].update(_key(new), _ANSWERED)
+        self._addresses = addresses
+        ports = {port for _, port in addresses}
+        port = ports.pop() if len(ports) == 1 else 0
+        settings = bytes(DnsSettings(_unix_ns(), len(addresses), self._version, port))
+        if settings != self._settings:
+            maps["dns_settings"].update(_WORD.pack(0), settings)
+            self._settings = settings
+
+    def _ask(self) -> str:
+        """Why the program does not answer; empty where it does, or nothing is to be asked."""
+        want, addresses = self._want, sorted(self._addresses)
+        if want is None or not want.probe or not addresses:
+            return ""
+        query = bytes.fromhex(want.probe)
+        try:
+            verdict, out = self._plane.run(asking.frame(query, *addresses[0]))
+        except OSError as error:
+            return f"the program cannot be run: {error}"
+        return asking.wrong(query, verdict, out)
+
+    def _state(self) -> DnsState:
+        now = self._images.in_force if self._images is not None else None
+        return DnsState(
+            refused=self._refused,
+            version=self.version,
+            image=now.digest if now is not None else "",
+            octets=self._octets,
+            addresses=len(self._addresses),
+            silent=self._silent,
+            problems=(self._problem,) if self._problem else (),
+        )
+
+
+def _unix_ns() -> int:
+    """Unix time less the monotonic clock, in steps, so that it is the same from one look to the next."""
+    found = time.clock_gettime_ns(time.CLOCK_REALTIME) - time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+    return found // _STEP_NS * _STEP_NS
+
+
+def _key(address: Address) -> bytes:
+    packed = ip_address(address[0]).packed
+    return bytes(VipKey(tuple(packed if len(packed) == 16 else _MAPPED + packed), address[1], socket.IPPROTO_UDP))
+
+
+def _address(key: bytes) -> Address:
+    found = VipKey.from_buffer_copy(key)
+    packed = bytes(found.address)
+    return str(ip_address(packed[12:] if packed.startswith(_MAPPED) else packed)), found.port

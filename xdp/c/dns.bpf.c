@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/*
+ * DNS in the driver: a query becomes its reply in the frame that it came in, or goes up as it came.
+ *
+ * Rule 1: the answer is made beside the frame (dns.h, in a CPU's scratch memory).  Nothing in the frame is touched before it has the
+ *         length that the reply needs; all that goes up is as it came, to the balancer first and then to the worker's socket.
+ * Rule 2: what the kernel would drop before any socket, or would have to look at more closely, is not answered here.
+ * Standards: RFC 768 (checksum, also over IPv4), RFC 8200 section 8.1, RFC 1122 section 3.2.1.3 (sources that are none), RFC 6864
+ * (an identification of 0 where fragments are ruled out), RFC 9715 section 3.1 (so they are).
+ */
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+#include "dns_maps.h"
+#include "dns.h"
+#include "frame.h"
+#include "outer.h"
+
+enum frame_sizes {
+	CHECKSUM_PART = 512, /* most that one call of bpf_csum_diff takes */
+	CHECKSUM_PARTS = 3,
+};
+
+#define NS 1000000000ULL /* in a second */
+
+_Static_assert(DNS_REPLY_MOST <= CHECKSUM_PART * CHECKSUM_PARTS, "a reply is summed in parts");
+
+/* Of this object alone: neither pinned nor shared. */
+MAP(BPF_MAP_TYPE_PERCPU_ARRAY, 1, __u32, struct dns_work) own_work SEC(".maps");
+
+/* Whether this may be the source of a query (RFC 1122 section 3.2.1.3, RFC 4291 section 2.7, 2.5.2, 2.5.3). */
+static __always_inline int is_source(const struct packet *p)
+{
+	const __u8 *s = p->source;
+	const __u64 *source = (const void *)p->source, *to = (const void *)p->to.address;
+
+	if (!p->source_port || (source[0] == to[0] && source[1] == to[1]))
+		return 0;
+	if (p->version == 4)
+		return s[12] != 0 && s[12] != 127 && s[12] < 224;
+	return s[0] != 0 && s[0] != 0xff; /* ::/8: unspecified, loopback, mapped */
+}
+
+/*
+ * Load the query.  0: it is none that is looked at here.  The datagram ends where UDP says, inside the IP packet: what follows is
+ * none of the message (RFC 768), and what says more is the kernel's to judge.
+ */
+static __always_inline int load_query(struct xdp_md *ctx, const struct packet *p, struct dns_work *w)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	__u32 header = p->version == 4 ? IP4_OCTETS : IP6_OCTETS, l4 = p->l4 & 127, octets;
+	const __be16 *udp = data + l4;
+
+	if (p->l3 + header != l4 || !is_source(p) || data + 6 > end || (void *)udp + UDP_OCTETS > end)
+		return 0;
+	if (*(const __u8 *)data & 1) /* a group's Ethernet address */
+		return 0;
+	octets = bpf_ntohs(udp[2]);
+	if (octets < UDP_OCTETS || octets + header > p->octets)
+		return 0;
+	octets -= UDP_OCTETS;
+	if (octets < DNS_HEADER || octets > DNS_QUERY_MOST)
+		return 0;
+	w->octets = octets;
+	__builtin_memcpy(w->source, p->source, sizeof(w->source));
+	return bpf_xdp_load_bytes(ctx, l4 + UDP_OCTETS, w->message, octets) == 0;
+}
+
+/* What is in force.  One look-up of the image decides it all. */
+static __always_inline int find_tables(struct dns_context *c)
+{
+	__u32 zero = 0, slot;
+	struct dns_settings *s = bpf_map_lookup_elem(&dns_settings, &zero);
+	struct dns_image *image;
+
+	c->image = bpf_map_lookup_elem(&dns_images, &zero);
+	if (!s || !c->image)
+		return 0;
+	image = bpf_map_lookup_elem(c->image, &zero);
+	if (!image)
+		return 0;
+	slot = image->geography_slot;
+	c->geography = bpf_map_lookup_elem(&geographies, &slot);
+	slot = image->counts_slot;
+	c->block = bpf_map_lookup_elem(&dns_blocks, &slot);
+	c->block_at = (__u64)bpf_get_smp_processor_id() * image->counts_stride;
+	c->now_ns = bpf_ktime_get_coarse_ns();
+	c->now_s = (c->now_ns + s->unix_ns) / NS;
+	c->buckets = &dns_buckets;
+	return c->geography && c->block;
+}
+
+/* The sum of the reply's 16-bit words; what it is rounded up to is zeros. */
+static __always_inline __u64 sum_of(struct dns_work *w, __u32 octets)
+{
+	__s64 sum = 0;
+
+	*(__u32 *)dns_octet(w, octets) = 0;
+	octets = (octets + 3) & ~3U;
+#pragma unroll
+	for (int part = 0; part < CHECKSUM_PARTS; part++) {
+		__u32 some = octets > CHECKSUM_PART ? CHECKSUM_PART : octets;
+
+		if (!some)
+			break;
+		sum = bpf_csum_diff(0, 0, (void *)&w->message[part * CHECKSUM_PART], some, sum);
+		octets -= some;
+	}
+	return sum;
+}
+
+static __always_inline void write_udp(__be16 *udp, const struct packet *p, __u32 octets, __u64 sum)
+{
+	const __be32 *source = (const void *)p->source, *to = (const void *)p->to.address;
+	__u16 check;
+
+	if (p->version == 4)
+		sum += (__u64)source[3] + to[3];
+	else
+		sum += (__u64)source[0] + source[1] + source[2] + source[3] + to[0] + to[1] + to[2] + to[3];
+	sum += (__u64)p->source_port + p->to.port + bpf_htonl(octets) + bpf_htonl(IPPROTO_UDP) + bpf_htons(octets);
+	check = folded(sum);
+	udp[0] = p->to.port;
+	udp[1] = p->source_port;
+	udp[2] = bpf_htons(octets);
+	udp[3] = check ? check : 0xffff;
+}
+
+static __always_inline void write_ip4(__be32 *ip, const struct packet *p, __u32 octets)
+{
+	const __be32 *source = (const void *)p->source, *to = (const void *)p->to.address;
+	__u64 sum;
+
+	ip[0] = bpf_htonl(0x45000000 | octets);
+	ip[1] = bpf_htonl(IP4_DONT_FRAGMENT);
+	ip[2] = bpf_htonl((__u32)OUTER_TTL << 24 | IPPROTO_UDP << 16);
+	ip[3] = to[3];
+	ip[4] = source[3];
+	sum = (__u64)ip[0] + ip[1] + ip[2] + ip[3] + ip[4];
+	*((__u16 *)ip + 5) = folded(sum);
+}
+
+static __always_inline void write_ip6(__be32 *ip, const struct packet *p, __u32 octets)
+{
+	ip[0] = bpf_htonl(6U << 28);
+	ip[1] = bpf_htonl((octets - IP6_OCTETS) << 16 | IPPROTO_UDP << 8 | OUTER_TTL);
+	__builtin_memcpy(&ip[2], p->to.address, 16);
+	__builtin_memcpy(&ip[6], p->source, 16);
+}
+
+/* Make the frame the reply's.  0: it has no room, and is as it came. */
+static __always_inline int write_reply(struct xdp_md *ctx, const struct packet *p, struct dns_work *w)
+{
+	__u32 l3 = p->l3 & 31, header = p->version == 4 ? IP4_OCTETS : IP6_OCTETS, octets = w->octets;
+	void *data, *end;
+	__u64 sum;
+
+	if (octets < DNS_HEADER || octets > DNS_REPLY_MOST)
+		return 0;
+	sum = sum_of(w, octets);
+	if (bpf_xdp_adjust_tail(ctx, (int)(l3 + header + UDP_OCTETS + octets) - (int)frame_octets(ctx))) {
+		count(COUNT_NO_ROOM);
+		return 0;
+	}
+	bpf_xdp_store_bytes(ctx, l3 + header + UDP_OCTETS, w->message, octets);
+	data = (void *)(long)ctx->data;
+	end = (void *)(long)ctx->data_end;
+	octets += UDP_OCTETS;
+	if (p->version == 4) {
+		if (data + l3 + IP4_OCTETS + UDP_OCTETS > end || data + 22 > end)
+			return 0;
+		write_ip4(data + l3, p, octets + IP4_OCTETS);
+		write_udp(data + l3 + IP4_OCTETS, p, octets, sum);
+	} else {
+		if (data + l3 + IP6_OCTETS + UDP_OCTETS > end || data + 22 > end)
+			return 0;
+		write_ip6(data + l3, p, octets + IP6_OCTETS);
+		write_udp(data + l3 + IP6_OCTETS, p, octets, sum);
+	}
+	return_frame(data, data, l3);
+	return 1;
+}
+
+SEC("xdp")
+int dns(struct xdp_md *ctx)
+{
+	struct dns_context c = {};
+	__u32 zero = 0;
+	struct packet *p = bpf_map_lookup_elem(&scratch, &zero);
+	struct dns_work *w = bpf_map_lookup_elem(&own_work, &zero);
+
+	if (!p || !w)
+		return XDP_PASS;
+	if (load_query(ctx, p, w) && find_tables(&c)) {
+		if (dns_answer(w, &c) != DNS_REPLY || write_reply(ctx, p, w))
+			dns_count(w, &c);
+		else
+			w->verdict = DNS_UP;
+		if (w->verdict != DNS_UP)
+			return w->verdict == DNS_REPLY ? XDP_TX : XDP_DROP;
+	}
+	bpf_tail_call(ctx, &programs, PROGRAM_BALANCER);
+	return XDP_PASS;
+}
+
+char _license[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * Where a client is: the address that decides -> location class and scope, as gslb/geo/table.py has it, and the slot of its network.
+ *
+ * Standards: RFC 7871 section 7.2.1 (scopes), RFC 3056 section 2 (6to4), RFC 4291 section 2.5.5.2 (v4-mapped), RFC 6052 (64:ff9b::/96).
+ */
+#pragma once
+
+#include "dns_query.h"
+
+#define DNS_MAPPED 0xFFFFULL		/* ::ffff:0:0/96: bits 64 to 95; those before are 0 */
+#define DNS_NAT64 0x0064FF9B00000000ULL /* 64:ff9b::/96: the first 64 bits; the 32 behind them are 0 */
+#define DNS_SIX_TO_FOUR 0x2002ULL	/* 2002::/16 */
+#define DNS_KEYS_END (1ULL << 56)	/* keys of IPv6 are the first 56 bits */
+#define DNS_SEARCH_MOST 32		/* steps of a binary search */
+
+/* The address that decides: the client subnet's, or else the asker's own. */
+static __always_inline void dns_place(struct dns_work *w)
+{
+	__u64 high, low;
+	__u32 v4 = 0;
+
+	if (w->subnet_source) {
+		high = __builtin_bswap64(w->subnet_address[0]);
+		low = __builtin_bswap64(w->subnet_address[1]);
+		v4 = w->subnet_family == DNS_FAMILY_V4;
+	} else {
+		high = __builtin_bswap64(dns_load64(w->source));
+		low = __builtin_bswap64(dns_load64(w->source + 8));
+	}
+	w->before = 0;
+	w->is_v6 = 0;
+	if (v4) {
+		w->low = high >> 32;
+	} else if (high >> 48 == DNS_SIX_TO_FOUR) {
+		w->low = (high >> 16) & 0xFFFFFFFF;
+		w->before = 16;
+	} else if ((!high && low >> 32 == DNS_MAPPED) || (high == DNS_NAT64 && !(low >> 32))) {
+		w->low = low & 0xFFFFFFFF;
+		w->before = 96;
+	} else {
+		w->high = high;
+		w->low = low;
+		w->is_v6 = 1;
+	}
+}
+
+static __always_inline __u32 dns_locate4(struct dns_work *w, const struct dns_context *c, const struct dns_image *image)
+{
+	const __u32 *entry;
+
+	w->class = 0;
+	w->scope = w->before;
+	if (!image->v4)
+		return DNS_UP_NONE;
+	entry = dns_at(c->geography, image->v4 + (w->low >> 8) * 4, 4);
+	if (!entry)
+		return DNS_UP_IMAGE;
+	w->class = *entry >> 8;
+	w->scope += *entry & 0xFF;
+	return DNS_UP_NONE;
+}
+
+/* The least scope that keeps a native IPv6 address apart from embedded IPv4 addresses with the same 56 bits. */
+static __always_inline __u32 dns_shared_key_scope(struct dns_work *w)
+{
+	__u64 rest = (w->high & 0xFF) << 32 | w->low >> 32; /* bits 56 to 95 */
+
+	if (!(w->high >> 8))
+		return 97 - dns_bits(rest ^ DNS_MAPPED);
+	if (w->high >> 8 == DNS_NAT64 >> 8)
+		return 97 - dns_bits(rest);
+	return 0;
+}
+
+static __always_inline __u32 dns_locate6(struct dns_work *w, const struct dns_context *c, const struct dns_image *image)
+{
+	__u64 key = w->high >> 8, bucket = key >> (image->v6_index_shift & 63), before, after;
+	const __u32 *first, *last, *class;
+	const __u64 *start;
+	__u32 base, depth;
+
+	w->class = 0;
+	w->scope = dns_shared_key_scope(w);
+	if (!image->v6_count)
+		return DNS_UP_NONE;
+	first = dns_at(c->geography, image->v6_index + bucket * 4, 4);
+	last = dns_at(c->geography, image->v6_index + bucket * 4 + 4, 4);
+	if (!first || !last)
+		return DNS_UP_IMAGE;
+	DNS_KEPT(w->base) = *first;
+	DNS_KEPT(w->ranges) = *last - *first;
+	for (int step = 0; step < DNS_SEARCH_MOST; step++) {
+		__u32 ranges = DNS_KEPT(w->ranges), half = ranges >> 1;
+
+		if (!ranges)
+			break;
+		base = DNS_KEPT(w->base);
+		start = dns_at(c->geography, image->v6_starts + (__u64)(base + half) * 8, 8);
+		if (!start)
+			return DNS_UP_IMAGE;
+		if (*start <= DNS_KEPT(w->high) >> 8) {
+			DNS_KEPT(w->base) = base + half + 1;
+			half = ranges - half - 1;
+		}
+		DNS_KEPT(w->ranges) = half;
+	}
+	base = DNS_KEPT(w->base) - 1;
+	key = DNS_KEPT(w->high) >> 8;
+	start = dns_at(c->geography, image->v6_starts + (__u64)base * 8, 8);
+	if (!start)
+		return DNS_UP_IMAGE;
+	before = dns_bits(key ^ ((*start - 1) & (2 * DNS_KEYS_END - 1)));
+	start = dns_at(c->geography, image->v6_starts + (__u64)base * 8 + 8, 8);
+	class = dns_at(c->geography, image->v6_classes + (__u64)base * 4, 4);
+	if (!start || !class)
+		return DNS_UP_IMAGE;
+	after = dns_bits(key ^ *start);
+	depth = 57 - (before < after ? before : after);
+	w->class = *class;
+	if (depth > w->scope)
+		w->scope = depth;
+	return DNS_UP_NONE;
+}
+
+static __always_inline __u32 dns_locate(struct dns_work *w, const struct dns_context *c, const struct dns_image *image)
+{
+	dns_place(w);
+	return w->is_v6 ? dns_locate6(w, c, image) : dns_locate4(w, c, image);
+}
+
+/* How many of the first bits an address of IPv6 shares with another. */
+static __always_inline __u32 dns_shared(struct dns_work *w, __u64 high, __u64 low)
+{
+	__u64 other = w->high ^ high;
+
+	return other ? 64 - dns_bits(other) : 128 - dns_bits(w->low ^ low);
+}
+
+/* The least scope that keeps a native IPv6 address apart from the prefixes that hold IPv4. */
+static __always_inline __u32 dns_apart(struct dns_work *w)
+{
+	__u32 scope = 0, shared = dns_shared(w, DNS_SIX_TO_FOUR << 48, 0);
+
+	if (shared < 16)
+		scope = shared + 1;
+	shared = dns_shared(w, 0, DNS_MAPPED << 32);
+	if (shared < 96 && shared >= scope)
+		scope = shared + 1;
+	shared = dns_shared(w, DNS_NAT64, 0);
+	if (shared < 96 && shared >= scope)
+		scope = shared + 1;
+	return scope;
+}
+
+/* gslb.model.choice.sticky_slot */
+static __always_inline __u32 dns_slot(__u64 network, const struct dns_view *view)
+{
+	__u64 mixed = (network ^ view->key[0]) * 0xFF51AFD7ED558CCD;
+
+	mixed = (mixed ^ mixed >> 32) * view->key[1];
+	return (mixed >> 32) * DNS_CHOICE_SLOTS >> 32;
+}
+
+/* The slot of this client's network in one policy, and the scope with it. */
+static __always_inline __u32 dns_client_slot(struct dns_work *w, const struct dns_view *view)
+{
+	__u32 sticky = w->is_v6 ? view->sticky6 : view->sticky4, scope = w->scope - w->before, apart;
+	__u64 network;
+
+	if (sticky == DNS_UNSTICKY)
+		return dns_slot(dns_read16(w, 0), view);
+	if (w->is_v6) {
+		network = sticky ? w->high >> ((64 - sticky) & 63) : 0;
+		apart = dns_apart(w);
+		if (apart > scope)
+			scope = apart;
+	} else {
+		network = w->low >> ((32 - sticky) & 63);
+	}
+	if (sticky > scope)
+		scope = sticky;
+	w->scope = scope + w->before;
+	return dns_slot(network, view);
+}
