@@ -113,9 +113,12 @@ class Driven:
         with running(
             self.folder, self.config, "one", Target(SERVER4, 53, FEATURES), first=first, inside=self.node
         ) as program:
-            expected = (lambda why: why == "") if self._native else (lambda why: why != UNKNOWN)
-            wait_until(lambda: expected(self.driver(program)["why"]), "DNS in the driver")
+            wait_until(lambda: self._stands(program), "DNS in the driver")
             yield program
+
+    def _stands(self, program: Program) -> bool:
+        why = self.driver(program)["why"]
+        return not why if self._native else why != UNKNOWN
 
     def status(self, program: Program) -> dict[str, Any]:
         """`gslb status --json`."""
