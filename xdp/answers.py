@@ -48,6 +48,15 @@ class Plane(Protocol):
     def run(self, packet: bytes) -> tuple[int, bytes]:
         """What becomes of a packet.  Raises OSError."""
 
+    def keep(self, name: str, index: int, inner: Map) -> None:
+        """Pin what is in force in a map of maps."""
+
+    def kept(self, name: str, index: int) -> Map | None:
+        """What is in force there; the caller closes its descriptor."""
+
+    def drop(self, name: str, index: int) -> None:
+        """Have nothing in force there."""
+
 
 class Answers:
     """DNS of one data plane."""
@@ -129,7 +138,7 @@ class Answers:
         return self._images
 
     def _read(self, maps: Mapping[str, Map]) -> None:
-        self._images = Images(maps)
+        self._images = Images(self._plane)
         self._addresses = frozenset(map(_address, maps["dns_addresses"].keys()))
         self._settings = maps["dns_settings"].lookup(_WORD.pack(0)) or bytes(ctypes.sizeof(DnsSettings))
         self._version = DnsSettings.from_buffer_copy(self._settings).version

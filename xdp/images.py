@@ -12,18 +12,18 @@ import ctypes
 import mmap
 import os
 import struct
-import sys
 from array import array
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
+from typing import Protocol
 
 from gslb import dnslayout
 from gslb.dnslayout import DNS_MAGIC, DnsCounts, DnsImage
 from gslb.layout import DNS_SLOTS
-from xdp import chunks, kernelinfo
+from xdp import chunks
 from xdp.libbpf import Map, possible_cpus
 from xdp.messages import Block, DnsFile
 
@@ -48,12 +48,29 @@ class InForce:
     numbers: int  # counters of a CPU
 
 
+class Plane(Protocol):
+    """Who holds the maps: `xdp.loader.DataPlane`."""
+
+    @property
+    def maps(self) -> Mapping[str, Map]:
+        """Every map by name."""
+
+    def keep(self, name: str, index: int, inner: Map) -> None:
+        """Pin what is in force in a map of maps."""
+
+    def kept(self, name: str, index: int) -> Map | None:
+        """What is in force there; the caller closes its descriptor."""
+
+    def drop(self, name: str, index: int) -> None:
+        """Have nothing in force there."""
+
+
 class Images:
     """The tables of DNS of one data plane."""
 
-    def __init__(self, maps: Mapping[str, Map]) -> None:
+    def __init__(self, plane: Plane) -> None:
         """Reads what is in force.  Raises OSError."""
-        self._maps = maps
+        self._plane = plane
         self._ended: list[Block] = []
         self.in_force = self._read()
         self._clear(self.in_force)
@@ -78,7 +95,7 @@ class Images:
                 self._load_image(content, header, new)
             except (OSError, ValueError):
                 for name, slot in made:
-                    self._maps[name].delete(_word(slot))
+                    self._plane.drop(name, slot)
                 raise
         self.in_force = new
         self._drop(before)
@@ -86,7 +103,7 @@ class Images:
     def remove(self) -> None:
         """Answer nothing from now on.  Raises OSError."""
         before, self.in_force = self.in_force, None
-        self._maps[_IMAGES].delete(_word(0))
+        self._plane.drop(_IMAGES, 0)
         if before is not None:
             self._drop(before)
 
@@ -104,7 +121,7 @@ class Images:
         return sum(self._size(name, slot) for name, slot in places)
 
     def _size(self, name: str, slot: int) -> int:
-        held = self._inner(name, slot)
+        held = self._plane.kept(name, slot)
         if held is None:
             return 0
         try:
@@ -113,8 +130,9 @@ class Images:
             os.close(held.fd)
 
     def _read(self) -> InForce | None:
-        held = self._inner(_IMAGES, 0)
+        held = self._plane.kept(_IMAGES, 0)
         if held is None:
+            self._plane.drop(_IMAGES, 0)  # what nobody could look at; it is loaded anew
             return None
         try:
             with chunks.memory(held) as octets:
@@ -124,7 +142,7 @@ class Images:
         if (
             header.magic != DNS_MAGIC or bytes(header.layout) != _LAYOUT
         ):  # of another version of gslb: nothing that we can read
-            self._maps[_IMAGES].delete(_word(0))
+            self._plane.drop(_IMAGES, 0)
             return None
         return InForce(
             digest=bytes(header.digest).hex(),
@@ -140,9 +158,9 @@ class Images:
         """Let go of what a process left that died while it loaded."""
         for slot in range(DNS_SLOTS):
             if kept is None or slot != kept.geography_slot:
-                self._maps[_GEOGRAPHIES].delete(_word(slot))
+                self._plane.drop(_GEOGRAPHIES, slot)
             if kept is None or slot != kept.counts_slot:
-                self._maps[_BLOCKS].delete(_word(slot))
+                self._plane.drop(_BLOCKS, slot)
 
     def _slots(self, header: DnsImage, digest: str, before: InForce | None) -> InForce:
         """Where the new image's things go: into what the one in force does not use."""
@@ -179,7 +197,8 @@ class Images:
                 with chunks.memory(inner) as memory:
                     memory[:octets] = content[:octets]
                     memory[: len(head)] = head
-            self._maps[name].update(_word(slot), _word(inner.fd))
+            self._plane.maps[name].update(_word(slot), _word(inner.fd))
+            self._plane.keep(name, slot, inner)
         finally:
             os.close(inner.fd)
 
@@ -189,14 +208,14 @@ class Images:
             return
         now = self.in_force
         self._ended.append(self._block(before))
-        self._maps[_BLOCKS].delete(_word(before.counts_slot))
+        self._plane.drop(_BLOCKS, before.counts_slot)
         if now is None or now.geography_slot != before.geography_slot:
-            self._maps[_GEOGRAPHIES].delete(_word(before.geography_slot))
+            self._plane.drop(_GEOGRAPHIES, before.geography_slot)
 
     def _block(self, of: InForce) -> Block:
         """Its counters, summed over CPUs; those that are 0 are left out."""
         sums = [0] * of.numbers
-        held = self._inner(_BLOCKS, of.counts_slot)
+        held = self._plane.kept(_BLOCKS, of.counts_slot)
         if held is not None:
             try:
                 with chunks.memory(held) as memory, memoryview(memory) as octets:
@@ -208,10 +227,6 @@ class Images:
                 os.close(held.fd)
         found = [index for index, count in enumerate(sums) if count]
         return Block(of.digest, array("I", found).tobytes(), array("Q", [sums[index] for index in found]).tobytes())
-
-    def _inner(self, name: str, slot: int) -> Map | None:
-        found = self._maps[name].lookup(_word(slot))
-        return kernelinfo.map_of(int.from_bytes(found, sys.byteorder)) if found else None
 
 
 def _numbers(header: DnsImage) -> int:

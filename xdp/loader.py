@@ -107,6 +107,29 @@ class DataPlane:
         found = self._maps[name].lookup(index.to_bytes(4, sys.byteorder))
         return kernelinfo.map_of(int.from_bytes(found, sys.byteorder)) if found else None
 
+    def keep(self, name: str, index: int, inner: Map) -> None:
+        """Pin what is in force at `index` of a map of maps, so that the next process finds it.  Raises OSError."""
+        folder = self._folder / pins.INNER
+        folder.mkdir(exist_ok=True)
+        pins.put(inner.fd, folder / f"{name}_{index}")
+
+    def kept(self, name: str, index: int) -> Map | None:
+        """What was kept there, if it is in force still; the caller closes its descriptor.  Raises OSError."""
+        number = self._maps[name].lookup(index.to_bytes(4, sys.byteorder))
+        path = self._folder / pins.INNER / f"{name}_{index}"
+        if number is None or not path.exists():
+            return None
+        found = kernelinfo.described(pins.opened(path))
+        if kernelinfo.map_info(found.fd).id == int.from_bytes(number, sys.byteorder):
+            return found
+        os.close(found.fd)
+        return None
+
+    def drop(self, name: str, index: int) -> None:
+        """Have nothing in force at `index`.  Raises OSError."""
+        self._maps[name].delete(index.to_bytes(4, sys.byteorder))
+        (self._folder / pins.INNER / f"{name}_{index}").unlink(missing_ok=True)
+
     def attach(self, interface: str, how: Attach, asked: str = "balancer.attach") -> Interface:
         """Have the program run on an interface, or say why it does not.  Call it when the tables are filled.
 

@@ -20,6 +20,7 @@ from xdp.preflight import BPFFS, Refused
 ROOT = Path(BPFFS) / "gslb"
 BUILDING = "building"
 MAPS, PROGRAMS, LINKS = "maps", "programs", "links"
+INNER = "inner"  # maps in maps of maps, which only CAP_SYS_ADMIN could find again by their numbers
 _MAGIC = 0xCAFE4A11  # of bpffs, Linux uapi magic.h
 
 

@@ -62,7 +62,7 @@ def newer(scene: Scene, version: int) -> bytes:
 
 def force(dns: DnsPlane) -> Images:
     """What is in force, read anew."""
-    return Images(dns.plane.maps)
+    return Images(dns.plane)
 
 
 def held(dns: DnsPlane, name: str) -> list[int]:
