@@ -172,7 +172,7 @@ class Observer:
             self._changed()
         self._facts.problem("balancer", self.balancing.problems())
         told = self.balancing.to_json()
-        if told != self._told:
+        if told is not None and told != self._told:
             self._told = told
             balancerfile.save(self._run, told)
 
