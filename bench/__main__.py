@@ -20,6 +20,7 @@ PARTS = {
     "geo": "the city database: flatten, rank, load; time and memory",
     "decide": "a decision after one pool changed",
     "balancer": "the XDP programs: nanoseconds a packet, and packets a second over veth",
+    "dnsdriver": "DNS in the driver: nanoseconds a query, and its share of a realistic mix",
     "health": "2 000 targets checked every 5 s",
     "answer": "one query in one process, without sockets",
     "dns": "the nameserver beside others, over the network",

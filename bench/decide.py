@@ -3,7 +3,7 @@
 `python -m bench.decide [--json FILE]`: 1 000 dynamic records, 50 policies, 200 pools, 20 datacenters, 5 000 location classes;
 each policy ranks 20 pools in about 200 ways.  One pool goes down and comes back, first while no other sheds, then while some
 others are full (FULL: how many, and their load), when they take a step and a second later; the median of several changes is
-told.
+told.  Then the image of HOSTS static names, which zones with as many ask for.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ from gslb.nameserver.table import Tables, compile_names, compile_plan
 
 SITES, POOLS, POLICIES, RECORDS, NETWORKS = 20, 200, 50, 1000, 5000
 POOLS_OF_POLICY, ORDERS = 20, 200
+HOSTS = 100_000
 FULL = ((10, 1.2), (100, 0.85), (200, 0.85))
 ROUNDS = 9
 APEX = b"\x07example\x03com\x00"
@@ -70,7 +71,7 @@ def main() -> None:
     }
     print(", ".join(f"{value} {name}" for name, value in size.items()))
     for name, milliseconds in results.items():
-        print(f"{name:36} {milliseconds:7.1f} ms")
+        print(f"{name:38} {milliseconds:7.1f} ms")
     if arguments.json:
         arguments.json.write_text(json.dumps({"milliseconds": results, "size": size}))
 
@@ -98,8 +99,17 @@ def measure(model: Deployment, location: LocationTable) -> dict[str, float]:
                 plan,
                 {PoolId(f"pool-{POOLS - 1 - place}"): Load(share) for place in range(count)},
             )
+    _images(times, plan, location)
     found = {name: median(values) for name, values in times.items()}
     return {**found, "all parts of a change": sum(parts)}
+
+
+def _images(times: Times, plan: Plan, location: LocationTable) -> None:
+    """The image of many static names: when zones are read, and then at each plan."""
+    tables = Tables.load(compile_names([zone(HOSTS)], None), compile_plan(plan, SECRET), location)
+    builder = ImageBuilder()
+    for when in ("first", "later"):
+        _timed(times, f"image of {HOSTS} static names, {when}", partial(builder.build, tables))
 
 
 def _shed(times: Times, model: Deployment, geography: Geography, plan: Plan, full: Mapping[PoolId, Load]) -> None:
@@ -167,14 +177,15 @@ def _policy(place: int, networks: list[IPv4Network]) -> Policy:
     return Policy(PolicyId(f"policy-{place}"), (*rules, Rule(tuple(mine))))
 
 
-def zone() -> Zone:
-    """A zone of RECORDS dynamic names."""
+def zone(hosts: int = 0) -> Zone:
+    """A zone of RECORDS dynamic names, and so many static ones."""
     server = b"\x03ns1" + APEX
     soa = server + b"\x0ahostmaster" + APEX + bytes(16) + (300).to_bytes(4, "big")
     static = (
         RRset(APEX, 6, 3600, (soa,)),
         RRset(APEX, 2, 3600, (server,)),
         RRset(server, 1, 3600, (b"\xc0\x00\x02\x35",)),
+        *(RRset(b"\x07h%06d" % host + APEX, 1, 3600, (host.to_bytes(4, "big"),)) for host in range(hosts)),
     )
     dynamic = (
         DynamicRecord(b"\x05w%04d" % place + APEX, (1, 28), PolicyId(f"policy-{place % POLICIES}"), 60)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from ctypes import Array, Structure, c_uint8, c_uint16, c_uint32, c_uint64
 from enum import IntEnum
 
-LAYOUT_HASH = "2aaa749858aa"  # of all that follows
+LAYOUT_HASH = "f864658a0b10"  # of all that follows
 
 DNS_MAGIC = 1230196292
 LINE = 64
@@ -33,7 +33,7 @@ DNS_RELOCATIONS = 4
 DNS_SPREAD_BIT = 31
 DNS_UNSTICKY = 255
 DNS_META_TYPES = 128
-DNS_META_LAST = 255
+DNS_META_LAST = 254
 DNS_NSID_MOST = 128
 DNS_EXEMPT_MOST = 32
 DNS_LIMIT_WAYS = 4
@@ -74,7 +74,8 @@ class DnsUp(IntEnum):
     DNS_UP_VIEW = 7
     DNS_UP_ROOM = 8
     DNS_UP_IMAGE = 9
-    DNS_UPS = 10
+    DNS_UP_FRAME = 10
+    DNS_UPS = 11
 
 
 class DnsCounter(IntEnum):
@@ -324,8 +325,8 @@ class DnsSpread(Structure):  # 64 octets
     )
 
 
-class DnsCounts(Structure):  # 400 octets
+class DnsCounts(Structure):  # 408 octets
     counter: Array[c_uint64]
     up: Array[c_uint64]
     qtype: Array[c_uint64]
-    _fields_ = (("counter", c_uint64 * 32), ("up", c_uint64 * 10), ("qtype", c_uint64 * 8))
+    _fields_ = (("counter", c_uint64 * 32), ("up", c_uint64 * 11), ("qtype", c_uint64 * 8))

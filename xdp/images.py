@@ -131,7 +131,11 @@ class Images:
             os.close(held.fd)
 
     def _read(self) -> InForce | None:
-        held = self._plane.inner(_IMAGES, 0)
+        try:
+            held = self._plane.inner(_IMAGES, 0)
+        except FileNotFoundError:  # somebody took its pin away, so nobody can look at it; it is loaded anew
+            self._take(_IMAGES, 0)
+            return None
         if held is None:
             return None
         try:

@@ -168,8 +168,13 @@ class Balancing:
             return found
         return (*found, HANGS.format(pid=pid) if pid else SILENT)
 
-    def to_json(self) -> dict[str, Any]:
-        """For `gslb status` and the API: `balancer`, None where nothing is balanced or nothing is known yet, and `driver`."""
+    def to_json(self) -> dict[str, Any] | None:
+        """For `gslb status` and the API: `balancer`, None where nothing is balanced, and `driver`.
+
+        None while nothing is known yet: what an earlier run has said holds until then.
+        """
+        if self._orders is None or (self._drives and self._state is None and not self._silent()):
+            return None
         return {
             "balancer": forwarding.state_json(self.state) if self.state is not None else None,
             "driver": indriver.state_json(

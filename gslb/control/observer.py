@@ -173,7 +173,7 @@ class Observer:
         self.prober.lead(self.balancing.ways())
         self._facts.problem("balancer", self.balancing.problems())
         told = self.balancing.to_json()
-        if told != self._told:
+        if told is not None and told != self._told:
             self._told = told
             balancerfile.save(self._run, told)
 

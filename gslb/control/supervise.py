@@ -48,7 +48,7 @@ GAVE_UP = (
     "restart gslb: systemctl restart gslb"
 )
 NO_RIGHTS = (
-    "this process has not all of CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON and CAP_SYS_ADMIN; "
+    "this process has not all of CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON; "
     "run gslb as root, or give its unit these rights: packaging/gslb-balancer.conf"
 )
 READING_S = 1.0  # a controller in the midst of reading is not waited for: what it writes, it writes whole
@@ -259,7 +259,7 @@ class Supervisor:
     def _drives(self, asked: Wanted) -> bool:
         """Whether DNS is worth a process that answers it in the driver: with `auto`, where it has the rights to."""
         if asked.driver is Attach.AUTO:
-            return not self._gave_up and privilege.held() >= privilege.BALANCER
+            return not self._gave_up and privilege.held() >= privilege.DRIVER
         return asked.driver is not Attach.OFF
 
     def _no_driver(self, asked: Wanted) -> str:

@@ -26,12 +26,12 @@ from gslb.dnslayout import (
 from gslb.model.deployment import PolicyId
 from gslb.nameserver.arena import Arena, answer_record, moved_pointers, relocated
 from gslb.nameserver.limit import account
-from gslb.nameserver.lookup import Ending, Resolved, resolve
+from gslb.nameserver.lookup import Ending, Resolved, any_rrset, resolve
 from gslb.nameserver.message import Finished, empty, finish
 from gslb.nameserver.namehash import buckets, name_hash
 from gslb.nameserver.stream import MESSAGE_MAX
 from gslb.nameserver.tree import Forest, Node, Tree
-from gslb.nameserver.wire import Rcode, Rtype, name_end, suffixes
+from gslb.nameserver.wire import ROOT, Rcode, Rtype, name_end, suffixes
 
 NAMES_MOST = 1 << 20  # of an image; a node has 256 octets
 CHAINED_MOST = 4096  # aliases whose chain ends at a policy: each has views of its own
@@ -107,6 +107,7 @@ class _Builder:
         self._chained = 0
         self._left_out: dict[str, int] = {}
         self._lost: list[bytes] = []  # apexes that are not held
+        self._any = _any_record()
         self._wanted = _leading(record.owner.lower() for record in forest.dynamic)
 
     def tree(self, tree: Tree) -> None:
@@ -154,11 +155,15 @@ class _Builder:
             held.flags |= DnsNodeFlags.DNS_NODE_UP_TYPES
         if name == tree.apex and self._forest.holding(name, Rtype.DS) is not tree:
             types[Rtype.DS] = None
+        if not node.empty:
+            types[Rtype.ANY] = None
         if len(types) > DNS_NODE_TYPES:
             held.flags |= DnsNodeFlags.DNS_NODE_UP_TYPES
         held.types = [(rtype, *self._type(tree, name, rtype)) for rtype in list(types)[:DNS_NODE_TYPES]]
 
     def _type(self, tree: Tree, name: bytes, rtype: int) -> tuple[DnsKind, bytes | int | None]:
+        if rtype == Rtype.ANY and name != ROOT and Rtype.CNAME not in tree.nodes[name].rrsets:
+            return DnsKind.DNS_KIND_ANSWER, self._any
         resolved = resolve(self._forest, name, rtype)
         if resolved.ending is not None:
             return self._view(tree, name, rtype, resolved, resolved.ending)
@@ -261,6 +266,13 @@ def _moves_so(tree: Tree, rcode: Rcode, moved: tuple[int, ...]) -> bool:
     resolved = Resolved(rcode=rcode, authority=(tree.negative,))
     near, *others = (finish(resolved, tree.apex, MESSAGE_MAX, before)[1] for before in (0, 1, 100, 127))
     return others == [relocated(near, moved, by) for by in (1, 100, 127)]
+
+
+def _any_record() -> bytes | None:
+    """What a name with types says to ANY: the same everywhere, since its owner is the question's name (RFC 8482)."""
+    name = b"\x01x\0"
+    found = finish(Resolved(answer=(any_rrset(name),)), name, MESSAGE_MAX)
+    return answer_record(found, account(found[2], None), DnsCut.DNS_CUT_TRUNCATED)
 
 
 def _finished(resolved: Resolved, name: bytes) -> Finished:

@@ -109,7 +109,7 @@ def _at(forest: Forest, tree: Tree, node: Node, name: bytes, rtype: int) -> tupl
         return Resolved(ending=Ending(name, dynamic, tree.negative)), None
     cname = node.rrsets.get(Rtype.CNAME)
     if rtype == Rtype.ANY and cname is None and not node.empty:
-        return Resolved(answer=(RRset(name, Rtype.HINFO, ANY_TTL, (ANY_RDATA,)),)), None
+        return Resolved(answer=(any_rrset(name),)), None
     found = cname if rtype == Rtype.ANY else node.rrsets.get(rtype)
     if found is not None:
         rrset = RRset(name, found.rtype, found.ttl, found.rdatas)
@@ -118,6 +118,11 @@ def _at(forest: Forest, tree: Tree, node: Node, name: bytes, rtype: int) -> tupl
         alias = RRset(name, Rtype.CNAME, cname.ttl, cname.rdatas)
         return Resolved(answer=(alias,)), cname.rdatas[0].lower()
     return Resolved(authority=(tree.negative,)), None
+
+
+def any_rrset(name: bytes) -> RRset:
+    """What a name that has records says to ANY."""
+    return RRset(name, Rtype.HINFO, ANY_TTL, (ANY_RDATA,))
 
 
 def _redirected(dname: RRset, owner: bytes, name: bytes, rtype: int) -> tuple[Resolved, bytes | None]:

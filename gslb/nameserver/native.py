@@ -10,7 +10,7 @@ Rule 3: a library for images of another layout, or none at all, is a reason that
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -24,7 +24,7 @@ MESSAGE_MOST = 4096  # octets of a datagram that are looked at (DNS_MESSAGE_ROOM
 BATCH = 64  # DNS_BATCH
 _SILENCE = 1  # DNS_SILENCE
 _MAPPED = bytes(10) + b"\xff\xff"
-_PASSED = Struct("<IIHH4x16s")  # struct dns_passed
+_PASSED = Struct("<IIHHi16s")  # struct dns_passed
 _PASSED_ROOM = BATCH * (_PASSED.size + MESSAGE_MOST)
 _COUNT_OCTETS = 8
 
@@ -41,10 +41,10 @@ class NoNative(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What became of what waited in a socket; `passed` are queries for the reference."""
+    """What became of what waited in sockets; `passed` are queries for the reference, and the sockets that they came to."""
 
     received: int
-    passed: list[tuple[bytes, Client]]
+    passed: list[tuple[int, bytes, Client]]
     send_failed: int
     receive_failed: int
 
@@ -87,8 +87,9 @@ class Native:
             raise NoNative(f"an image of {len(image)} octets cannot be answered from")
         if self._buckets is not None:
             library.gslb_dns_limit(self._handle, self._buckets.address)
-        self._drain = library.gslb_dns_drain
         self._room = memoryview(self._passed)
+        self._sockets: Sequence[int] = ()
+        self._descriptors = (ctypes.c_int * 0)()
 
     def answer(self, query: bytes, source: bytes, now_s: int) -> bytes | None:
         """The reply to a datagram from `source` (16 octets, IPv4 as ::ffff:0:0/96), empty where nobody is to answer.
@@ -111,17 +112,17 @@ class Native:
         That is: `wait_s` are over, a query is to be passed on, another descriptor is ready, or `word[1]` is not `seen`.
         """
         if sockets != self._sockets:
-            self._sockets = list(sockets)
+            self._sockets = tuple(sockets)
             self._descriptors = (ctypes.c_int * len(sockets))(*sockets)
-        if word is not self._word:
-            self._word = word
-            self._word_at = _address(word) + word.itemsize
+        held = _Held(word)
+        at = held.address + word.itemsize
+        held.release()  # the word stays where it is for as long as its file is mapped
         self._library.gslb_dns_serve(
             self._handle,
             epoll,
             self._descriptors,
             len(self._sockets),
-            self._word_at,
+            at,
             seen,
             int(wait_s * 1000),
             self._passed,
@@ -158,17 +159,17 @@ class Native:
         if self._buckets is not None:
             self._buckets.release()
 
-    def _handed_on(self, count: int) -> Iterator[tuple[bytes, Client]]:
+    def _handed_on(self, count: int) -> Iterator[tuple[int, bytes, Client]]:
         at = 0
         for _ in range(count):
-            octets, scope, port, is_v6, address = _PASSED.unpack_from(self._room, at)
+            octets, scope, port, is_v6, descriptor, address = _PASSED.unpack_from(self._room, at)
             at += _PASSED.size
             query = bytes(self._room[at : at + octets])
             at += octets + -octets % 8
             if is_v6:
-                yield query, (inet_ntop(AF_INET6, address), port, 0, scope)
+                yield descriptor, query, (inet_ntop(AF_INET6, address), port, 0, scope)
             else:
-                yield query, (inet_ntop(AF_INET, address[:4]), port)
+                yield descriptor, query, (inet_ntop(AF_INET, address[:4]), port)
 
 
 @cache
@@ -201,7 +202,9 @@ def opened(path: Path) -> ctypes.CDLL:
     library.gslb_dns_answer.restype = number
     library.gslb_dns_answer.argtypes = [pointer, ctypes.c_char_p, number, ctypes.c_char_p, long, pointer]
     library.gslb_dns_drain.restype = None
-    library.gslb_dns_drain.argtypes = [pointer, ctypes.c_int, long, pointer, pointer]
+    library.gslb_dns_drain.argtypes = [pointer, ctypes.c_int, pointer, pointer]
+    library.gslb_dns_serve.restype = None
+    library.gslb_dns_serve.argtypes = [pointer, ctypes.c_int, pointer, number, pointer, long, number, pointer, pointer]
     return library
 
 

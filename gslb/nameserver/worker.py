@@ -25,7 +25,7 @@ from gslb.nameserver.demand import SUFFIX as DEMAND_SUFFIX
 from gslb.nameserver.demand import DemandPage
 from gslb.nameserver.failure import Failures
 from gslb.nameserver.follower import Follower, Maker
-from gslb.nameserver.native import Client
+from gslb.nameserver.native import Client, Turn
 from gslb.nameserver.orders import obey
 from gslb.nameserver.overlimit import OverLimit
 from gslb.nameserver.scoreboard import SUFFIX as BOARD_SUFFIX
@@ -93,7 +93,13 @@ class Worker:
         handlers = self._handlers
         show_at, wait = 0.0, FIRST_WAIT_S
         while not self._finished:
+            busy, native = False, self._core.native
+            if native is not None:
+                turn = native.serve(self._epoll.fileno(), tuple(self._sockets), word, follower.seen, wait)
+                self._take(turn)
+                busy, wait = turn.received > 0, 0.0
             ready = poll(wait)
+            busy = busy or bool(ready)
             if word[1] != follower.seen:
                 self._follow()
             for descriptor, _ in ready:
@@ -101,11 +107,11 @@ class Worker:
                 if handler is not None:
                     handler()
             now = time.monotonic()
-            if now >= show_at or not ready:
+            if now >= show_at or not busy:
                 self._show(now)
                 word = follower.word
                 show_at = now + SHOW_S
-            wait = FIRST_WAIT_S if self._answer is None else SHOW_S if ready else IDLE_WAIT_S
+            wait = FIRST_WAIT_S if self._answer is None else SHOW_S if busy else IDLE_WAIT_S
         self._close()
 
     def held(self) -> Sequence[socket.socket]:
@@ -135,13 +141,16 @@ class Worker:
         native = self._core.native
         if native is None:
             self._drain(sock.recvfrom, sock.sendto)
-            return
-        turn = native.drain(sock.fileno(), int(time.time()))  # noqa: TID251  # whoever serves, serves now
+        else:
+            self._take(native.drain(sock.fileno()))
+
+    def _take(self, turn: Turn) -> None:
+        """Do the rest of a turn of the native executor."""
         tallies = self._board.tallies
         tallies[Tally.SEND_FAILED] += turn.send_failed
         tallies[Tally.RECEIVE_FAILED] += turn.receive_failed
-        for query, client in turn.passed:
-            self._reply(query, client, sock.sendto)
+        for descriptor, query, client in turn.passed:
+            self._reply(query, client, self._sockets[descriptor].sendto)
 
     def _drain(self, receive: Callable[..., tuple[bytes, Client]], send: Callable[..., int]) -> None:
         """Answer what waits in one socket, up to BATCH datagrams, by the reference."""

@@ -230,6 +230,8 @@ def test_switched_off_nothing_is_balanced_and_nobody_is_asked(bench: Bench) -> N
         await balancing.first_word()
         assert balancing.unbalanced() == {WEB: "balancer.attach is off"}
         assert balancing.ways() == Ways(why="balancer.attach is off", unbalanced=frozenset({WEB}))
-        assert balancing.to_json()["balancer"] is None
+        told = balancing.to_json()
+        assert told is not None
+        assert told["balancer"] is None
 
     asyncio.run(scenario())

@@ -5,8 +5,9 @@ from __future__ import annotations
 import select
 import socket
 import struct
+import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -189,6 +190,47 @@ def test_kdig_and_dig_take_our_cookies(scene: Scene) -> None:
     assert f"COOKIE: {cookie} (good)" in found
     assert "CLIENT-SUBNET: 192.0.2.0/24/24" in found
     assert "203.0.113.1" in found
+
+
+NAMED = """
+options {{
+    directory "{folder}";
+    pid-file none;
+    session-keyfile "{folder}/session.key";
+    lock-file none;
+    listen-on port {port} {{ 127.0.0.1; }};
+    listen-on-v6 {{ none; }};
+    recursion yes;
+    dnssec-validation no;
+    empty-zones-enable no;
+    query-source address {source};
+}};
+controls {{ }};
+zone "acceptance.test" {{ type static-stub; server-addresses {{ {server}; }}; }};
+"""
+
+
+def test_bind_returns_our_cookies(scene: Scene, tool: Callable[[str], str], tmp_path: Path) -> None:
+    """As a resolver; it sends them without being told."""
+    port = free_port()
+    config = tmp_path / "named.conf"
+    config.write_text(NAMED.format(folder=tmp_path, port=port, server=SERVER, source=ELSEWHERE))
+    with (tmp_path / "output").open("wb") as output:
+        process = scene.client.start(tool("named"), "-f", "-c", str(config), "-n", "1", stdout=output, stderr=output)
+
+    def asked(name: str) -> str:
+        try:
+            return scene.client.run(
+                "dig", "@127.0.0.1", "-p", str(port), "+short", "+time=1", f"{name}.acceptance.test"
+            )
+        except subprocess.CalledProcessError:  # it does not listen yet
+            assert process.poll() is None, (tmp_path / "output").read_text()
+            return ""
+
+    wait_until(lambda: bool(asked("leaf")), "the resolver answers")
+    before = scene.counters()["cookies_valid"]
+    assert asked("host")
+    wait_until(lambda: scene.counters()["cookies_valid"] > before, "a good cookie is counted")
 
 
 def good_cookie(target: Target, source: str = CLIENT) -> bytes:

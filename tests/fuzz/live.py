@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gslb.nameserver.wire import AUTHORITATIVE
 from tests.e2e.probes.wire import Target, framed, query, receive_framed
 from tests.e2e.program import Program, acceptance
 from tests.fuzz.packets import packets, payload_of
@@ -86,14 +87,17 @@ def client(target: Target) -> socket.socket:
 
 
 def send_window(sock: socket.socket, window: Sequence[bytes], tally: Tally) -> None:
-    """Send a window, then a good query; one worker takes both in order, so its answer ends the window."""
+    """Send a window, then a good query; one worker takes both in order, so its answer ends the window.
+
+    In a turn, what the reference answers comes last: the good query has a flag for which it goes to the reference.
+    """
     sent: dict[bytes, bytes] = {}
     for number, packet in enumerate(window):
         ident = number.to_bytes(2, "big")
         whole = ident + packet[2:] if len(packet) > 2 else packet
         sent[ident] = whole
         sock.send(whole)
-    good = b"\xff\xfe" + query("leaf", "A")[2:]
+    good = b"\xff\xfe" + query("leaf", "A", flags=AUTHORITATIVE)[2:]
     began = time.monotonic()
     sock.send(good)
     while True:

@@ -7,7 +7,7 @@ import struct
 import pytest
 
 from xdp import asking
-from xdp.libbpf import XDP_PASS, XDP_TX
+from xdp.libbpf import XDP_DROP, XDP_PASS, XDP_TX
 
 QUERY = bytes.fromhex("1234010000010000000000000000060001")
 
@@ -42,6 +42,7 @@ def test_over_ipv6_the_datagram_sums_up() -> None:
     [
         (XDP_TX, QUERY[:2] + b"\x85\x00" + QUERY[4:], ""),
         (XDP_PASS, QUERY, "passes on"),
+        (XDP_DROP, QUERY, ""),
         (XDP_TX, QUERY, "flags 0x0100"),
         (XDP_TX, QUERY[:2] + b"\x85\x02" + QUERY[4:], "flags 0x8502"),
         (XDP_TX, b"\x12\x35" + QUERY[2:], "no message"),

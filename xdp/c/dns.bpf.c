@@ -148,37 +148,49 @@ static __always_inline void write_ip6(__be32 *ip, const struct packet *p, __u32 
 	__builtin_memcpy(&ip[6], p->source, 16);
 }
 
+/*
+ * Make room for so many octets more, or fewer: behind the frame, and where the driver has left too little there, before it.  Octets by
+ * which the frame now begins earlier; below 0: there is no room, and the frame is as it came.
+ */
+static __always_inline int make_room(struct xdp_md *ctx, int more)
+{
+	if (!bpf_xdp_adjust_tail(ctx, more))
+		return 0;
+	return more > 0 && !bpf_xdp_adjust_head(ctx, -more) ? more : -1;
+}
+
 /* Make the frame the reply's.  0: it has no room, and is as it came. */
 static __always_inline int write_reply(struct xdp_md *ctx, const struct packet *p, struct dns_work *w)
 {
 	__u32 l3 = p->l3 & 31, header = p->version == 4 ? IP4_OCTETS : IP6_OCTETS, octets = w->octets;
-	void *data, *end;
+	void *data, *end, *old;
 	__u64 sum;
+	int moved;
 
 	if (octets < DNS_HEADER || octets > DNS_REPLY_MOST)
 		return 0;
 	sum = sum_of(w, octets);
-	if (bpf_xdp_adjust_tail(ctx, (int)(l3 + header + UDP_OCTETS + octets) - (int)frame_octets(ctx))) {
-		count(COUNT_NO_ROOM);
+	moved = make_room(ctx, (int)(l3 + header + UDP_OCTETS + octets) - (int)frame_octets(ctx));
+	if (moved < 0)
 		return 0;
-	}
-	bpf_xdp_store_bytes(ctx, l3 + header + UDP_OCTETS, w->message, octets);
 	data = (void *)(long)ctx->data;
 	end = (void *)(long)ctx->data_end;
-	octets += UDP_OCTETS;
+	old = data + (moved & 2047);
+	if (data + 22 > end || old + 22 > end)
+		return 0; /* never: both have the headers and a message */
+	return_frame(data, old, l3);
 	if (p->version == 4) {
-		if (data + l3 + IP4_OCTETS + UDP_OCTETS > end || data + 22 > end)
+		if (data + l3 + IP4_OCTETS + UDP_OCTETS > end)
 			return 0;
-		write_ip4(data + l3, p, octets + IP4_OCTETS);
-		write_udp(data + l3 + IP4_OCTETS, p, octets, sum);
+		write_ip4(data + l3, p, IP4_OCTETS + UDP_OCTETS + octets);
+		write_udp(data + l3 + IP4_OCTETS, p, UDP_OCTETS + octets, sum);
 	} else {
-		if (data + l3 + IP6_OCTETS + UDP_OCTETS > end || data + 22 > end)
+		if (data + l3 + IP6_OCTETS + UDP_OCTETS > end)
 			return 0;
-		write_ip6(data + l3, p, octets + IP6_OCTETS);
-		write_udp(data + l3 + IP6_OCTETS, p, octets, sum);
+		write_ip6(data + l3, p, IP6_OCTETS + UDP_OCTETS + octets);
+		write_udp(data + l3 + IP6_OCTETS, p, UDP_OCTETS + octets, sum);
 	}
-	return_frame(data, data, l3);
-	return 1;
+	return bpf_xdp_store_bytes(ctx, l3 + header + UDP_OCTETS, w->message, octets) == 0;
 }
 
 SEC("xdp")
@@ -192,10 +204,11 @@ int dns(struct xdp_md *ctx)
 	if (!p || !w)
 		return XDP_PASS;
 	if (load_query(ctx, p, w) && find_tables(&c)) {
-		if (dns_answer(w, &c) != DNS_REPLY || write_reply(ctx, p, w))
-			dns_count(w, &c);
-		else
+		if (dns_answer(w, &c) == DNS_REPLY && !write_reply(ctx, p, w)) {
 			w->verdict = DNS_UP;
+			w->up = DNS_UP_FRAME;
+		}
+		dns_count(w, &c);
 		if (w->verdict != DNS_UP)
 			return w->verdict == DNS_REPLY ? XDP_TX : XDP_DROP;
 	}

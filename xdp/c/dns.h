@@ -21,8 +21,11 @@ static __always_inline void dns_answer_from(struct dns_work *w, const struct dns
 	struct dns_span body;
 
 	w->up = dns_read_query(w);
-	if (!w->up)
-		w->up = dns_choose(w, c, image);
+	if (w->up)
+		return;
+	dns_look_ahead(w, c, image);
+	dns_lower_name(w, image->seed);
+	w->up = dns_choose(w, c, image);
 	if (w->up)
 		return;
 	w->up = DNS_UP_IMAGE;

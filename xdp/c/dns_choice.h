@@ -107,7 +107,6 @@ static __always_inline __u32 dns_choose(struct dns_work *w, const struct dns_con
 	w->answer = 0;
 	w->moved = 0;
 	w->scope = 0;
-	w->before = 0;
 	w->cell = 0;
 	w->asked = 0;
 	if (why)

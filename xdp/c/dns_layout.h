@@ -36,8 +36,9 @@ enum dns_sizes {
 	DNS_RELOCATIONS = 4,
 	DNS_SPREAD_BIT = 31,
 	DNS_UNSTICKY = 255,
-	DNS_META_TYPES = 128, /* types from this one to 255 go up: questions about types, and transfers */
-	DNS_META_LAST = 255,
+	DNS_META_TYPES =
+	    128, /* types from this one on go up: transfers and the like; ANY is listed at every name that has types */
+	DNS_META_LAST = 254,
 	DNS_NSID_MOST = 128,
 	DNS_EXEMPT_MOST = 32,
 	DNS_LIMIT_WAYS = 4,
@@ -231,6 +232,7 @@ enum dns_up {
 	DNS_UP_VIEW,  /* a choice that only the reference makes */
 	DNS_UP_ROOM,  /* does not fit, and must be shortened */
 	DNS_UP_IMAGE, /* the image does not hold together */
+	DNS_UP_FRAME, /* the driver left no room for the reply */
 	DNS_UPS,
 };
 

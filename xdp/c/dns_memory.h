@@ -35,6 +35,7 @@ enum dns_room {
 #endif
 	DNS_SLACK = 64, /* octets behind each buffer, so that words may be read and written at its end */
 	DNS_NAME_MASK = DNS_NAME_MOST - 1,
+	DNS_NAME_AFTER = 2 * DNS_NAME_MOST - 1, /* of offsets up to the word behind a name */
 	DNS_COUNTS_ROOM = 512, /* struct dns_counts lies in one chunk where a block begins at a multiple of it */
 };
 
@@ -80,8 +81,9 @@ struct dns_work {
 	__u32 base, ranges; /* of a search: where it goes on, and among how many */
 	__u64 high, low;    /* as numbers: the 128 bits of IPv6; of IPv4 `low` holds 32 */
 	__u32 is_v6;
-	__u32 before; /* bits of prefix before an embedded IPv4 address */
-	__u32 scope;  /* of the answer */
+	__u32 before;	/* bits of prefix before an embedded IPv4 address */
+	__u32 located4; /* the entry of an IPv4 address in the location table, read ahead */
+	__u32 scope;	/* of the answer */
 	__u32 class;
 
 	/* what is answered */
@@ -102,9 +104,10 @@ struct dns_work {
 	__u32 outcome; /* gslb.nameserver.counters.Counter */
 	__u32 account; /* which responses are limited together */
 	__u32 mark;
-	__u32 cell;			      /* 1 + the cell's counter; 0: none */
-	__u32 asked;			      /* 1 + another counter among the cells; 0: none */
-	__u8 name[DNS_NAME_MOST + DNS_SLACK]; /* lowered; zeros behind it */
+	__u32 cell;				  /* 1 + the cell's counter; 0: none */
+	__u32 asked;				  /* 1 + another counter among the cells; 0: none */
+	__u64 hash;				  /* of the name */
+	__u8 name[2 * DNS_NAME_MOST + DNS_SLACK]; /* lowered; zeros behind it */
 };
 
 #ifdef __bpf__

@@ -21,6 +21,37 @@ static __always_inline __u64 dns_name_word(struct dns_work *w, __u32 at)
 	return dns_load64(w->name + DNS_CUT_TO(at, DNS_NAME_MASK));
 }
 
+static __always_inline __u64 dns_hash_word(__u64 hash, __u64 word)
+{
+	hash = (hash ^ word) * 0x9E3779B97F4A7C15;
+	return hash ^ hash >> 32;
+}
+
+static __always_inline __u64 dns_hash_end(__u64 hash, __u32 octets)
+{
+	hash = (hash ^ octets) * 0xFF51AFD7ED558CCD;
+	return hash ^ hash >> 32;
+}
+
+/* The name lowered, with zeros behind it up to a word more, which ends that begin anywhere may read; and its hash. */
+static __always_inline void dns_lower_name(struct dns_work *w, __u64 seed)
+{
+	__u32 octets = w->name_octets;
+	__u64 hash = seed;
+
+	for (__u32 at = 0; at < DNS_NAME_MOST; at += 8) {
+		__u64 word;
+
+		if (at >= octets)
+			break;
+		word = dns_lowered(dns_load64(dns_octet(w, DNS_HEADER + at))) & dns_first(octets - at);
+		dns_store64(w->name + at, word);
+		hash = dns_hash_word(hash, word);
+	}
+	dns_store64(w->name + DNS_CUT_TO(octets + 7, DNS_NAME_AFTER & ~7), 0);
+	w->hash = dns_hash_end(hash, octets);
+}
+
 /* Of the name's end from octet `from` on. */
 static __always_inline __u64 dns_hash_name(struct dns_work *w, __u32 from, __u64 seed)
 {
@@ -30,11 +61,9 @@ static __always_inline __u64 dns_hash_name(struct dns_work *w, __u32 from, __u64
 	for (__u32 at = from, words = 0; words < DNS_NAME_MOST / 8; words++, at += 8) {
 		if (at >= octets)
 			break;
-		hash = (hash ^ dns_name_word(w, at)) * 0x9E3779B97F4A7C15;
-		hash ^= hash >> 32;
+		hash = dns_hash_word(hash, dns_name_word(w, at));
 	}
-	hash = (hash ^ (octets - from)) * 0xFF51AFD7ED558CCD;
-	return hash ^ hash >> 32;
+	return dns_hash_end(hash, octets - from);
 }
 
 static __always_inline int dns_is_named(struct dns_work *w, __u32 from, const struct dns_node *node)
@@ -56,7 +85,7 @@ static __always_inline int dns_is_named(struct dns_work *w, __u32 from, const st
 static __always_inline enum dns_found dns_find(struct dns_work *w, const struct dns_context *c,
 					       const struct dns_image *image, __u32 from)
 {
-	__u64 hash = dns_hash_name(w, from, image->seed);
+	__u64 hash = from ? dns_hash_name(w, from, image->seed) : w->hash;
 	__u32 tag = hash >> 32, bucket = hash;
 
 	for (int probe = 0; probe < DNS_PROBES; probe++, bucket++) {

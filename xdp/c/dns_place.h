@@ -45,19 +45,27 @@ static __always_inline void dns_place(struct dns_work *w)
 	}
 }
 
-static __always_inline __u32 dns_locate4(struct dns_work *w, const struct dns_context *c, const struct dns_image *image)
+/*
+ * The place, and for IPv4 its entry in the location table: asked for before the name is looked up, since to fetch it from memory takes about
+ * as long as that.
+ */
+static __always_inline void dns_look_ahead(struct dns_work *w, const struct dns_context *c,
+					   const struct dns_image *image)
 {
 	const __u32 *entry;
 
-	w->class = 0;
-	w->scope = w->before;
-	if (!image->v4)
-		return DNS_UP_NONE;
+	dns_place(w);
+	w->located4 = 0; /* without IPv4 in the table, all are of class 0 with depth 0 */
+	if (w->is_v6 || !image->v4)
+		return;
 	entry = dns_at(c->geography, image->v4 + (w->low >> 8) * 4, 4);
-	if (!entry)
-		return DNS_UP_IMAGE;
-	w->class = *entry >> 8;
-	w->scope += *entry & 0xFF;
+	w->located4 = entry ? *entry : ~0U; /* a class that no policy has */
+}
+
+static __always_inline __u32 dns_locate4(struct dns_work *w)
+{
+	w->class = w->located4 >> 8;
+	w->scope = w->before + (w->located4 & 0xFF);
 	return DNS_UP_NONE;
 }
 
@@ -125,8 +133,7 @@ static __always_inline __u32 dns_locate6(struct dns_work *w, const struct dns_co
 
 static __always_inline __u32 dns_locate(struct dns_work *w, const struct dns_context *c, const struct dns_image *image)
 {
-	dns_place(w);
-	return w->is_v6 ? dns_locate6(w, c, image) : dns_locate4(w, c, image);
+	return w->is_v6 ? dns_locate6(w, c, image) : dns_locate4(w);
 }
 
 /* How many of the first bits an address of IPv6 shares with another. */

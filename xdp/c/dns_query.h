@@ -69,22 +69,6 @@ static __always_inline __u64 dns_lowered(__u64 word)
 	return word | (((from_a ^ above_z) & ~word & (0x80 * each)) >> 2);
 }
 
-/* The name lowered, and zeros behind it up to a word more, which suffixes that begin anywhere may read. */
-static __always_inline void dns_lower_name(struct dns_work *w)
-{
-	__u32 octets = w->name_octets;
-
-	for (__u32 at = 0; at < DNS_NAME_MOST + 8; at += 8) {
-		__u64 word = 0;
-
-		if (at >= octets + 8)
-			break;
-		if (at < octets)
-			word = dns_lowered(dns_load64(dns_octet(w, DNS_HEADER + at))) & dns_first(octets - at);
-		dns_store64(w->name + at, word);
-	}
-}
-
 /* The client subnet at `at`, with every check of RFC 7871 section 6. */
 static __always_inline __u32 dns_read_subnet(struct dns_work *w, __u32 at, __u32 octets)
 {
@@ -202,9 +186,5 @@ static __always_inline __u32 dns_read_query(struct dns_work *w)
 		return DNS_UP_CLASS;
 	if (w->type >= DNS_META_TYPES && w->type <= DNS_META_LAST)
 		return DNS_UP_TYPE;
-	why = dns_read_opt(w, additionals);
-	if (why)
-		return why;
-	dns_lower_name(w);
-	return DNS_UP_NONE;
+	return dns_read_opt(w, additionals);
 }

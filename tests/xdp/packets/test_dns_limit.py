@@ -25,7 +25,7 @@ from gslb.nameserver.table import Tables
 from tests.nameserver import make
 from tests.nameserver.make import bound, choice, ecs, opt, plan, policy_plan, query
 from tests.xdp.dnsplane import PORT, V4, V6, DnsPlane, dns_plane, wanted
-from xdp import pins
+from xdp import asking, pins
 from xdp.libbpf import XDP_DROP, XDP_TX
 
 pytestmark = pytest.mark.root
@@ -48,7 +48,7 @@ def tables(*, dry_run: bool = False) -> Tables:
     location = LocationTable.from_buffer(GEOGRAPHY)
     made = plan(location, {"web": policy_plan({1: (0,), 28: (1,)})}, [choice("192.0.2.1"), choice("2001:db8::1")])
     zones = [make.zone("z.test.", SOA, bound("www.z.test."))]
-    return make.tables(zones, made, location, None, make.protection(1, SLIP, exempt=["192.0.2.0/24"], dry_run=dry_run))
+    return make.tables(zones, made, location, None, make.protection(1, SLIP, exempt=["198.18.0.0/15"], dry_run=dry_run))
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,15 @@ def test_a_good_cookie_passes(answering: DnsPlane, version: int) -> None:
 
 
 def test_the_exempt_pass(answering: DnsPlane) -> None:
-    assert {asked(answering, MESSAGES["plain"], "192.0.2.99")[0] for _ in range(8)} == {XDP_TX}
+    assert {asked(answering, MESSAGES["plain"], "198.18.3.99")[0] for _ in range(8)} == {XDP_TX}
+
+
+def test_a_flood_in_the_name_that_readiness_is_asked_from_leaves_the_node_ready(answering: DnsPlane) -> None:
+    message = MESSAGES["plain"]
+    frame = asking.frame(message, V4, PORT)
+    found = [answering.run(frame) for _ in range(4 * SLIP)]
+    assert {verdict for verdict, _ in found} == {XDP_TX, XDP_DROP}
+    assert {asking.wrong(message, *one) for one in found} == {""}
 
 
 def test_what_was_taken_stays_taken_under_the_next_plan(answering: DnsPlane, tmp_path: Path) -> None:

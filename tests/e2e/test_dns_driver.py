@@ -1,0 +1,167 @@
+"""DNS in the driver in a real run: real clients, load while plans change, every process killed, adopted, removed."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.e2e.driven import AWAY, HOME, SERVER4, SERVER6, Driven
+from tests.e2e.lifecycle import wait_until
+from tests.e2e.program import Program
+from tests.namespaces import World
+from xdp import pins
+from xdp.loader import remove
+
+pytestmark = [pytest.mark.root, pytest.mark.slow]
+
+DEPLOYMENT = f"driven{os.getpid()}"
+LEAST = 0.999  # of what a generator sends while it is told to stop: the last replies come after it
+
+
+@pytest.fixture
+def world(netns: World, tmp_path: Path, tool: Callable[[str], str]) -> Iterator[Driven]:
+    tool("clang")
+    yield Driven(netns, tmp_path, DEPLOYMENT)
+    remove(pins.folder(DEPLOYMENT, "one"))
+
+
+def family(program: Program) -> list[psutil.Process]:
+    parent = psutil.Process(program.process.pid)
+    return [parent, *parent.children(recursive=True)]
+
+
+def kill(processes: list[psutil.Process]) -> None:
+    for one in processes:
+        try:
+            one.send_signal(signal.SIGKILL)
+        except psutil.NoSuchProcess:
+            continue
+
+
+def test_real_clients_are_answered_there(world: Driven, tool: Callable[[str], str]) -> None:
+    for name in ("dig", "kdig"):
+        tool(name)
+    with world.running() as program:
+        before = world.inside(program)
+        for server in (SERVER4, SERVER6):
+            assert world.ask(server) == [HOME]
+            assert world.ask(server, rtype="AAAA") == ["2001:db8::10"]
+            assert world.ask(server, subnet="203.0.113.0/24") == [AWAY]
+            assert world.ask(server, subnet="2001:db8:5::/48") == [AWAY]
+            assert world.ask(server, name="absent.site.test") == [], "more than twice the query"
+            dig = world.client.run("dig", "+tries=1", "+time=2", f"@{server}", "www.site.test", "A")
+            assert "status: NOERROR" in dig
+            assert f"\t{HOME}\n" in dig
+            assert re.search(r"; COOKIE: [0-9a-f]{48} \(good\)", dig)
+            kdig = world.client.run("kdig", "+retry=0", "+subnet=203.0.113.0/24", f"@{server}", "www.site.test", "A")
+            assert "CLIENT-SUBNET: 203.0.113.0/24/24" in kdig
+            assert f"\t{AWAY}\n" in kdig
+        wait_until(lambda: world.inside(program) - before >= 14, "the counts")
+        by_workers = world.status(program)["queries"] - world.inside(program)
+        assert world.ask(name="any.wild.site.test") == ["192.0.2.99"], "a wildcard is the worker's"
+        wait_until(lambda: world.status(program)["queries"] - world.inside(program) == by_workers + 1, "the worker")
+        found = world.driver(program)
+        assert [(one["name"], one["attached"]) for one in found["interfaces"]] == [
+            ("eth0", "native"),
+            ("eth1", "native"),
+        ]
+        assert found["addresses"] >= 3
+
+
+@pytest.mark.parametrize("tags", [(), ("-v", "7")], ids=["untagged", "tagged"])
+def test_a_generator_at_full_rate_loses_nothing(
+    world: Driven, tool: Callable[[str], str], tags: tuple[str, ...]
+) -> None:
+    tool("kxdpgun")
+    with world.running() as program:
+        before = world.inside(program)
+        shot = world.shoot(*tags, per_s=20_000, seconds=2)
+        assert shot.sent > 10_000, shot.text
+        assert shot.replied >= LEAST * shot.sent, shot.text
+        wait_until(lambda: world.inside(program) - before >= shot.replied, "the counts")
+
+
+def test_plans_that_change_under_load_lose_nothing_and_are_never_mixed(
+    world: Driven, tool: Callable[[str], str]
+) -> None:
+    tool("kxdpgun")
+    with world.running() as program:
+        stop, found = threading.Event(), set()
+
+        def ask() -> None:
+            while not stop.is_set():
+                found.add((tuple(world.ask()), tuple(world.ask(subnet="203.0.113.0/24"))))
+
+        asking = threading.Thread(target=ask)
+        shots = []
+        shooting = threading.Thread(target=lambda: shots.append(world.shoot(per_s=5_000, seconds=6)))
+        version = world.driver(program)["version"]
+        asking.start()
+        shooting.start()
+        changes = world.change_plans(5.0)
+        shooting.join()
+        stop.set()
+        asking.join()
+        (shot,) = shots
+        assert changes >= 20
+        assert shot.replied >= LEAST * shot.sent, shot.text
+        assert {one for pair in found for one in pair} == {(HOME,), (AWAY,)}
+        wait_until(lambda: world.driver(program)["version"] >= version + changes // 2, "the last plan")
+        assert world.status(program)["problems"] == {}
+
+
+def test_it_answers_through_every_death_is_adopted_and_leaves_nothing(world: Driven) -> None:
+    with world.running() as program:
+        kill(family(program))
+        program.process.wait()
+        wait_until(lambda: not any(one.is_running() for one in family_left(program)), "the end of all processes")
+        for server in (SERVER4, SERVER6):
+            assert world.ask(server) == [HOME], "with every process dead"
+    image = in_force()
+    with world.running() as again:
+        assert world.ask() == [HOME]
+        assert in_force() == image, "what was in force stays"
+        wait_until(lambda: world.inside(again) >= 2, "what was answered meanwhile is counted")
+        again.process.terminate()
+        assert again.process.wait(15) == 0
+    assert "xdp" not in world.node.run("ip", "-o", "link", "show", "dev", "eth0")
+    assert not pins.folder(DEPLOYMENT, "one").exists()
+
+
+def family_left(program: Program) -> list[psutil.Process]:
+    state = str(program.state)
+    return [one for one in psutil.process_iter(["cmdline"]) if state in (one.info["cmdline"] or [])]
+
+
+def in_force() -> list[bytes | None]:
+    """Numbers of the maps in force: others after each load."""
+    found = []
+    for folder in pins.layouts(pins.folder(DEPLOYMENT, "one")):
+        maps = pins.held(folder)
+        found += [maps[name].lookup(bytes(4)) for name in ("dns_images", "geographies")]
+        for one in maps.values():
+            os.close(one.fd)
+    return found
+
+
+def test_auto_leaves_a_veth_alone_and_says_so(world: Driven) -> None:
+    world.configure("auto", "")
+    with world.running() as program:
+        assert "eth0 is a veth, where dns.xdp: auto does not attach" in world.driver(program)["why"]
+        assert world.ask() == [HOME]
+        assert world.status(program)["problems"] == {}
+
+
+def test_off_is_off(world: Driven) -> None:
+    world.configure("off")
+    with world.running() as program:
+        assert world.driver(program)["why"] == "dns.xdp is off"
+        assert not pins.folder(DEPLOYMENT, "one").exists()
+        assert world.ask() == [HOME]
