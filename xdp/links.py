@@ -49,10 +49,10 @@ def attach(links: Path, program: int, name: str, how: Attach, asked: str = "bala
         return Interface(name, Attached.NOT, *preflight.no_interface(name, known))
     pin = links / f"if{index}"
     if pin.exists():
-        found = _described(name, index, how)
+        found = _described(name, index, how, asked)
         if how in (Attach.AUTO, Attach(found.attached) if found.attached is not Attached.NOT else None):
             update(pin, program)
-            return found if how is not Attach.GENERIC else _generic(name, f"{asked} is generic", "")
+            return found
         detach(links, name)
     return _attach(pin, program, name, how, asked)
 
@@ -119,12 +119,12 @@ def sweep(links: Path) -> None:
             pin.unlink()
 
 
-def attached(links: Path, how: Attach = Attach.AUTO) -> tuple[Interface, ...]:
+def attached(links: Path, how: Attach = Attach.AUTO, asked: str = "balancer.attach") -> tuple[Interface, ...]:
     """The interfaces on which a program runs by a link pinned in `links`, also with every process dead.
 
-    `how` they were to be attached: what was asked for needs no other reason.
+    `how` they were to be attached, and by which key of the configuration: what was asked for needs no other reason.
     """
-    return tuple(_described(_name(index), index, how) for _, index in _pinned(links) if index and _name(index))
+    return tuple(_described(_name(index), index, how, asked) for _, index in _pinned(links) if index and _name(index))
 
 
 def every(links: Path) -> list[Path]:
@@ -148,14 +148,15 @@ def _name(index: int) -> str:
         return ""
 
 
-def _described(name: str, index: int, how: Attach) -> Interface:
+def _described(name: str, index: int, how: Attach, asked: str) -> Interface:
     on = xdp_on(index)
     if on.native:
         return Interface(name, Attached.NATIVE)
     if not on.generic:
         return Interface(name, Attached.NOT, "its program is gone", f"ip link show {name}")
-    refused = ("", "") if how is Attach.GENERIC else preflight.native_refused(machine.nic(name), "")
-    return _generic(name, *refused)
+    if how is Attach.GENERIC:
+        return _generic(name, f"{asked} is generic", "")
+    return _generic(name, *preflight.native_refused(machine.nic(name), ""))
 
 
 def _generic(name: str, why: str, mend: str) -> Interface:
