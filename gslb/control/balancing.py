@@ -277,8 +277,10 @@ class Balancing:
         finally:
             for task in tasks:
                 task.cancel()
-            ends = await asyncio.gather(*tasks, return_exceptions=True)
-            line.close()
+            try:
+                ends = await asyncio.gather(*tasks, return_exceptions=True)
+            finally:
+                line.close()
         for end in ends:
             if isinstance(end, Exception):
                 raise end
@@ -297,7 +299,8 @@ class Balancing:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                data = await asyncio.wait_for(loop.sock_recv(line, PIECE), SILENCE_S)
+                async with asyncio.timeout(SILENCE_S):  # wait_for forgets a cancellation that comes with the data
+                    data = await loop.sock_recv(line, PIECE)
             except TimeoutError as error:
                 raise Garbled(f"it said nothing for {SILENCE_S:g} s") from error
             if not data:

@@ -50,7 +50,10 @@ class Case:
 
 
 def findings(case: Case) -> tuple[Finding, ...]:
-    """The results of all checks, in the order in which a packet meets what they are about."""
+    """The results of all checks, in the order in which `setup` makes what they are about.
+
+    So whoever runs the lines from the top has the machine silent about the VIPs before it has them.
+    """
     return tuple(finding for check in CHECKS for finding in check(case))
 
 
@@ -245,14 +248,14 @@ def served(part: Part) -> str:
 
 
 CHECKS: tuple[Callable[[Case], Iterator[Finding]], ...] = (
+    _arp,
     _decapsulation,
     _joined,
     _filtered,
     _firewall,
-    _addresses,
-    _arp,
-    _services,
     _mtu,
     _segments,
+    _addresses,
+    _services,
     _replies,
 )
