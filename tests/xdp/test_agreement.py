@@ -60,10 +60,3 @@ def test_every_built_object_agrees(objects: Path) -> None:
     for path in objects.glob("*.bpf.o"):
         for module in (layout, dnslayout):
             assert agreement.differences(btf.read(path), module) == []
-
-
-def test_the_program_of_dns_is_held_against_the_layout_of_images(objects: Path) -> None:
-    found = btf.read(objects / "dns.bpf.o")
-    slot = found.structs["dns_slot"]
-    other = replace(found, structs={**found.structs, "dns_slot": replace(slot, size=16)})
-    assert agreement.differences(other, dnslayout) == ["struct dns_slot: 16 octets in the object, expected 8"]
