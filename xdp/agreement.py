@@ -1,4 +1,5 @@
-"""Whether an object and gslb/layout.py say the same: field by field, number by number, map by map.  Pure.
+"""Whether an object and a generated layout (gslb/layout.py, gslb/dnslayout.py) say the same: field by field, number by number,
+map by map.  Pure.
 
 Rule 1: what only one side knows is no difference: an object holds what it uses.
 Rule 2: a difference names struct and member, what the object has and what was expected.
@@ -23,7 +24,7 @@ def differences(found: Btf, layout: ModuleType) -> list[str]:
             said += [] if struct is None else _struct(struct, value)
         elif isinstance(value, type) and issubclass(value, IntEnum) and value is not IntEnum:
             said += _enum(snake(name), found, value)
-    for name, shape in layout.MAPS.items():
+    for name, shape in getattr(layout, "MAPS", {}).items():
         if name in found.maps and (numbers := _numbers(found.maps[name])) != tuple(shape):
             said.append(f"map {name}: the object has {_words(numbers)}, expected {_words(tuple(shape))}")
     return said

@@ -24,7 +24,7 @@ LIBRARY = "libgslb.so"
 NATIVE = ("dns_native.c", "maglev.c")
 PACKAGES = "clang libbpf-dev linux-libc-dev"
 HEADERS = ("bpf/bpf_helpers.h", "linux/bpf.h", "asm/types.h")
-DEFINED = f"-DDNS_LAYOUT=0x{LAYOUT_HASH}"  # what images the library can read
+DEFINED = f"-DDNS_LAYOUT=0x{LAYOUT_HASH}"  # what images the programs and the library can read
 _WARNINGS = ("-Wall", "-Wextra", "-Werror")
 
 
@@ -73,7 +73,7 @@ def jobs(sources: Path, objects: Path) -> list[Job]:
     """What there is to compile.  Raises NotBuilt where no clang is installed."""
     clang = compiler()
     headers = tuple(sorted(sources.glob("*.h")))
-    flags = ("-O2", "-g", "-target", "bpf", "-mcpu=v3", *_WARNINGS, *_include_path())
+    flags = ("-O2", "-g", "-target", "bpf", "-mcpu=v3", *_WARNINGS, DEFINED, *_include_path())
     found = [
         Job((path, *headers), (clang, *flags, "-c", str(path)), objects / f"{path.name.removesuffix('.c')}.o")
         for path in sorted(sources.glob("*.bpf.c"))

@@ -1,6 +1,6 @@
 """Object files -> programs and maps in the kernel, objects sharing maps by name.  IO: libbpf.
 
-Rule 1: an object is compared with gslb/layout.py before the kernel sees it.
+Rule 1: an object is compared with gslb/layout.py and gslb/dnslayout.py before the kernel sees it.
 Rule 2: a map whose name is held already is that map; its shape is compared first, or an object would write past it.
 Rule 3: a refusal of the verifier is told by the line of its log that tells.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from gslb import layout
+from gslb import dnslayout, layout
 from xdp import agreement, btf, said
 from xdp.kernelinfo import map_info
 from xdp.libbpf import Map, Object, library, require
@@ -55,7 +55,8 @@ def shared(name: str) -> bool:
 
 def _agree(path: Path) -> None:
     try:
-        found = agreement.differences(btf.read(path), layout)
+        read = btf.read(path)
+        found = [said for module in (layout, dnslayout) for said in agreement.differences(read, module)]
     except (OSError, btf.Malformed) as error:
         raise Refused(f"{path.name} cannot be read: {error}", _REBUILD) from error
     if found:

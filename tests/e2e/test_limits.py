@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import struct
@@ -63,6 +64,7 @@ def scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     config = folder / "gslb.yaml"
     workers = f"2, xdp: {'native' if in_driver else 'off'}"
     text = dynamic.CONFIG.format(listen=f'["{SERVER}:53"]', workers=workers, api=free_port())
+    text = text.replace("deployment: acceptance", f"deployment: limits{os.getpid()}")  # what is pinned bears its name
     (folder / "acceptance.test.zone").write_text(peers.ZONE_FILE.read_text() + dynamic.ALIASES)
     with World() as world, ExitStack() as stack:
         host, client = world.namespace("server"), world.namespace("client")

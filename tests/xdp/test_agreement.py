@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gslb import layout
+from gslb import dnslayout, layout
 from xdp import agreement, btf
 from xdp.btf import Btf, MapDefinition, Member, Struct
 
@@ -58,4 +58,5 @@ def test_differences(found: Btf, said: list[str]) -> None:
 
 def test_every_built_object_agrees(objects: Path) -> None:
     for path in objects.glob("*.bpf.o"):
-        assert agreement.differences(btf.read(path), layout) == []
+        for module in (layout, dnslayout):
+            assert agreement.differences(btf.read(path), module) == []

@@ -272,3 +272,16 @@ def test_every_reply_is_of_one_plan_while_plans_change(dns: DnsPlane, one: Scene
     stop.set()
     thread.join()
     assert not wrong
+
+
+def test_the_program_itself_looks_at_no_image_of_another_layout(dns: DnsPlane, one: Scene) -> None:
+    """As a newer program meets it that takes the place of an older one."""
+    dns.put(one)
+    image = inner(dns, "dns_images")
+    octets = image.lookup(bytes(4))
+    assert octets is not None
+    at = DnsImage.layout.offset  # type: ignore[attr-defined]  # of a ctypes field
+    image.update(bytes(4), octets[: at + 5] + bytes([octets[at + 5] ^ 1]) + octets[at + 6 :])
+    assert ask(dns) is None
+    image.update(bytes(4), octets)
+    assert ask(dns) == reply(one)

@@ -23,6 +23,10 @@ enum frame_sizes {
 
 #define NS 1000000000ULL /* in a second */
 
+#ifndef DNS_LAYOUT
+#error "DNS_LAYOUT: the number of the layout of images, as xdp/build.py gives it"
+#endif
+
 _Static_assert(DNS_REPLY_MOST <= CHECKSUM_PART * CHECKSUM_PARTS, "a reply is summed in parts");
 
 /* Of this object alone: neither pinned nor shared. */
@@ -66,6 +70,15 @@ static __always_inline int load_query(struct xdp_md *ctx, const struct packet *p
 	return bpf_xdp_load_bytes(ctx, l4 + UDP_OCTETS, w->message, octets) == 0;
 }
 
+/* Whether the image is of the layout that this program was compiled with: another one is not looked at. */
+static __always_inline int is_ours(const struct dns_image *image)
+{
+	const __u16 *layout = (const void *)image->layout;
+
+	return layout[0] == bpf_htons(DNS_LAYOUT >> 32 & 0xffff) && layout[1] == bpf_htons(DNS_LAYOUT >> 16 & 0xffff) &&
+	       layout[2] == bpf_htons(DNS_LAYOUT & 0xffff);
+}
+
 /* What is in force.  One look-up of the image decides it all. */
 static __always_inline int find_tables(struct dns_context *c)
 {
@@ -77,7 +90,7 @@ static __always_inline int find_tables(struct dns_context *c)
 	if (!s || !c->image)
 		return 0;
 	image = bpf_map_lookup_elem(c->image, &zero);
-	if (!image)
+	if (!image || !is_ours(image))
 		return 0;
 	slot = image->geography_slot;
 	c->geography = bpf_map_lookup_elem(&geographies, &slot);

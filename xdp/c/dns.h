@@ -19,6 +19,7 @@ static __always_inline void dns_answer_from(struct dns_work *w, const struct dns
 	const struct dns_answer *answer;
 	enum dns_limit_verdict verdict;
 	struct dns_span body;
+	__u64 at;
 
 	w->up = dns_read_query(w);
 	if (w->up)
@@ -29,11 +30,12 @@ static __always_inline void dns_answer_from(struct dns_work *w, const struct dns
 	if (w->up)
 		return;
 	w->up = DNS_UP_IMAGE;
-	answer = dns_line(c->image, w->answer, sizeof(*answer));
-	if (!answer)
-		return;
-	body = dns_span(c->image, (__u64)w->answer * LINE, sizeof(*answer) + ((answer->octets + 7) & ~7));
+	at = (__u64)w->answer * LINE;
+	body = dns_span(c->image, at, sizeof(*answer));
 	if (!body.chunk)
+		return;
+	answer = dns_in_span(body, 0, sizeof(*answer));
+	if (!dns_holds(c->image, at, sizeof(*answer) + ((answer->octets + 7) & ~7)))
 		return;
 	dns_answer_cookie(w, c, image);
 	w->up = dns_prepare_reply(w, image, answer);

@@ -101,8 +101,8 @@ static __always_inline __u32 dns_choose_type(struct dns_work *w, const struct dn
 /* The line of the answer, and what is counted with it.  0, or why it goes up. */
 static __always_inline __u32 dns_choose(struct dns_work *w, const struct dns_context *c, const struct dns_image *image)
 {
-	const struct dns_node *node;
-	__u32 why = dns_find_closest(w, c, image);
+	const struct dns_node *node = 0;
+	__u32 why = dns_find_closest(w, c, image, &node);
 
 	w->answer = 0;
 	w->moved = 0;
@@ -111,12 +111,9 @@ static __always_inline __u32 dns_choose(struct dns_work *w, const struct dns_con
 	w->asked = 0;
 	if (why)
 		return why;
-	if (!w->node) {
+	if (!node) {
 		w->answer = image->refused;
 	} else {
-		node = dns_line(c->image, w->node, sizeof(*node));
-		if (!node)
-			return DNS_UP_IMAGE;
 		if (node->flags & DNS_NODE_UP || (!w->exact && node->flags & DNS_NODE_UP_BELOW))
 			return DNS_UP_NAME;
 		w->moved = w->name_octets - node->apex_octets;

@@ -39,10 +39,9 @@ static __always_inline void dns_count_at(const struct dns_context *c, __u64 inde
 static __always_inline void dns_count(const struct dns_work *w, const struct dns_context *c)
 {
 	struct dns_counts *counts = dns_at(c->block, c->block_at, DNS_COUNTS_ROOM);
-	const struct dns_image *image = dns_at(c->image, 0, DNS_VIEWS_AT);
 	__u32 outcome = w->outcome;
 
-	if (!counts || !image)
+	if (!counts)
 		return;
 	if (w->verdict == DNS_UP) {
 		__u32 up = w->up;
@@ -71,7 +70,7 @@ static __always_inline void dns_count(const struct dns_work *w, const struct dns
 	if (w->sent != DNS_SENT_WHOLE)
 		return;
 	if (w->mark)
-		dns_count_at(c, image->cells + w->mark);
+		dns_count_at(c, w->mark - 1);
 	if (w->cell)
 		dns_count_at(c, w->cell - 1);
 }

@@ -88,7 +88,6 @@ struct dns_work {
 
 	/* what is answered */
 	__u32 from;   /* octet of the name where the end begins that is looked up */
-	__u32 node;   /* line */
 	__u32 exact;  /* that node is the name asked itself */
 	__u32 answer; /* line */
 	__u32 moved;  /* octets that stand before the zone's name */
@@ -99,11 +98,11 @@ struct dns_work {
 	__u32 slipped;	  /* and sent, cut */
 
 	/* what is counted */
-	__u32 verdict; /* enum dns_verdict */
-	__u32 up;      /* enum dns_up */
-	__u32 outcome; /* gslb.nameserver.counters.Counter */
-	__u32 account; /* which responses are limited together */
-	__u32 mark;
+	__u32 verdict;				  /* enum dns_verdict */
+	__u32 up;				  /* enum dns_up */
+	__u32 outcome;				  /* gslb.nameserver.counters.Counter */
+	__u32 account;				  /* which responses are limited together */
+	__u32 mark;				  /* 1 + its counter; 0: none */
 	__u32 cell;				  /* 1 + the cell's counter; 0: none */
 	__u32 asked;				  /* 1 + another counter among the cells; 0: none */
 	__u64 hash;				  /* of the name */
@@ -159,6 +158,17 @@ struct dns_span {
 	__u64 at;
 };
 
+/* Whether a table has `size` octets from `octet` on.  In a map all chunks are whole, and a lookup says whether there is one. */
+static __always_inline int dns_holds(dns_handle table, __u64 octet, __u64 size)
+{
+#ifdef __bpf__
+	(void)table, (void)octet, (void)size;
+	return 1;
+#else
+	return octet + size <= table->length && octet + size >= octet;
+#endif
+}
+
 /* `size` octets from `octet` on, in one chunk; none (chunk 0) where the table ends before. */
 static __always_inline struct dns_span dns_span(dns_handle table, __u64 octet, __u64 size)
 {
@@ -170,7 +180,7 @@ static __always_inline struct dns_span dns_span(dns_handle table, __u64 octet, _
 	span.chunk = bpf_map_lookup_elem(table, &number);
 	span.at = octet & (DNS_CHUNK - 1);
 #else
-	if (octet + size <= table->length && octet + size >= octet) {
+	if (dns_holds(table, octet, size)) {
 		span.chunk = table->octets;
 		span.at = octet;
 	}
@@ -178,12 +188,13 @@ static __always_inline struct dns_span dns_span(dns_handle table, __u64 octet, _
 	return span;
 }
 
-/* The octet `further` on from where a span begins; with 8 behind it in the chunk, that the verifier believes it. */
-static __always_inline void *dns_span_octet(struct dns_span span, __u64 further)
+/* What is `further` on from where a span begins: aligned to `size`, a power of two, and with as much in the chunk. */
+static __always_inline void *dns_in_span(struct dns_span span, __u64 further, __u64 size)
 {
 #ifdef __bpf__
-	return span.chunk + DNS_CUT_TO(span.at + further, (DNS_CHUNK - 1) & ~7);
+	return span.chunk + DNS_CUT_TO(span.at + further, (DNS_CHUNK - 1) & ~(size - 1));
 #else
+	(void)size;
 	return span.chunk + span.at + further;
 #endif
 }
@@ -193,13 +204,7 @@ static __always_inline void *dns_at(dns_handle table, __u64 octet, __u64 size)
 {
 	struct dns_span span = dns_span(table, octet, size);
 
-	if (!span.chunk)
-		return 0;
-#ifdef __bpf__
-	return span.chunk + DNS_CUT_TO(span.at, (DNS_CHUNK - 1) & ~(size - 1));
-#else
-	return span.chunk + span.at;
-#endif
+	return span.chunk ? dns_in_span(span, 0, size) : 0;
 }
 
 static __always_inline void *dns_line(dns_handle table, __u64 line, __u64 size)

@@ -11,7 +11,7 @@
 
 enum dns_found {
 	DNS_FOUND_NONE,
-	DNS_FOUND_NODE, /* w->node */
+	DNS_FOUND_NODE,
 	DNS_FOUND_UNSURE,
 };
 
@@ -83,7 +83,7 @@ static __always_inline int dns_is_named(struct dns_work *w, __u32 from, const st
 
 /* Looks up the name's end from octet `from` on. */
 static __always_inline enum dns_found dns_find(struct dns_work *w, const struct dns_context *c,
-					       const struct dns_image *image, __u32 from)
+					       const struct dns_image *image, __u32 from, const struct dns_node **named)
 {
 	__u64 hash = from ? dns_hash_name(w, from, image->seed) : w->hash;
 	__u32 tag = hash >> 32, bucket = hash;
@@ -101,8 +101,10 @@ static __always_inline enum dns_found dns_find(struct dns_work *w, const struct 
 				line = slot[i].node;
 		if (line) {
 			node = dns_line(c->image, line, sizeof(*node));
-			w->node = line;
-			return node && dns_is_named(w, from, node) ? DNS_FOUND_NODE : DNS_FOUND_UNSURE;
+			if (!node || !dns_is_named(w, from, node))
+				return DNS_FOUND_UNSURE;
+			*named = node;
+			return DNS_FOUND_NODE;
 		}
 		if (!slot[DNS_BUCKET - 1].node)
 			return DNS_FOUND_NONE;
@@ -110,14 +112,14 @@ static __always_inline enum dns_found dns_find(struct dns_work *w, const struct 
 	return DNS_FOUND_NONE;
 }
 
-/* The node of the name asked, or of its closest encloser; w->node is 0 where it is in no zone of ours. */
+/* The node of the name asked, or of its closest encloser; 0 where it is in no zone of ours.  The result: 0, or why it goes up. */
 static __always_inline __u32 dns_find_closest(struct dns_work *w, const struct dns_context *c,
-					      const struct dns_image *image)
+					      const struct dns_image *image, const struct dns_node **node)
 {
 	DNS_KEPT(w->from) = 0;
 	for (int label = 0; label <= DNS_LABELS_MOST; label++) {
 		__u32 from = DNS_KEPT(w->from), octets;
-		enum dns_found found = dns_find(w, c, image, from);
+		enum dns_found found = dns_find(w, c, image, from, node);
 
 		if (found == DNS_FOUND_UNSURE)
 			return DNS_UP_NAME;
@@ -131,6 +133,5 @@ static __always_inline __u32 dns_find_closest(struct dns_work *w, const struct d
 			break;
 		DNS_KEPT(w->from) = from + octets + 1;
 	}
-	w->node = 0;
 	return DNS_UP_NONE;
 }

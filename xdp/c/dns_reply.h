@@ -72,7 +72,7 @@ static __always_inline void dns_write_body(struct dns_work *w, const struct dns_
 	for (__u32 i = 0; i < DNS_BODY_MOST; i += 8) {
 		if (i >= octets)
 			break;
-		dns_store64(dns_octet(w, at + i), dns_load64(dns_span_octet(body, LINE + i)));
+		dns_store64(dns_octet(w, at + i), dns_load64(dns_in_span(body, LINE + i, 8)));
 	}
 	for (int i = 0; i < DNS_RELOCATIONS; i++) {
 		__u32 place = at + answer->relocation[i];
@@ -91,7 +91,7 @@ static __always_inline __u32 dns_prepare_reply(struct dns_work *w, const struct 
 		return DNS_UP_IMAGE;
 	w->outcome = answer->outcome;
 	w->account = answer->account;
-	w->mark = answer->mark;
+	w->mark = answer->mark ? 1 + image->cells + answer->mark : 0;
 	w->sent = DNS_SENT_WHOLE;
 	w->opt_octets = dns_opt_octets(w, image);
 	if (w->behind + answer->octets + w->opt_octets <= w->payload)
