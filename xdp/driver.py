@@ -4,7 +4,7 @@ No sockets and no clock here: `now` is the monotonic time in seconds, and the ke
 
 Rule 1: tables are filled before an interface is attached; nothing is taken away because something new failed.
         So an interface that is not wanted any more stays attached until all that are wanted are, and until any is.
-Rule 2: what cannot be had is a sentence in `state`, and is tried again every RETRY_S and at each new Want.
+Rule 2: what cannot be had is a sentence in `state`, and is tried again every RETRY_S (SOON_S: what another has) and at each new Want.
 Rule 3: `close` leaves all in force; only `remove` takes it away.
 Rule 4: what somebody else took out of bpffs is put in force anew.
 """
@@ -18,9 +18,10 @@ from typing import Protocol
 
 from gslb.model.deployment import Attach
 from xdp.messages import Attached, Interface, Pulse, State, TableState, Want
-from xdp.preflight import Refused
+from xdp.preflight import Refused, Taken
 
 RETRY_S = 10.0
+SOON_S = 1.0  # where another has it, who may end at any moment
 
 log = logging.getLogger("gslb.balancer")
 
@@ -174,6 +175,8 @@ class Driver:
                 self._parts = self._begin()
             except (Refused, OSError) as error:
                 self.state = State(serial=serial, version=self.state.version, refused=str(error))
+                if isinstance(error, Taken):
+                    self._retry_at = now + SOON_S
                 return
             adopted, version = self._parts.plane.adopted, self._parts.tables.version
             self.state = replace(self.state, refused="", adopted=adopted, version=version)

@@ -4,6 +4,7 @@ Rule 1: all that is in force is pinned: with every process dead forwarding goes 
 Rule 2: a layout's folder is whole or not there; what a crash left half made is removed and made again.
 Rule 3: newer programs take the place of older ones by updates of links and of the program array, never by detaching.
 Rule 4: an older layout stays in force until the tables of the new one are filled (`take_over`).
+Rule 5: one process at a time drives it (`xdp.seat`): another run is refused, and takes nothing away when it ends.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from xdp import kernelinfo, links, loading, machine, pins, preflight, tc
 from xdp.libbpf import Map, Object, library, require
 from xdp.messages import Interface
 from xdp.preflight import Refused
+from xdp.seat import Seat
 
 OBJECTS = loading.DIRECTORY
 ENTRY, BALANCER, PROBE = "entry", "lb", "probe"
@@ -42,18 +44,21 @@ class DataPlane:
         self._objects: dict[str, Object] = {}
         self._programs: dict[str, int] = {}
         self._maps: dict[str, Map] = {}
+        self._seat: Seat | None = None
         self._identity: tuple[int, int] | None = None  # of the folder: another may come to lie in its place
         self.adopted = False
 
     @classmethod
-    def open(cls, home: Path, objects: Path = OBJECTS) -> DataPlane:
+    def open(cls, home: Path, objects: Path = OBJECTS, *, drives: bool = False) -> DataPlane:
         """The data plane whose pins lie in `home` (`pins.folder`): what is there is adopted, what is not is made.
 
-        Raises Refused, and then all is as it was.
+        `drives`: until it is closed no other may that does so too.  Raises Refused, and then all is as it was.
         """
         _prepare(home, objects)
         plane = cls(home, objects)
         try:
+            if drives:
+                plane._seat = _seat(home)
             plane._start()
         except OSError as error:
             plane.close()
@@ -141,11 +146,18 @@ class DataPlane:
 
     def remove(self) -> None:
         """Take all of it out of the kernel: links, filters, programs, maps, pins.  Raises OSError."""
-        self.close()
+        self._let_go()
         remove(self._home)
+        self.close()
 
     def close(self) -> None:
         """Let go of it; all of it stays in force."""
+        self._let_go()
+        if self._seat is not None:
+            self._seat.release()
+            self._seat = None
+
+    def _let_go(self) -> None:
         for loaded in self._objects.values():
             loaded.close()
         self._objects.clear()
@@ -226,6 +238,14 @@ def remove(home: Path) -> None:
     pins.clear(home)
     with suppress(OSError):  # another node's are there
         home.parent.rmdir()
+
+
+def _seat(home: Path) -> Seat:
+    """Raises Refused, OSError."""
+    try:
+        return Seat(home)
+    except PermissionError as error:
+        raise pins.not_ours(error) from error
 
 
 def _shared(loaded: Object) -> list[str]:

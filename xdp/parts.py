@@ -35,7 +35,7 @@ def later_packets(pulse: Pulse) -> int:
 
 def opened(deployment: str, node: str) -> Parts:
     """What is in force is adopted, and else it is made.  Raises Refused, OSError."""
-    plane = DataPlane.open(pins.folder(deployment, node))
+    plane = DataPlane.open(pins.folder(deployment, node), drives=True)
     tables = Tables(plane)
     return Parts(plane, tables, _Reader(Counters(plane, tables.names), Tracking(plane.maps, tables)))
 
