@@ -183,6 +183,8 @@ class Driver:
         if self._want is not None:
             self._fill(self._parts, self._want)
             self._attach(self._parts.plane, self._want)
+            if any(one.taken for one in self._interfaces.values()):
+                self._retry_at = now + SOON_S
         self._tell()
 
     def _fill(self, parts: Parts, want: Want) -> None:
