@@ -4,7 +4,7 @@ No sockets and no clock here: `now` is the monotonic time in seconds, and the ke
 
 Rule 1: tables are filled before an interface is attached; nothing is taken away because something new failed.
         So an interface that is not wanted any more stays attached until all that are wanted are, and until any is.
-Rule 2: what cannot be had is a sentence in `state`, and is tried again every RETRY_S and at each new Want.
+Rule 2: what cannot be had is a sentence in `state`, and is tried again every RETRY_S (SOON_S: what another has) and at each new Want.
 Rule 3: `close` leaves all in force; only `remove` takes it away.
 Rule 4: an interface is attached as the balancer wants it, and as DNS wants it where no balancer does.
 Rule 5: what somebody else took out of bpffs is put in force anew.
@@ -19,9 +19,10 @@ from typing import Protocol
 
 from gslb.model.deployment import Attach
 from xdp.messages import Attached, Block, DnsState, DnsWant, Interface, Pulse, State, TableState, Want
-from xdp.preflight import Refused
+from xdp.preflight import Refused, Taken
 
 RETRY_S = 10.0
+SOON_S = 1.0  # where another has it, who may end at any moment
 
 log = logging.getLogger("gslb.balancer")
 
@@ -200,6 +201,8 @@ class Driver:
             except (Refused, OSError) as error:
                 dns = DnsState(refused=str(error)) if self._want is not None and self._want.dns is not None else None
                 self.state = State(serial=serial, version=self.state.version, refused=str(error), dns=dns)
+                if isinstance(error, Taken):
+                    self._retry_at = now + SOON_S
                 return
             adopted, version = self._parts.plane.adopted, max(self._parts.tables.version, self._parts.dns.version)
             self.state = replace(self.state, refused=self._parts.tables.refused, adopted=adopted, version=version)
@@ -208,6 +211,8 @@ class Driver:
             # before any interface is attached, and before what an older layout answers is dropped
             self.state = replace(self.state, dns=self._parts.dns.want(self._want.dns, now))
             self._attach(self._parts.plane, self._want)
+            if any(one.taken for one in self._interfaces.values()):
+                self._retry_at = now + SOON_S
         self._tell()
 
     def _fill(self, parts: Parts, want: Want) -> None:

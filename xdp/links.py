@@ -2,7 +2,7 @@
 
 Rule 1: a program is replaced by an update of its link, never by detaching: no packet passes by.
 Rule 2: generic is never hidden: why, and the line that mends it, are worked out again for a link that was found.
-Rule 3: another's program is left alone, and named.
+Rule 3: another's program is left alone, and named; also where it is another balancer of ours.
 Source: Linux uapi if_link.h (XDP_FLAGS_*), kernel/bpf (bpf_xdp_link).
 """
 
@@ -17,7 +17,7 @@ from ctypes import c_size_t, c_uint32, c_uint64
 from pathlib import Path
 
 from gslb.model.deployment import Attach
-from xdp import machine, pins, preflight, said
+from xdp import machine, owners, pins, preflight, said
 from xdp.kernelinfo import link_info, program_name, xdp_link_of, xdp_on
 from xdp.libbpf import library, require
 from xdp.messages import Attached, Interface
@@ -65,7 +65,7 @@ def _attach(pin: Path, program: int, name: str, how: Attach, asked: str) -> Inte
             return Interface(name, Attached.NATIVE)
         except OSError as error:
             if error.errno in _TAKEN and (foreign := _foreign(name, index)):
-                return Interface(name, Attached.NOT, *foreign)
+                return foreign
             refused = _explained(name, index, program, error)
         if how is Attach.NATIVE:
             return Interface(name, Attached.NOT, *refused)
@@ -73,7 +73,7 @@ def _attach(pin: Path, program: int, name: str, how: Attach, asked: str) -> Inte
         _create(pin, program, index, _GENERIC)
     except OSError as error:
         foreign = _foreign(name, index) if error.errno in _TAKEN else None
-        return Interface(name, Attached.NOT, *(foreign or (f"the kernel refuses it: {error.strerror}", "")))
+        return foreign or Interface(name, Attached.NOT, f"the kernel refuses it: {error.strerror}")
     return _generic(name, *(refused if refused[0] else (f"{asked} is generic", "")))
 
 
@@ -165,12 +165,15 @@ def _generic(name: str, why: str, mend: str) -> Interface:
     return Interface(name, Attached.GENERIC, "; ".join(filter(None, reasons)), "; ".join(filter(None, lines)))
 
 
-def _foreign(name: str, index: int) -> tuple[str, str] | None:
+def _foreign(name: str, index: int) -> Interface | None:
     """Which program of another is there, and how it is removed."""
     on = xdp_on(index)
     identity = on.native or on.generic
     if not identity:
         return None
+    home = owners.home_of(index, identity)
+    if home is not None:
+        return Interface(name, Attached.NOT, *owners.told(home, name), taken=True)
     link = xdp_link_of(index, identity)
     mend = (
         f"bpftool link detach id {link}"
@@ -178,7 +181,8 @@ def _foreign(name: str, index: int) -> tuple[str, str] | None:
         else f"ip link set dev {name} {'xdp' if on.native else 'xdpgeneric'} off"
     )
     called = program_name(identity) or "without a name"
-    return f"another XDP program runs on {name} ({called}, id {identity}) and is left alone", mend
+    why = f"another XDP program runs on {name} ({called}, id {identity}) and is left alone"
+    return Interface(name, Attached.NOT, why, mend, taken=True)
 
 
 def _explained(name: str, index: int, program: int, error: OSError) -> tuple[str, str]:

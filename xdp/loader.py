@@ -5,6 +5,7 @@ Rule 2: a layout's folder is whole or not there; what a crash left half made is 
 Rule 3: newer programs take the place of older ones by updates of links and of the program array, never by detaching.
 Rule 4: an older layout stays in force until the tables of the new one are filled (`take_over`).
 Rule 5: a program that the kernel refuses keeps the others from nothing: the entry program passes by where it is missing.
+Rule 6: one process at a time drives it (`xdp.seat`): another run is refused, and takes nothing away when it ends.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from xdp import kernelinfo, links, loading, machine, pins, preflight, tc
 from xdp.libbpf import Map, Object, library, require, run_on
 from xdp.messages import Interface
 from xdp.preflight import Refused
+from xdp.seat import Seat
 
 OBJECTS = loading.DIRECTORY
 ENTRY, BALANCER, DNS, PROBE = "entry", "lb", "dns", "probe"
@@ -44,18 +46,24 @@ class DataPlane:
         self._objects: dict[str, Object] = {}
         self._programs: dict[str, int] = {}
         self._maps: dict[str, Map] = {}
+        self._seat: Seat | None = None
         self._identity: tuple[int, int] | None = None  # of the folder: another may come to lie in its place
         self.adopted = False
 
     @classmethod
-    def open(cls, home: Path, objects: Path = OBJECTS, programs: Sequence[str] = (BALANCER,)) -> DataPlane:
+    def open(
+        cls, home: Path, objects: Path = OBJECTS, programs: Sequence[str] = (BALANCER,), *, drives: bool = False
+    ) -> DataPlane:
         """The data plane whose pins lie in `home` (`pins.folder`): what is there is adopted, what is not is made.
 
-        `programs` are those that it must have behind the entry program.  Raises Refused, and then all is as it was.
+        `programs` are those that it must have behind the entry program.  `drives`: until it is closed no other may that does so too.
+        Raises Refused, and then all is as it was.
         """
         _prepare(home, objects, (ENTRY, *programs))
         plane = cls(home, objects)
         try:
+            if drives:
+                plane._seat = _seat(home)
             plane._start(programs)
         except OSError as error:
             plane.close()
@@ -176,11 +184,18 @@ class DataPlane:
 
     def remove(self) -> None:
         """Take all of it out of the kernel: links, filters, programs, maps, pins.  Raises OSError."""
-        self.close()
+        self._let_go()
         remove(self._home)
+        self.close()
 
     def close(self) -> None:
         """Let go of it; all of it stays in force."""
+        self._let_go()
+        if self._seat is not None:
+            self._seat.release()
+            self._seat = None
+
+    def _let_go(self) -> None:
         for loaded in self._objects.values():
             loaded.close()
         self._objects.clear()
@@ -286,6 +301,14 @@ def remove(home: Path) -> None:
     pins.clear(home)
     with suppress(OSError):  # another node's are there
         home.parent.rmdir()
+
+
+def _seat(home: Path) -> Seat:
+    """Raises Refused, OSError."""
+    try:
+        return Seat(home)
+    except PermissionError as error:
+        raise pins.not_ours(error) from error
 
 
 def _shared(loaded: Object) -> list[str]:

@@ -86,12 +86,16 @@ class Attached(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """One interface; `why` it is not native, and `mend`: the line that mends it, where one is known."""
+    """One interface; `why` it is not native, and `mend`: the line that mends it, where one is known.
+
+    `taken`: another's program runs there.
+    """
 
     name: str
     attached: Attached
     why: str = ""
     mend: str = ""
+    taken: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from xdp.counters import Counters
 from xdp.driver import Parts
 from xdp.loader import BALANCER, DataPlane
 from xdp.messages import Pulse, TableState, Want
-from xdp.preflight import Refused
+from xdp.preflight import Refused, Taken
 from xdp.tables import Tables
 from xdp.tracking import Tracking
 
@@ -88,11 +88,11 @@ def opened(deployment: str, node: str, *, balances: bool) -> Parts:
     home = pins.folder(deployment, node)
     refused = ""
     try:
-        plane = DataPlane.open(home, programs=(BALANCER,) if balances else ())
+        plane = DataPlane.open(home, programs=(BALANCER,) if balances else (), drives=True)
     except Refused as error:
-        if not balances:
+        if not balances or isinstance(error, Taken):
             raise
-        plane, refused = DataPlane.open(home, programs=()), str(error)
+        plane, refused = DataPlane.open(home, programs=(), drives=True), str(error)
     balancer = Balancer(plane, refused)
     return Parts(plane, balancer, balancer, Answers(plane))
 

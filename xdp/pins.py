@@ -81,10 +81,11 @@ def make(path: Path) -> None:
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise
-        raise _not_ours(error) from error
+        raise not_ours(error) from error
 
 
-def _not_ours(error: OSError) -> Refused:
+def not_ours(error: OSError) -> Refused:
+    """What keeps us from writing in bpffs, and the line that mends it."""
     user = os.geteuid()
     mend = f"mkdir -p {ROOT} && chown {user} {ROOT} && chmod 711 {BPFFS}"
     return Refused(f"user {user} may not write in {BPFFS} ({error.strerror})", mend)

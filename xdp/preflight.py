@@ -31,6 +31,10 @@ class Refused(Exception):
         self.mend = mend
 
 
+class Taken(Refused):
+    """Another process has what is wanted; it may be free soon."""
+
+
 @dataclass(frozen=True, slots=True)
 class Machine:
     """What matters of this machine.  `missing`: object files that are not there; `capabilities`: effective ones, as bits."""

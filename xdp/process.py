@@ -7,7 +7,8 @@ Rule 2: told to finish over the line, it takes all out of the kernel and ends.  
 supervisor is dead: it ends at once and leaves all in force, as it does when it is killed.
 Rule 3: a controller that does not read is not waited for; it is told the newest state when it reads again.  One that reads
 is told something every second.
-Rule 4: the driver works in a thread, one step at a time, so that libraries may run loops of their own there.
+Rule 4: its supervisor is told every second that it is alive, where no step of the driver takes longer.
+Rule 5: the driver works in a thread, one step at a time, so that libraries may run loops of their own there.
 """
 
 # typing.override arrives with Python 3.12
@@ -103,10 +104,13 @@ def _same(line: _Line) -> _Line:
 class _Service:
     """The process: its driver, its controller, and its end."""
 
-    def __init__(self, driver: Driver, line: socket.socket, finishes: Callable[[], bool | None]) -> None:
+    def __init__(
+        self, driver: Driver, line: socket.socket, finishes: Callable[[], bool | None], alive: Callable[[], object]
+    ) -> None:
         self._driver = driver
         self._line = line
         self._finishes = finishes
+        self._alive = alive
         self._loop = asyncio.get_running_loop()
         self._controller: _Line | None = None
         self._next: Want | None = None
@@ -174,6 +178,7 @@ class _Service:
                 await asyncio.to_thread(self._driver.tick, now)
                 self._looked = True
                 pulse = await asyncio.to_thread(self._driver.pulse) if self._listens() else None
+                self._alive()
             self._tell(pulse, beat=beat)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), max(0.0, due - time.monotonic()))
@@ -191,17 +196,21 @@ class _Service:
 
 
 def run(
-    begin: Callable[[], Parts], door: socket.socket, line: socket.socket, finishes: Callable[[], bool | None]
+    begin: Callable[[], Parts],
+    door: socket.socket,
+    line: socket.socket,
+    finishes: Callable[[], bool | None],
+    alive: Callable[[], object],
 ) -> int:
     """The whole life of the process; the exit status.
 
     Controllers connect to `door`.  `finishes` is called when there is something on `line`: True is to remove all and end,
-    False to end, None to go on.  Signals that a terminal or a service manager sends to all are the supervisor's matter.
+    False to end, None to go on.  `alive` is called while it works.  Signals that a terminal or a service manager sends to all are the supervisor's matter.
     """
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 
     async def serve() -> int:
-        return await _Service(Driver(begin), line, finishes).serve(door)
+        return await _Service(Driver(begin), line, finishes, alive).serve(door)
 
     return asyncio.run(serve())

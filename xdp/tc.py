@@ -62,6 +62,11 @@ def attached(home: Path) -> tuple[str, ...]:
     return tuple(name for index, name in socket.if_nameindex() if _has(home, index))
 
 
+def selector(home: Path) -> str:
+    """The words by which `tc` knows the filter of `home`."""
+    return f"pref {_PRIORITY} handle {_handle(home):#x} bpf"
+
+
 def detach(home: Path, interface: str) -> None:
     """Remove the filter of `home` from an interface, if it is there."""
     index = socket.if_nametoindex(interface)
@@ -94,5 +99,8 @@ def _hook(index: int) -> _Hook:
 
 
 def _opts(home: Path, *, prog_fd: int = 0, flags: int = 0) -> _Opts:
-    handle = int.from_bytes(hashlib.blake2b(str(home).encode(), digest_size=4).digest(), "big") | 1
-    return _Opts(sz=ctypes.sizeof(_Opts), prog_fd=prog_fd, flags=flags, handle=handle, priority=_PRIORITY)
+    return _Opts(sz=ctypes.sizeof(_Opts), prog_fd=prog_fd, flags=flags, handle=_handle(home), priority=_PRIORITY)
+
+
+def _handle(home: Path) -> int:
+    return int.from_bytes(hashlib.blake2b(str(home).encode(), digest_size=4).digest(), "big") | 1

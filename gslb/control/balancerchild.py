@@ -4,6 +4,7 @@ Rule 1: it holds the rights of `privilege.BALANCER` that the supervisor held, an
 Rule 2: the socket that controllers connect to is the supervisor's, so who connects while the process is replaced only waits.
 Rule 3: told to finish, it takes the balancer out of the kernel.  It is told so when the run ends, or when nothing is to be
 balanced any more; however else it ends, the kernel goes on forwarding.
+Rule 4: one that has said that it is alive and then says nothing for long hangs: it is killed, and replaced like one that died.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from gslb.nameserver import channel
 
 DOOR = "balancer.door"  # in the run folder
 LOCK = "balancer.lock"
+SILENCE_S = 30.0  # it says every second that it is alive; a step of its work may take some
+TICKS = 10  # parts of a silence: a supervisor that stood still itself does not take that for one
 STOP_WITHIN_S = 5.0  # then it is killed, and what it has not removed stays in the kernel
 
 log = logging.getLogger("gslb.supervisor")
@@ -52,6 +55,7 @@ class BalancerChild:
         self._wanted = False
         self._unable = ""
         self._balances = True
+        self._quiet: int | None = None  # parts of a silence that have passed; None before its first word
         self._looked = False  # for what an earlier run left
 
     @property
@@ -98,17 +102,40 @@ class BalancerChild:
             log.error("the balancer cannot be started", extra={"why": str(error), "next_try_s": delay_s})
             self._reactor.after("balancer", delay_s, self._begin)
             return
-        self._child = child
+        self._child, self._quiet = child, None
         self._reactor.watch(child.notice, partial(self._ended, child))
+        self._reactor.watch(child.line, partial(self._said, child))
+        self._reactor.after("hear balancer", SILENCE_S / TICKS, self._listen)
+
+    def _said(self, child: Child) -> None:
+        if channel.receive(child.line) is not None:
+            self._quiet = 0
+
+    def _listen(self) -> None:
+        """One part more of a silence has passed."""
+        child = self._child
+        if child is None:
+            return
+        self._reactor.after("hear balancer", SILENCE_S / TICKS, self._listen)
+        if self._quiet is None:
+            return
+        self._quiet += 1
+        if self._quiet > TICKS:
+            log.error("the balancer's process hangs and is killed", extra={"pid": child.pid, "silent_s": SILENCE_S})
+            os.kill(child.pid, signal.SIGKILL)
 
     def _ended(self, child: Child) -> None:
         self._reactor.unwatch(child.notice)
+        self._reactor.unwatch(child.line)
         lived_s = self._reactor.now - child.born_s
         status = bury(child)
         self._child = None
         if not self._wanted:
             if status:
                 log.error("the balancer was not removed: packets are forwarded on", extra={"status": status})
+            if self._door is not None:
+                self._door.close()
+                self._door = None
             return
         delay_s = self._restarts.delay_s(lived_s)
         fields = {"pid": child.pid, "status": status, "wait_s": delay_s}
@@ -133,9 +160,11 @@ def _balance(post: Post, unable: str, balances: bool, door: socket.socket, line:
     privilege.keep_only(privilege.BALANCER)
     lock = Lock(post.folder, LOCK, wait=True)  # the process of a killed run ends soon
     parts, process = (importlib.import_module(f"xdp.{name}") for name in ("parts", "process"))  # heavy: only here
+    alive = partial(channel.send, line, {"say": "alive"})
+    alive()
     opened = partial(parts.opened, post.deployment, post.node, balances=balances)
     begin = partial(parts.refusing, unable) if unable else opened
-    status: int = process.run(begin, door, line, _order(line))
+    status: int = process.run(begin, door, line, _order(line), alive)
     lock.release()
     return status
 

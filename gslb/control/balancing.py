@@ -45,7 +45,10 @@ LOOK_S = 5.0  # between two looks for the interface of the default route
 MOST_PULSES = 10  # that wait for who counts
 PIECE = 256 * 1024
 SILENT = "the balancer's process does not answer; the log says why"
-HANGS = "the balancer's process (pid {pid}) hangs: packets are forwarded by the last tables, and no change reaches them; kill -9 {pid}"
+HANGS = (
+    "the balancer's process (pid {pid}) hangs: packets are forwarded by the last tables, and no change reaches them; "
+    "it is replaced soon, at once after kill -9 {pid}"
+)
 
 log = logging.getLogger("gslb.balancer")
 

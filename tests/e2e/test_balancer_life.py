@@ -227,6 +227,61 @@ def test_a_dead_process_is_replaced_and_rights_are_few(node: Node, site: Site) -
     assert not site.home.exists()
 
 
+def test_a_second_run_leaves_the_balancer_of_the_first_alone(node: Node, site: Site, tmp_path: Path) -> None:
+    """With a state folder of its own; it begins within seconds of the first one's end, however that ends."""
+    first = node.start()
+    wait_until(node.attached, "the interface", 30)
+    (tmp_path / "second").mkdir()
+    other = Node(tmp_path / "second", site.host, site.interface)
+    try:
+        second = other.start()
+        wait_until(lambda: bool(other.balancer().get("refused")), "the refusal")
+        told = other.balancer()["refused"]
+        assert f"the balancer of {site.home.name} runs already" in told
+        assert told.endswith(f"; kill {first.pid}"), told
+        assert other.stop() == 0
+        assert site.reached()
+        assert node.attached()
+        second = other.start()
+        wait_until(lambda: bool(other.balancer().get("refused")), "the refusal")
+        for pid in (first.pid, *node.left()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        first.wait()
+        wait_until(other.attached, "its turn", 5)
+        assert other.balancer()["adopted"]
+        assert site.reached()
+        second.send_signal(signal.SIGINT)
+        assert second.wait(timeout=15) == 0
+        assert not site.home.exists()
+    finally:
+        other.clear()
+
+
+def test_another_deployments_balancer_is_told_and_ended_by_the_line(node: Node, site: Site) -> None:
+    """After a kill and a change of the deployment's name."""
+    run = node.start()
+    wait_until(node.attached, "the interface", 30)
+    for pid in (run.pid, *node.left()):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    run.wait()
+    wait_until(lambda: not node.left(), "the end of all processes")
+    node.configure(CONFIG.replace(DEPLOYMENT, f"{DEPLOYMENT}new"))
+    try:
+        node.start()
+        wait_until(lambda: any(one["taken"] for one in node.balancer().get("interfaces", ())), "the refusal", 30)
+        (found,) = node.balancer()["interfaces"]
+        assert f"gslb's own balancer of {site.home.name} (deployment-node) runs on {site.interface}" in found["why"]
+        assert found["mend"] == f"rm -r {site.home}"
+        site.host.run("sh", "-c", found["mend"])
+        wait_until(node.attached, "the interface", 5)
+        assert site.reached()
+        assert node.stop() == 0
+    finally:
+        remove(pins.folder(f"{DEPLOYMENT}new", "fra"))
+
+
 def test_a_reload_ends_it(node: Node, site: Site) -> None:
     node.start()
     wait_until(node.attached, "the interface", 30)

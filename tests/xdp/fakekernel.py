@@ -18,6 +18,7 @@ from xdp.preflight import Refused
 
 GENERIC = "slow0"  # an interface that has no native mode
 ABSENT = "none0"
+TAKEN = "taken0"  # another's program runs there while there is a file `theirs`
 
 
 class FakePlane:
@@ -37,6 +38,8 @@ class FakePlane:
     def attach(self, interface: str, how: Attach, asked: str) -> Interface:  # noqa: ARG002  # the Protocol's
         if interface == ABSENT:
             return Interface(interface, Attached.NOT, "there is no such interface", "ip link")
+        if interface == TAKEN and (self._folder.parent / "theirs").exists():
+            return Interface(interface, Attached.NOT, "another's program runs there", "kill it", taken=True)
         generic = how is Attach.GENERIC or interface == GENERIC
         if generic and how is Attach.NATIVE:
             return Interface(interface, Attached.NOT, "its driver has no native mode")

@@ -11,8 +11,8 @@ import pytest
 
 from gslb.model.deployment import Attach, Forward, SiteId
 from gslb.model.plan import BackendPlan, BalancerTable, Vip
-from tests.xdp.fakekernel import ABSENT, GENERIC, fake_parts
-from xdp.driver import RETRY_S, Driver
+from tests.xdp.fakekernel import ABSENT, GENERIC, TAKEN, fake_parts
+from xdp.driver import RETRY_S, SOON_S, Driver
 from xdp.messages import Attached, DnsState, DnsWant, Interface, Probe, Want
 
 TABLE = BalancerTable(SiteId("fra"), (Vip("192.0.2.10/32", 6, 80),), (BackendPlan("10.1.0.11", 1, Forward.L2),))
@@ -140,6 +140,15 @@ def test_an_interface_that_comes_later_is_attached(
     driver.tick(RETRY_S)
     assert links(kernel) == {ABSENT}
     assert driver.state.interfaces[0].attached is Attached.NATIVE
+
+
+def test_an_interface_that_another_lets_go_is_attached_soon(driver: Driver, kernel: Path) -> None:
+    (kernel / "theirs").touch()
+    driver.want(replace(WANT, interfaces=(TAKEN,)), 0.0)
+    assert [one.attached for one in driver.state.interfaces] == [Attached.NOT]
+    (kernel / "theirs").unlink()
+    driver.tick(SOON_S)
+    assert [one.attached for one in driver.state.interfaces] == [Attached.NATIVE]
 
 
 def test_an_interface_that_lost_its_program_has_it_again(driver: Driver, kernel: Path) -> None:

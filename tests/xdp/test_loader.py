@@ -164,16 +164,20 @@ def attach_by_netlink(program: int, interface: str) -> None:
     require(library().bpf_xdp_attach(socket.if_nametoindex(interface), program, flags, None), "attach")
 
 
-def test_another_link_is_named_with_the_line_for_links(pair: Pair, home: Path, small: Path) -> None:
-    other = home.with_name(f"{home.name}-other")
-    try:
-        first, second = pair.open(other, small), pair.open(home, small)
-        pair.attach(first)
-        found = pair.attach(second)
-        assert found.attached is Attached.NOT
-        assert re.fullmatch(r"bpftool link detach id \d+", found.mend)
-    finally:
-        pair.host.call(lambda: loader.remove(other))
+def test_another_link_is_named_with_the_line_for_links(pair: Pair, home: Path, small: Path, newer: Path) -> None:
+    theirs = Object(newer / "entry.bpf.o")
+    theirs.load()
+    made = pair.host.call(lambda: linked(theirs.program_fd("entry"), pair.right))
+    found = pair.attach(pair.open(home, small))
+    os.close(made)
+    theirs.close()
+    assert (found.attached, found.taken) == (Attached.NOT, True)
+    assert re.fullmatch(r"bpftool link detach id \d+", found.mend)
+
+
+def linked(program: int, interface: str) -> int:
+    """The descriptor of a link that is pinned nowhere."""
+    return require(library().bpf_link_create(program, socket.if_nametoindex(interface), 37, None), "attach")
 
 
 def test_forwarding_goes_on_with_every_process_dead_and_is_adopted(pair: Pair, home: Path, small: Path) -> None:

@@ -74,7 +74,8 @@ class Running:
             status = 9
             try:
                 self.line.close()
-                status = process.run(partial(fake_parts, folder), door, theirs, partial(_order, theirs))
+                alive = partial(theirs.send, b"alive", socket.MSG_DONTWAIT)
+                status = process.run(partial(fake_parts, folder), door, theirs, partial(_order, theirs), alive)
             finally:
                 os._exit(status)
         door.close()
@@ -143,6 +144,12 @@ def test_of_many_wants_the_last_one_counts(start: Start) -> None:
     controller.say(b"".join(frame(replace(WANT, serial=serial)) for serial in range(1, 50)))
     while controller.state().serial != 49:
         pass
+
+
+def test_its_supervisor_is_told_that_it_is_alive(start: Start) -> None:
+    line = start().line
+    line.settimeout(WAIT_S)
+    assert [line.recv(100) for _ in range(2)] == [b"alive", b"alive"]
 
 
 def test_the_newest_controller_is_the_one(start: Start) -> None:
