@@ -199,3 +199,16 @@ def test_off_is_off(world: Driven) -> None:
         assert world.driver(program)["why"] == "dns.xdp is off"
         assert not pins.folder(DEPLOYMENT, "one").exists()
         assert world.ask() == [HOME]
+
+
+def test_without_rights_auto_is_quiet_and_native_is_a_problem(world: Driven) -> None:
+    """By a bounding set without the rights that XDP needs, as a container has it."""
+    few = ("setpriv", "--bounding-set=-net_admin,-sys_admin,-bpf,-perfmon", "--inh-caps=-all", "--")
+    world.configure("auto")
+    with world.running(few) as program:
+        assert "has not all of CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON" in world.driver(program)["why"]
+        assert world.status(program)["problems"] == {}
+        assert world.ask() == [HOME]
+        world.configure("native", native=False)
+        wait_until(lambda: "DNS is not answered in the driver" in str(world.status(program)["problems"]), "the problem")
+        assert world.ask() == [HOME]
