@@ -29,11 +29,17 @@ DEPLOYMENT = f"driven{os.getpid()}"
 LEAST = 0.999  # of what a generator sends while it is told to stop: the last replies come after it
 
 
-@pytest.fixture
-def world(netns: World, tmp_path: Path, tool: Callable[[str], str]) -> Iterator[Driven]:
-    tool("clang")
-    yield Driven(netns, tmp_path, DEPLOYMENT)
+@pytest.fixture(autouse=True)
+def pinned() -> Iterator[None]:
+    """Nothing outlives a test that fails."""
+    yield
     remove(pins.folder(DEPLOYMENT, "one"))
+
+
+@pytest.fixture
+def world(netns: World, tmp_path: Path, tool: Callable[[str], str]) -> Driven:
+    tool("clang")
+    return Driven(netns, tmp_path, DEPLOYMENT)
 
 
 def family(program: Program) -> list[psutil.Process]:
@@ -182,7 +188,6 @@ def test_resolvers_that_send_client_subnet(netns: World, tmp_path: Path, tool: C
             assert resolver.ask("geo", asked) == [f"203.0.113.{address}"]
         wait_until(lambda: program.status()["counters"]["xdp"] >= before["xdp"] + 4, "the counts")
         assert program.status()["counters"]["ecs"] >= before["ecs"] + 4
-    remove(pins.folder(DEPLOYMENT, "one"))
 
 
 def test_auto_leaves_a_veth_alone_and_says_so(world: Driven) -> None:
