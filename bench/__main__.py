@@ -23,6 +23,7 @@ PARTS = {
     "dnsdriver": "DNS in the driver: nanoseconds a query, and its share of a realistic mix",
     "health": "2 000 targets checked every 5 s",
     "answer": "one query in one process, without sockets",
+    "dnspath": "what an answer costs the whole machine, in the driver and by others",
     "dns": "the nameserver beside others, over the network",
 }
 INTERRUPTED = (130, -signal.SIGINT, -signal.SIGTERM)

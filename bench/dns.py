@@ -113,10 +113,10 @@ def compare(rows: list[Row]) -> list[Row]:
 
 def table(rows: Sequence[Row]) -> str:
     """The rows for people.  The columns are explained in docs/bench.md."""
-    head = f"{'load':8}{'server':11}{'version':9}{'answers/s':>10}{'lost':>8}{'CPU s/M':>9}{'x gdnsd':>9}{'busy':>6}{'right':>7}{'idle':>6}{'MB':>6}"
+    head = f"{'load':8}{'server':13}{'version':9}{'answers/s':>10}{'lost':>8}{'CPU s/M':>9}{'x gdnsd':>9}{'busy':>6}{'right':>7}{'idle':>6}{'MB':>6}"
     lines = [head, "-" * len(head)]
     for row in rows:
-        start = f"{row.load:8}{row.server:11}{row.version:9}"
+        start = f"{row.load:8}{row.server:13}{row.version:9}"
         if not row.runs:
             lines.append(f"{start}  {row.note}")
             continue
@@ -148,7 +148,7 @@ def main() -> int:
         print(f"the DNS bench cannot run: {reason}", file=sys.stderr)
         return 1
     for number in ENDING:
-        signal.signal(number, _end)
+        signal.signal(number, ended)
     try:
         rows = measure(arguments.rounds, arguments.seconds, city_databases(), arguments.only)
     except KeyboardInterrupt:
@@ -159,7 +159,7 @@ def main() -> int:
     return 0
 
 
-def _end(_number: int, _frame: FrameType | None) -> None:
+def ended(_number: int, _frame: FrameType | None) -> None:
     """Leave by the way of Ctrl-C, so that servers and namespaces go; nothing may break into that."""
     for number in ENDING:
         signal.signal(number, signal.SIG_IGN)

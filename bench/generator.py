@@ -1,4 +1,4 @@
-"""A DNS load generator: a closed loop of `window` queries in flight, many at a time with sendmmsg and recvmmsg.  IO.
+"""A DNS load generator: a closed loop of `window` queries in flight, or a rate; many at a time with sendmmsg and recvmmsg.  IO.
 
 Each query asks NAME A with EDNS and a Client Subnet of a random network (kinds `ecs4` and `ecs6`) or without EDNS
 (`plain`).  Because a query is only sent for one that was answered or given up, the server is kept as busy as it can be and
@@ -27,6 +27,7 @@ import numpy.typing as npt
 
 BATCH = 32  # queries a system call
 REPLY_SIZE = 512  # octets kept of a reply; every expected one is shorter
+PAUSE_S = 0.0005  # between two looks at a rate
 STALLED_S = 0.2  # without any reply for so long, what is in flight is given up
 NETWORKS = 1 << 21  # random networks before they repeat
 SAMPLES = 256  # replies that are read whole, to be compared with what is right
@@ -138,9 +139,37 @@ class Generator:
         self.outcome = Outcome()
         self.kept: list[bytes] = []
 
-    def run(self, seconds: float) -> Outcome:
-        """Send for `seconds`, wait for the last replies, and say what came."""
+    def run(self, seconds: float, rate: int = 0) -> Outcome:
+        """Send for `seconds`, wait for the last replies, and say what came; with a `rate`, so many queries a second."""
         gc.disable()
+        if rate:
+            self._pace(seconds, rate)
+        else:
+            self._loop(seconds)
+        ended = time.perf_counter()
+        while time.perf_counter() < ended + STALLED_S:
+            for lane in self.lanes:
+                self.receive(lane)
+            if rate:
+                time.sleep(PAUSE_S)
+        self.outcome.sample = [pair for pair in map(_read, self.kept) if pair]
+        return self.outcome
+
+    def _pace(self, seconds: float, rate: int) -> None:
+        """At a rate that nothing slows down; between two batches the core is free."""
+        start = time.perf_counter()
+        batches = 0
+        while (now := time.perf_counter()) < start + seconds:
+            for lane in self.lanes:
+                while self.receive(lane) == 2 * BATCH:
+                    pass
+            while batches * BATCH < (now - start) * rate:
+                self.send(self.lanes[batches % len(self.lanes)])
+                batches += 1
+            time.sleep(PAUSE_S)
+        self.outcome.seconds = time.perf_counter() - start
+
+    def _loop(self, seconds: float) -> None:
         turns = idle = 0
         heard = start = time.perf_counter()
         while (now := time.perf_counter()) < start + seconds:
@@ -155,11 +184,6 @@ class Generator:
                     lane.flying = 0
         self.outcome.seconds = time.perf_counter() - start
         self.outcome.idle = idle / turns
-        while time.perf_counter() < start + self.outcome.seconds + STALLED_S:
-            for lane in self.lanes:
-                self.receive(lane)
-        self.outcome.sample = [pair for pair in map(_read, self.kept) if pair]
-        return self.outcome
 
     def turn(self, lane: Lane) -> int:
         """Take what has come and send as much again; the number of replies."""
@@ -218,12 +242,13 @@ def main() -> None:
     parser.add_argument("--window", type=int, default=256, help="queries in flight, over all sockets")
     parser.add_argument("--sockets", type=int, default=4)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--rate", type=int, default=0, help="queries a second; 0: as many as are answered")
     given: Any = parser.parse_args()
     if not any(ipaddress.ip_address(given.address) in network for network in ALLOWED):
         parser.error(f"{given.address}: only loopback and the benchmark networks of RFC 2544 and RFC 5180 are loaded")
     target = (given.address, given.port)
     generator = Generator(target, given.name, given.kind, given.window, given.sockets, given.seed)
-    print(json.dumps(asdict(generator.run(min(given.seconds, 60.0)))))
+    print(json.dumps(asdict(generator.run(min(given.seconds, 60.0), given.rate))))
 
 
 if __name__ == "__main__":

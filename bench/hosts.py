@@ -23,9 +23,9 @@ import psutil
 
 from bench.generator import networks, query
 from bench.peers import ANSWERS, Server, Setup
-from tests.namespaces import World
+from tests.namespaces import Namespace, World
 
-ADDRESS, CLIENT = "198.18.0.1", "198.18.0.2"  # RFC 2544: networks for benchmarks
+NETWORK = "198.18.{}"  # RFC 2544: networks for benchmarks
 SOURCE_RATE = 60_000  # queries/s of `source`: what our worker must reach
 READY_S = 180.0  # the first start reads the whole database
 LOADS = ("ecs", "static", "source")
@@ -79,17 +79,26 @@ class Running:
 
 
 class Hosts:
-    """The two hosts, and what is right."""
+    """A server's host and the client's, joined by a link of their own, and what is right."""
 
-    def __init__(self, world: World, city: Path | None, databases: tuple[Path, ...]) -> None:
+    def __init__(
+        self,
+        world: World,
+        city: Path | None,
+        databases: tuple[Path, ...],
+        number: int = 0,
+        client: Namespace | None = None,
+    ) -> None:
+        """Of several servers, each has a `number`; all may have one `client`."""
         self.city = city
         self.databases = databases
         self.reader = maxminddb.open_database(city) if city else None
         cores = sorted(os.sched_getaffinity(0))
         self.server_core, self.client_core = cores[0], cores[-1]
-        self.host, self.client = world.namespace("server"), world.namespace("client")
-        world.join(self.host, self.client, f"{ADDRESS}/24", f"{CLIENT}/24")
-        self.host.add_route("default", CLIENT)  # the random sources of kxdpgun live behind the client
+        self.host, self.client = world.namespace(f"server{number}"), client or world.namespace("client")
+        self.address, near = (f"{NETWORK.format(number)}.{last}" for last in (1, 2))
+        self.far_end, self.near_end = world.join(self.host, self.client, f"{self.address}/24", f"{near}/24")
+        self.host.add_route("default", near)  # the random sources of kxdpgun live behind the client
 
     def expected(self, network: str) -> str:
         """The address that is right for a client network."""
@@ -102,7 +111,7 @@ class Hosts:
         folder = FOLDER / server.name.replace(" ", "-")
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        argv = server.configure(Setup(folder, ADDRESS, port, self.city, self.databases))
+        argv = server.configure(Setup(folder, self.address, port, self.city, self.databases, self.far_end))
         log = folder / "log"
         with log.open("wb") as output:
             process = self.host.start(*_on_core(self.server_core, argv), stdout=output, stderr=output)
@@ -116,7 +125,7 @@ class Hosts:
         deadline = time.monotonic() + READY_S
         with self.client.call(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as asking:
             asking.settimeout(0.25)
-            asking.connect((ADDRESS, running.port))
+            asking.connect((self.address, running.port))
             while time.monotonic() < deadline and running.process.poll() is None:
                 with contextlib.suppress(OSError):
                     asking.send(question)
@@ -138,29 +147,38 @@ class Hosts:
     def run(self, running: Running, load: str, seconds: float, seed: int) -> Run:
         """Put one load on one server."""
         before = running.cpu_s()
-        result = self._source(running, seconds) if load == "source" else self._closed(running, load, seconds, seed)
+        if load == "source":
+            result = self.shoot(running.port, seconds, SOURCE_RATE)
+        else:
+            result = self.generate(running.port, load, seconds, seed)
         result.cpu_s = running.cpu_s() - before
+        if not running.server.by_client:
+            result.right = None
         return result
 
-    def _closed(self, running: Running, load: str, seconds: float, seed: int) -> Run:
+    def generate(self, port: int, load: str, seconds: float, seed: int, rate: int = 0) -> Run:
+        """Our generator: a closed loop, or so many queries a second."""
         kind, name = ("ecs4", "www.example.com") if load == "ecs" else ("plain", "static.example.com")
-        argv = [sys.executable, "-m", "bench.generator", ADDRESS, str(running.port), "--name", name, "--kind", kind]
-        text = self.client.run(*_on_core(self.client_core, [*argv, "--seconds", str(seconds), "--seed", str(seed)]))
+        argv = [sys.executable, "-m", "bench.generator", self.address, str(port), "--name", name, "--kind", kind]
+        text = self.client.run(
+            *_on_core(self.client_core, [*argv, "--seconds", str(seconds), "--seed", str(seed), "--rate", str(rate)])
+        )
         seen = json.loads(text)
         right = [address == self.expected(network) for network, address in seen["sample"] if network]
         return Run(
             answered=seen["good"],
             lost=1 - seen["good"] / max(1, seen["sent"]),
             seconds=seen["seconds"],
-            right=sum(right) / len(right) if right and running.server.by_client else None,
+            right=sum(right) / len(right) if right else None,
             idle=seen["idle"],
         )
 
-    def _source(self, running: Running, seconds: float) -> Run:
+    def shoot(self, port: int, seconds: float, rate: int) -> Run:
+        """`kxdpgun` at so many queries a second from random sources."""
         questions = FOLDER / "questions"
         questions.write_text("www.example.com A\n")
-        argv = ["kxdpgun", "-t", str(round(seconds)), "-Q", str(SOURCE_RATE), "-b", "32", "-F", str(self.client_core)]
-        argv += ["-p", str(running.port), "-l", "64.0.0.0/3", "-i", str(questions), ADDRESS]
+        argv = ["kxdpgun", "-t", str(round(seconds)), "-Q", str(rate), "-b", "32", "-F", str(self.client_core)]
+        argv += ["-p", str(port), "-l", "64.0.0.0/3", "-i", str(questions), self.address]
         text = self.client.run(*argv)
         sent = re.search(r"total queries:\s+(\d+)", text)
         good = re.search(r"responded NOERROR:\s+(\d+)", text)

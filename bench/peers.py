@@ -37,6 +37,7 @@ class Setup:
     port: int
     city: Path | None
     databases: tuple[Path, ...] = ()
+    interface: str = ""  # by which queries come
 
     def write(self, name: str, text: str) -> Path:
         """A file in the server's folder."""
@@ -74,13 +75,14 @@ class Server:
         return found[0] if found else "?"
 
 
-def _gslb(setup: Setup) -> list[str]:
+def _gslb(setup: Setup, module: str = "gslb.cli", xdp: str = "off") -> list[str]:
     sites = "\n".join(f"  {NAMES[code]}: {{at: [{at[0]}, {at[1]}], continent: {code}}}" for code, at in SITES.items())
     pools = "\n".join(f"  {NAMES[code]}: {{datacenter: {NAMES[code]}, answers: [{ANSWERS[code]}]}}" for code in SITES)
     of = ", ".join(NAMES.values())
     databases = ", ".join(map(str, setup.databases))
     config = f"""\
-deployment: bench
+deployment: bench-{setup.port}
+nodes: {{fra: {{site: fra{f", interfaces: [{setup.interface}]" if setup.interface else ""}}}}}
 datacenters:
 {sites}
 geo: {{databases: [{databases}]}}
@@ -88,7 +90,7 @@ pools:
 {pools}
 policies:
   www: {{rules: [{{pools: nearest, of: [{of}]}}]}}
-dns: {{listen: ["{setup.address}:{setup.port}"], workers: 1}}
+dns: {{listen: ["{setup.address}:{setup.port}"], workers: 1, xdp: {xdp}}}
 limits: {{exempt: [198.18.0.0/15, 64.0.0.0/3]}}
 zones: [example.com.zone]
 records:
@@ -97,9 +99,17 @@ records:
     setup.zone("example.com.zone", "")
     path = setup.write("gslb.yaml", config)
     return [
-        sys.executable, "-m", "gslb.cli", "run", "--config", str(path), "--node", "fra",
+        sys.executable, "-m", module, "run", "--config", str(path), "--node", "fra",
         "--state", str(setup.folder / "state"),
     ]  # fmt: skip
+
+
+def _reference(setup: Setup) -> list[str]:
+    return _gslb(setup, module="bench.reference")
+
+
+def _driver(setup: Setup) -> list[str]:
+    return _gslb(setup, xdp="native")
 
 
 def _bare(setup: Setup) -> list[str]:
@@ -132,7 +142,11 @@ options => {{
     return ["gdnsd", "-c", str(setup.folder), "start"]
 
 
-def _knot(setup: Setup) -> list[str]:
+def _knot_xdp(setup: Setup) -> list[str]:
+    return _knot(setup, f"xdp:\n    listen: {setup.interface}@{setup.port}\n")
+
+
+def _knot(setup: Setup, xdp: str = "") -> list[str]:
     zone = setup.zone("zone", f"www 60 A {ANSWERS['EU']}\n")
     places = "".join(f'  - geo: "{code}"\n    A: {ANSWERS[code]}\n' for code in SITES)
     geography = setup.write("geo.conf", f"www.example.com:\n{places}")
@@ -157,7 +171,7 @@ server:
     edns-client-subnet: on
 database:
     storage: {setup.folder}
-{module if setup.city else ""}zone:
+{xdp}{module if setup.city else ""}zone:
   - domain: example.com
     file: {zone}
     {"module: mod-geoip/www" if setup.city else ""}
@@ -240,9 +254,15 @@ edns-subnet-processing=yes
 
 SERVERS = (
     Server("gslb", "python", ("-m", "gslb.cli", "--version"), _gslb, by_client=True),
+    Server("gslb Python", "python", ("-m", "gslb.cli", "--version"), _reference, by_client=True),
     Server("gdnsd", "gdnsd", ("-V",), _gdnsd, by_client=True),
     Server("knot", "knotd", ("-V",), _knot, by_client=True),
     Server("powerdns", "pdns_server", ("--version",), _powerdns, by_client=True),
     Server("nsd", "nsd", ("-v",), _nsd, by_client=False),
     Server("bare loop", "python", ("-V",), _bare, by_client=False),
 )
+DRIVEN = (
+    Server("gslb XDP", "python", ("-m", "gslb.cli", "--version"), _driver, by_client=True),
+    Server("knot XDP", "knotd", ("-V",), _knot_xdp, by_client=True),
+)
+"""Those that answer before the kernel's network stack."""

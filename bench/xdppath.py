@@ -63,14 +63,14 @@ def rates(seconds: float) -> list[Rate]:
         with World() as world, ExitStack() as stack:
             client, balancer = world.namespace("client"), world.namespace("balancer")
             near, far = world.join(client, balancer, f"{CLIENT}/24", f"{VIP}/24")
-            link = Link(client, balancer, _index(client, near), _index(balancer, far))
+            link = Link(client, balancer, index_of(client, near), index_of(balancer, far))
             runs = Runs()
             stack.callback(runs.close)
-            stack.enter_context(_attached(client, link.near, runs.program("drop")))
+            stack.enter_context(attached(client, link.near, runs.program("drop")))
             ways = {REFLECTOR: stack.enter_context(_reflector()), **_balancers(stack, link)}
             for _ in range(ROUNDS):
                 for name, (program, count) in ways.items():
-                    with _attached(balancer, link.far, program):
+                    with attached(balancer, link.far, program):
                         found[name].append(client.call(lambda: _rate(runs, link.near, count, seconds)))  # noqa: B023  called at once
     finally:
         os.sched_setaffinity(0, before)
@@ -107,7 +107,9 @@ def _balancers(stack: ExitStack, link: Link) -> dict[str, Way]:
 
 
 @contextmanager
-def _attached(host: Namespace, index: int, program: int) -> Iterator[None]:
+def attached(host: Namespace, index: int, program: int) -> Iterator[None]:
+    """Have a program on an interface.  Raises OSError."""
+
     def attach() -> int:
         return libbpf.require(libbpf.library().bpf_link_create(program, index, _BPF_XDP, None), "attach a program")
 
@@ -130,7 +132,8 @@ def _rate(runs: Runs, near: int, count: Callable[[], int], seconds: float) -> tu
     return had / (time.monotonic() - began), had / sent
 
 
-def _index(host: Namespace, interface: str) -> int:
+def index_of(host: Namespace, interface: str) -> int:
+    """The number of a host's interface."""
     return host.call(lambda: socket.if_nametoindex(interface))
 
 

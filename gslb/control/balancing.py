@@ -226,10 +226,15 @@ class Balancing:
         return indriver.standing(self._dns, self._want.dns, self._state, self._choice.left_out)
 
     def _dns_want(self) -> DnsWant | None:
+        """What is to be answered in the driver; what was, where the node's interfaces cannot be looked at now."""
         if self._dns is None or not self.answers:
             return None
-        found = indriver.addresses_of(self._dns, addresses.present())
-        self._choice = attachable.choose(self._dns.named, (address for address, _ in found), self._dns.attach)
+        try:
+            found = indriver.addresses_of(self._dns, addresses.present())
+            self._choice = attachable.choose(self._dns.named, (address for address, _ in found), self._dns.attach)
+        except OSError as error:
+            log.warning("the interfaces of this node cannot be looked at", extra={"why": str(error)})
+            return self._want.dns if self._want is not None else None
         if not self._choice.interfaces:
             return None
         return DnsWant(self._tables, found, self._choice.interfaces, self._dns.attach, self._probe)

@@ -180,3 +180,12 @@ def test_what_is_shed_is_left_out_where_it_is_nothing(
     main(["status", *options])
     (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("web-fra"))
     assert line.rstrip().endswith(f" {told}")
+
+
+def test_addresses_in_brackets_are_shown(options: list[str], store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    store.create()
+    facts = Facts()
+    facts.open(store.folder)
+    facts.say(listening=["192.0.2.53:53", "[fd00:1::10]:53"])
+    main(["status", *options])
+    assert "listening   192.0.2.53:53, [fd00:1::10]:53\n" in capsys.readouterr().out

@@ -9,6 +9,7 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ import pytest
 from gslb.control.balancerchild import DOOR, LOCK
 from gslb.control.balancing import SILENT, Balancing
 from gslb.control.checks import Ways, probes_of
-from gslb.model.deployment import Attach, Balancer, Monitor, MonitorId, PoolId, Via
+from gslb.control.indriver import NO_IMAGE
+from gslb.model.deployment import Attach, Balancer, Monitor, MonitorId, PoolId, Socket, Via
 from gslb.model.framing import frame
 from gslb.model.plan import Plan
 from gslb.nameserver import channel
@@ -261,3 +263,51 @@ def test_it_ends_at_once_also_while_the_process_speaks(tmp_path: Path, turns: in
             await asyncio.wait_for(running, 2.0)
 
     asyncio.run(scenario())
+
+
+DNS_HERE = replace(BALANCED, dns=replace(BALANCED.dns, listen=(Socket(ip_address("192.0.2.53"), 53),), xdp="native"))
+
+
+def test_dns_in_the_driver_is_wanted_beside_the_tables_and_told(bench: Bench) -> None:
+    bench.start()
+
+    async def scenario() -> None:
+        balancing = bench.balancing()
+        balancing.want(DNS_HERE, AT_NODE, b"secret")
+        balancing.apply(PLAN)
+
+        async def told() -> None:
+            await until(lambda: balancing.version == 7 and not balancing.unbalanced())
+            assert balancing.problems() == (f"DNS is not answered in the driver: {NO_IMAGE}",)
+            found = balancing.to_json()
+            assert found is not None
+            assert (found["driver"]["why"], found["driver"]["addresses"]) == (NO_IMAGE, 1)
+
+        async with asyncio.TaskGroup() as tasks:
+            stop = asyncio.Event()
+            tasks.create_task(balancing.run(stop))
+            await told()
+            stop.set()
+
+    asyncio.run(scenario())
+
+
+def test_interfaces_that_cannot_be_looked_at_change_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise OSError(24, "Too many open files")
+
+    balancing = bench.balancing()
+    monkeypatch.setattr("gslb.control.addresses.present", fail)
+    balancing.want(DNS_HERE, AT_NODE, b"secret")
+    balancing.apply(PLAN)
+    assert balancing.problems() == ()
+
+
+def test_without_a_process_for_it_that_is_why(bench: Bench) -> None:
+    balancing = bench.balancing()
+    balancing.no_driver = "no rights"
+    balancing.want(replace(DNS_HERE, pools={}), AT_NODE, b"secret")
+    found = balancing.to_json()
+    assert found is not None
+    assert found["driver"]["why"] == "no rights"
+    assert balancing.problems() == ("DNS is not answered in the driver: no rights",)

@@ -5,6 +5,9 @@
 The client's end has a program that passes all, and the generator brings its own: else nothing takes what a driver sends back.
 """
 
+# typing.override arrives with Python 3.12
+# mypy: disable-error-code="explicit-override"
+
 from __future__ import annotations
 
 import contextlib
@@ -12,7 +15,7 @@ import json
 import re
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,6 +74,17 @@ class Shot:
     text: str
 
 
+class _By(Namespace):
+    """A namespace in which a command runs by way of another one."""
+
+    def __init__(self, of: Namespace, before: Sequence[str]) -> None:
+        super().__init__(of.name)
+        self._before = before
+
+    def command(self, argv: Sequence[str]) -> list[str]:
+        return super().command([*self._before, *argv])
+
+
 class Driven:
     """The world of one test, without the program yet."""
 
@@ -97,9 +111,11 @@ class Driven:
         self._token.chmod(0o600)
         self.configure(xdp)
 
-    def configure(self, xdp: str, interfaces: str = ", interfaces: [eth0, eth1]") -> None:
-        """Write the configuration."""
-        self._native = xdp == "native"
+    def configure(
+        self, xdp: str, interfaces: str = ", interfaces: [eth0, eth1]", *, native: bool | None = None
+    ) -> None:
+        """Write the configuration.  `native`: whether DNS is expected in the driver; where `xdp` says so, unless told."""
+        self._native = xdp == "native" if native is None else native
         self.config.write_text(
             CONFIG.format(
                 deployment=self.deployment, xdp=xdp, api=self.api_port, interfaces=interfaces, token=self._token
@@ -107,11 +123,11 @@ class Driven:
         )
 
     @contextlib.contextmanager
-    def running(self) -> Iterator[Program]:
-        """The program; it answers in the driver where it is told to natively, and else has said why not."""
+    def running(self, before: Sequence[str] = ()) -> Iterator[Program]:
+        """The program, started by way of `before`; it answers in the driver where it is told to natively, and else has said why not."""
         first = query("www.site.test.", "A")
         with running(
-            self.folder, self.config, "one", Target(SERVER4, 53, FEATURES), first=first, inside=self.node
+            self.folder, self.config, "one", Target(SERVER4, 53, FEATURES), first=first, inside=_By(self.node, before)
         ) as program:
             wait_until(lambda: self._stands(program), "DNS in the driver")
             yield program

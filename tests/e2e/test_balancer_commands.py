@@ -56,7 +56,7 @@ def turned_off_and_on(site: Balanced, program: Program) -> None:
         return text in gslb(site, program, "status").stdout
 
     good = site.config.read_text()
-    site.config.write_text(good.replace("attach: native", "attach: off"))
+    site.config.write_text(good.replace("attach: native", "attach: off").replace("workers: 1", "workers: 1, xdp: off"))
     wait_until(lambda: said("unbalanced  web: balancer.attach is off"), "status says why nothing is balanced")
     assert "no balancer is in force here" in lb(site, program, "show").stderr
     site.config.write_text(good)

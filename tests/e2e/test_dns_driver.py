@@ -12,10 +12,14 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.e2e import resolvers
 from tests.e2e.driven import AWAY, HOME, SERVER4, SERVER6, Driven
 from tests.e2e.lifecycle import wait_until
-from tests.e2e.program import Program
+from tests.e2e.probes import dynamic, peers
+from tests.e2e.program import Program, running
 from tests.namespaces import World
+from tests.ports import free_port
+from tests.xdp.harness import compiled
 from xdp import pins
 from xdp.loader import remove
 
@@ -25,11 +29,17 @@ DEPLOYMENT = f"driven{os.getpid()}"
 LEAST = 0.999  # of what a generator sends while it is told to stop: the last replies come after it
 
 
-@pytest.fixture
-def world(netns: World, tmp_path: Path, tool: Callable[[str], str]) -> Iterator[Driven]:
-    tool("clang")
-    yield Driven(netns, tmp_path, DEPLOYMENT)
+@pytest.fixture(autouse=True)
+def pinned() -> Iterator[None]:
+    """Nothing outlives a test that fails."""
+    yield
     remove(pins.folder(DEPLOYMENT, "one"))
+
+
+@pytest.fixture
+def world(netns: World, tmp_path: Path, tool: Callable[[str], str]) -> Driven:
+    tool("clang")
+    return Driven(netns, tmp_path, DEPLOYMENT)
 
 
 def family(program: Program) -> list[psutil.Process]:
@@ -151,6 +161,35 @@ def in_force() -> list[bytes | None]:
     return found
 
 
+@pytest.mark.parametrize("name", sorted(resolvers.CONFIGS))
+def test_resolvers_that_send_client_subnet(netns: World, tmp_path: Path, tool: Callable[[str], str], name: str) -> None:
+    """Each network is told its own answer, and all of it by the driver."""
+    path = tool(name)
+    tool("clang")
+    host, client = netns.namespace("server"), netns.namespace("resolver")
+    device, peer = netns.join(host, client, f"{resolvers.SERVER}/24", f"{resolvers.RESOLVER}/24")
+    client.add_address("lo", f"{resolvers.RESOLVER6}/128")
+    passing = compiled(Path(__file__).with_name("pass.bpf.c"), tmp_path)
+    client.run("ip", "link", "set", "dev", peer, "xdpdrv", "obj", str(passing), "sec", "xdp")
+    for member, end in ((host, device), (client, peer)):
+        member.run("ethtool", "-K", end, "tx", "off")
+    text = dynamic.CONFIG.format(listen=f'["{resolvers.SERVER}:53"]', workers="1, xdp: native", api=free_port())
+    text = text.replace("deployment: acceptance", f"deployment: {DEPLOYMENT}")
+    config = tmp_path / "gslb.yaml"
+    config.write_text(f"{text}nodes: {{one: {{site: one, interfaces: [{device}]}}}}\n")
+    (tmp_path / "acceptance.test.zone").write_text(peers.ZONE_FILE.read_text() + dynamic.ALIASES)
+    folder = tmp_path / "resolver"
+    folder.mkdir()
+    with running(tmp_path, config, "one", resolvers.TARGET, inside=host) as program:
+        wait_until(lambda: (program.status()["driver"] or {"why": "?"})["why"] == "", "DNS in the driver")
+        resolver = resolvers.start(client, name, path, folder)
+        before = program.status()["counters"]
+        for asked, address in (("192.0.2.77", 1), ("198.51.100.7", 3), ("198.51.7.7", 2), ("2001:db8:a::1", 1)):
+            assert resolver.ask("geo", asked) == [f"203.0.113.{address}"]
+        wait_until(lambda: program.status()["counters"]["xdp"] >= before["xdp"] + 4, "the counts")
+        assert program.status()["counters"]["ecs"] >= before["ecs"] + 4
+
+
 def test_auto_leaves_a_veth_alone_and_says_so(world: Driven) -> None:
     world.configure("auto", "")
     with world.running() as program:
@@ -164,4 +203,17 @@ def test_off_is_off(world: Driven) -> None:
     with world.running() as program:
         assert world.driver(program)["why"] == "dns.xdp is off"
         assert not pins.folder(DEPLOYMENT, "one").exists()
+        assert world.ask() == [HOME]
+
+
+def test_without_rights_auto_is_quiet_and_native_is_a_problem(world: Driven) -> None:
+    """By a bounding set without the rights that XDP needs, as a container has it."""
+    few = ("setpriv", "--bounding-set=-net_admin,-sys_admin,-bpf,-perfmon", "--inh-caps=-all", "--")
+    world.configure("auto")
+    with world.running(few) as program:
+        assert "has not all of CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON" in world.driver(program)["why"]
+        assert world.status(program)["problems"] == {}
+        assert world.ask() == [HOME]
+        world.configure("native", native=False)
+        wait_until(lambda: "DNS is not answered in the driver" in str(world.status(program)["problems"]), "the problem")
         assert world.ask() == [HOME]

@@ -19,6 +19,7 @@
 enum frame_sizes {
 	CHECKSUM_PART = 512, /* most that one call of bpf_csum_diff takes */
 	CHECKSUM_PARTS = 3,
+	STORED_BY_WORDS = 256, /* most octets of a reply that are */
 };
 
 #define NS 1000000000ULL /* in a second */
@@ -46,6 +47,48 @@ static __always_inline int is_source(const struct packet *p)
 }
 
 /*
+ * Octets from or to a frame, word by word: of so few, the helper that does it costs several times as much.  The last word overlaps the one
+ * before.  0: the frame ends before.
+ */
+static __always_inline int load_octets(const void *from, const void *end, struct dns_work *w, __u32 octets)
+{
+	__u32 at;
+
+	for (at = 0; at + 8 <= DNS_QUERY_MOST; at += 8) {
+		if (at + 8 > octets)
+			break;
+		if (from + at + 8 > end)
+			return 0;
+		dns_store64(w->message + at, dns_load64(from + at));
+	}
+	at = DNS_CUT_TO(octets - 8, DNS_QUERY_MOST - 1);
+	from += at;
+	if (from + 8 > end)
+		return 0;
+	dns_store64(w->message + at, dns_load64(from));
+	return 1;
+}
+
+static __always_inline int store_octets(void *to, const void *end, const struct dns_work *w, __u32 octets)
+{
+	__u32 at;
+
+	for (at = 0; at + 8 <= STORED_BY_WORDS; at += 8) {
+		if (at + 8 > octets)
+			break;
+		if (to + at + 8 > end)
+			return 0;
+		dns_store64(to + at, dns_load64(w->message + at));
+	}
+	at = DNS_CUT_TO(octets - 8, DNS_QUERY_MOST - 1);
+	to += at;
+	if (to + 8 > end)
+		return 0;
+	dns_store64(to, dns_load64(w->message + at));
+	return 1;
+}
+
+/*
  * Load the query.  0: it is none that is looked at here.  The datagram ends where UDP says, inside the IP packet: what follows is
  * none of the message (RFC 768), and what says more is the kernel's to judge.
  */
@@ -67,7 +110,7 @@ static __always_inline int load_query(struct xdp_md *ctx, const struct packet *p
 		return 0;
 	w->octets = octets;
 	__builtin_memcpy(w->source, p->source, sizeof(w->source));
-	return bpf_xdp_load_bytes(ctx, l4 + UDP_OCTETS, w->message, octets) == 0;
+	return load_octets((void *)udp + UDP_OCTETS, end, w, octets);
 }
 
 /* Whether the image is of the layout that this program was compiled with: another one is not looked at. */
@@ -203,6 +246,8 @@ static __always_inline int write_reply(struct xdp_md *ctx, const struct packet *
 		write_ip6(data + l3, p, IP6_OCTETS + UDP_OCTETS + octets);
 		write_udp(data + l3 + IP6_OCTETS, p, UDP_OCTETS + octets, sum);
 	}
+	if (octets <= STORED_BY_WORDS)
+		return store_octets(data + l3 + header + UDP_OCTETS, end, w, octets);
 	return bpf_xdp_store_bytes(ctx, l3 + header + UDP_OCTETS, w->message, octets) == 0;
 }
 

@@ -36,8 +36,7 @@ enum dns_sizes {
 	DNS_RELOCATIONS = 4,
 	DNS_SPREAD_BIT = 31,
 	DNS_UNSTICKY = 255,
-	DNS_META_TYPES =
-	    128, /* types from this one on go up: transfers and the like; ANY is listed at every name that has types */
+	DNS_META_TYPES = 128, /* from this one on types go up: transfers and the like; ANY is listed at each name */
 	DNS_META_LAST = 254,
 	DNS_NSID_MOST = 128,
 	DNS_EXEMPT_MOST = 32,

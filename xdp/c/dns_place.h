@@ -12,7 +12,8 @@
 #define DNS_NAT64 0x0064FF9B00000000ULL /* 64:ff9b::/96: the first 64 bits; the 32 behind them are 0 */
 #define DNS_SIX_TO_FOUR 0x2002ULL	/* 2002::/16 */
 #define DNS_KEYS_END (1ULL << 56)	/* keys of IPv6 are the first 56 bits */
-#define DNS_SEARCH_MOST 32		/* steps of a binary search */
+#define DNS_NEAR 4096			/* ranges of IPv6 that are searched in one chunk */
+#define DNS_LAST 8			/* ranges that are looked at one after another */
 
 /* The address that decides: the client subnet's, or else the asker's own. */
 static __always_inline void dns_place(struct dns_work *w)
@@ -81,12 +82,102 @@ static __always_inline __u32 dns_shared_key_scope(struct dns_work *w)
 	return 0;
 }
 
+/* Where the start of a range of IPv6 stands in the location table. */
+static __always_inline __u64 dns_start_at(const struct dns_image *image, __u64 range)
+{
+	return image->v6_starts + range * 8;
+}
+
+/* Keeps that quarter of a search in which the key is: `passed` of its three inner starts are not above the key. */
+static __always_inline void dns_keep_quarter(struct dns_work *w, __u32 base, __u32 ranges, __u32 passed)
+{
+	__u32 quarter = ranges >> 2;
+
+	DNS_KEPT(w->base) = base + passed * quarter;
+	DNS_KEPT(w->ranges) = passed < 3 ? quarter : ranges - 3 * quarter;
+}
+
+/* Narrows a search to DNS_NEAR ranges, in one chunk.  Starts are compared by three, which come from memory at the same time. */
+static __always_inline __u32 dns_come_near(struct dns_work *w, const struct dns_context *c,
+					   const struct dns_image *image, __u64 key)
+{
+	__u32 base, ranges, beyond;
+	const __u64 *start;
+	__u64 edge;
+
+	for (int step = 0; step < 12; step++) {
+		const __u64 *second, *third;
+
+		ranges = DNS_KEPT(w->ranges);
+		base = DNS_KEPT(w->base);
+		if (ranges <= DNS_NEAR)
+			break;
+		start = dns_at(c->geography, dns_start_at(image, base + (ranges >> 2)), 8);
+		second = dns_at(c->geography, dns_start_at(image, base + 2 * (ranges >> 2)), 8);
+		third = dns_at(c->geography, dns_start_at(image, base + 3 * (ranges >> 2)), 8);
+		if (!start || !second || !third)
+			return DNS_UP_IMAGE;
+		dns_keep_quarter(w, base, ranges, (*start <= key) + (*second <= key) + (*third <= key));
+	}
+	ranges = DNS_KEPT(w->ranges);
+	base = DNS_KEPT(w->base);
+	edge = dns_start_at(image, base + ranges) - 1;
+	if (ranges > DNS_NEAR)
+		return DNS_UP_IMAGE;
+	if (!ranges || edge >> DNS_CHUNK_BITS == dns_start_at(image, base) >> DNS_CHUNK_BITS)
+		return DNS_UP_NONE;
+	/* two chunks: the key is in the one or the other */
+	edge &= ~(__u64)(DNS_CHUNK - 1);
+	beyond = (edge - image->v6_starts) / 8;
+	start = dns_at(c->geography, edge, 8);
+	if (!start)
+		return DNS_UP_IMAGE;
+	if (*start <= key) {
+		DNS_KEPT(w->base) = beyond;
+		DNS_KEPT(w->ranges) = base + ranges - beyond;
+	} else {
+		DNS_KEPT(w->ranges) = beyond - base;
+	}
+	return DNS_UP_NONE;
+}
+
+/* Ends a search: w->base becomes the number of the starts that are not above the key. */
+static __always_inline __u32 dns_search(struct dns_work *w, const struct dns_context *c, const struct dns_image *image,
+					__u64 key)
+{
+	__u32 begin = DNS_KEPT(w->base), ranges = DNS_KEPT(w->ranges), base, passed = 0;
+	struct dns_span span = dns_span(c->geography, dns_start_at(image, begin), 8 * (__u64)ranges);
+
+	if (!span.chunk)
+		return DNS_UP_IMAGE;
+	for (int step = 0; step < 8; step++) {
+		const __u64 *start, *second, *third;
+
+		ranges = DNS_KEPT(w->ranges);
+		base = DNS_KEPT(w->base);
+		if (ranges <= DNS_LAST)
+			break;
+		start = dns_in_span(span, 8 * (__u64)(base - begin + (ranges >> 2)), 8);
+		second = dns_in_span(span, 8 * (__u64)(base - begin + 2 * (ranges >> 2)), 8);
+		third = dns_in_span(span, 8 * (__u64)(base - begin + 3 * (ranges >> 2)), 8);
+		dns_keep_quarter(w, base, ranges, (*start <= key) + (*second <= key) + (*third <= key));
+	}
+	ranges = DNS_KEPT(w->ranges);
+	base = DNS_KEPT(w->base);
+#pragma GCC unroll 8
+	for (__u32 i = 0; i < DNS_LAST; i++)
+		if (i < ranges && *(const __u64 *)dns_in_span(span, 8 * (__u64)(base - begin + i), 8) <= key)
+			passed = i + 1;
+	DNS_KEPT(w->base) = base + passed;
+	return DNS_UP_NONE;
+}
+
 static __always_inline __u32 dns_locate6(struct dns_work *w, const struct dns_context *c, const struct dns_image *image)
 {
 	__u64 key = w->high >> 8, bucket = key >> (image->v6_index_shift & 63), before, after;
 	const __u32 *first, *last, *class;
 	const __u64 *start;
-	__u32 base, depth;
+	__u32 base, depth, why;
 
 	w->class = 0;
 	w->scope = dns_shared_key_scope(w);
@@ -98,21 +189,11 @@ static __always_inline __u32 dns_locate6(struct dns_work *w, const struct dns_co
 		return DNS_UP_IMAGE;
 	DNS_KEPT(w->base) = *first;
 	DNS_KEPT(w->ranges) = *last - *first;
-	for (int step = 0; step < DNS_SEARCH_MOST; step++) {
-		__u32 ranges = DNS_KEPT(w->ranges), half = ranges >> 1;
-
-		if (!ranges)
-			break;
-		base = DNS_KEPT(w->base);
-		start = dns_at(c->geography, image->v6_starts + (__u64)(base + half) * 8, 8);
-		if (!start)
-			return DNS_UP_IMAGE;
-		if (*start <= DNS_KEPT(w->high) >> 8) {
-			DNS_KEPT(w->base) = base + half + 1;
-			half = ranges - half - 1;
-		}
-		DNS_KEPT(w->ranges) = half;
-	}
+	why = dns_come_near(w, c, image, key);
+	if (!why)
+		why = dns_search(w, c, image, key);
+	if (why)
+		return why;
 	base = DNS_KEPT(w->base) - 1;
 	key = DNS_KEPT(w->high) >> 8;
 	start = dns_at(c->geography, image->v6_starts + (__u64)base * 8, 8);

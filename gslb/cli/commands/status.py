@@ -81,7 +81,7 @@ def show(found: Report, console: Console) -> None:
     console.print(f"supervisor  {_process(found['supervisor']['pid'])}")
     console.print(f"controller  {_process(controller['pid'])}")
     if found["listening"]:
-        console.print(f"listening   {', '.join(found['listening'])}", highlight=False)
+        console.print(f"listening   {', '.join(found['listening'])}", highlight=False, markup=False)
     if generation is None:
         console.print("generation  none: nothing is served yet")
     else:
