@@ -25,7 +25,7 @@ pytestmark = pytest.mark.root
 DRIVES = """
 import sys
 from xdp import parts
-opened = parts.opened(*sys.argv[1:])
+opened = parts.opened(*sys.argv[1:], balances=True)
 print("drives", flush=True)
 sys.stdin.read()
 """
