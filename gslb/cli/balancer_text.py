@@ -31,14 +31,22 @@ def balancer_lines(found: Mapping[str, Any]) -> Iterator[str]:
     servings = {one["name"]: {each["address"]: each["serving"] for each in one["targets"]} for one in found["pools"]}
     for pool, table in balancer["tables"].items():
         yield _table(pool, table, servings.get(pool, {}))
-    if found["controller"]["pid"] is None:
-        yield "traffic     not known while no controller runs; `gslb lb stats` reads what the kernel counts"
+    absent = _absent(found["controller"])
+    if absent:
+        yield f"traffic     not known while {absent}; `gslb lb stats` reads what the kernel counts"
         return
     ejected = {(pool["name"], one["address"]) for pool in found["pools"] for one in pool["targets"] if one["ejected_s"]}
     for pool, seen in balancer["passive"].items():
         yield from _traffic(pool, seen)
         yield from _round_trips(pool, seen["rtt"])
         yield from _again(pool, {name: one for name, one in seen["backends"].items() if (pool, name) not in ejected})
+
+
+def _absent(controller: Mapping[str, Any]) -> str:
+    """Why nobody knows what comes now; empty where the controller does."""
+    if controller["pid"] is None:
+        return "no controller runs"
+    return "" if controller["silent_s"] is None else "the controller does not answer"
 
 
 def milliseconds(seconds: float) -> str:

@@ -1,14 +1,20 @@
-"""One run a node: a lock file that the supervisor holds as long as it lives.  IO."""
+"""One run a node: a lock file that the supervisor holds as long as it lives.  IO.
+
+The time of a lock file is when its holder last showed that it goes on, where it does so (`Lock.beat`).
+"""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 NAME = "lock"  # the supervisor's
 CONTROLLER = "controller.lock"
+BEAT_S = 1.0  # between two signs of life of a holder that gives them
+SILENCE_S = 10.0  # after which it does not answer
 _INSTANT_S = 0.02
 
 
@@ -45,6 +51,11 @@ class Lock:
             else:
                 return
 
+    def beat(self) -> None:
+        """Show that the holder goes on.  A full disk has room for it."""
+        with suppress(OSError):
+            os.utime(self._handle)
+
     def release(self) -> None:
         """Let another run start."""
         os.ftruncate(self._handle, 0)
@@ -64,6 +75,15 @@ def holder(folder: Path, name: str = NAME) -> int | None:
     finally:
         os.close(handle)
     return None
+
+
+def silent_s(folder: Path, name: str, now: float) -> float | None:
+    """For how long a holder that gives signs of life has given none; None where that is not long."""
+    try:
+        age_s = now - (folder / name).stat().st_mtime
+    except OSError:
+        return None
+    return age_s if age_s >= SILENCE_S else None
 
 
 def _pid(data: bytes) -> int:

@@ -50,8 +50,10 @@ def report(store: Store, deployment: Deployment | None, now: float, known: Known
     pages = _pages(store.folder / "run")
     counts, tallies = _sums(pages)
     passed_up, types = _sums_in_c(pages)
+    itself = known is not None  # the node asks
     known = known if known is not None else _stored(store, now)
     seen, plan, overrides = known.seen, known.plan, known.overrides
+    controller = _controller(store.folder, told, now)
     return {
         "version": __version__,
         "deployment": store.deployment,
@@ -59,7 +61,7 @@ def report(store: Store, deployment: Deployment | None, now: float, known: Known
         "site": told.get("site"),
         "now": now,
         "supervisor": {"pid": lock.holder(store.folder)},
-        "controller": _controller(store.folder, told),
+        "controller": controller,
         "listening": told.get("listening", []),
         "generation": _generation(store, told, now),
         "geography": told.get("geography"),
@@ -77,7 +79,7 @@ def report(store: Store, deployment: Deployment | None, now: float, known: Known
         "pools": standing.pools(deployment, plan, seen, overrides, now) if deployment is not None else [],
         "policies": standing.policies(deployment, plan) if deployment is not None else [],
         "checks": checks,
-        **_driven(store.folder / "run", checks),
+        **_driven(store.folder / "run", checks if itself or _answers(controller) else {}),
         "unbalanced": dict(seen.unbalanced),
     }
 
@@ -97,9 +99,16 @@ def _stored(store: Store, now: float) -> Known:
     return Known(store.read_observed().seen or Observed(now), store.read_plan().plan, overrides)
 
 
-def _controller(folder: Path, told: Mapping[str, Any]) -> Report:
+def _controller(folder: Path, told: Mapping[str, Any], now: float) -> Report:
+    """`silent_s`: for how long it has given no sign of life; None where it goes on, or there is none."""
     pid = lock.holder(folder, lock.CONTROLLER)
-    return {"pid": pid, "since": told.get("since") if pid == told.get("pid") else None, "config": told.get("config")}
+    silent_s = lock.silent_s(folder, lock.CONTROLLER, now) if pid is not None else None
+    since = told.get("since") if pid == told.get("pid") else None
+    return {"pid": pid, "since": since, "config": told.get("config"), "silent_s": silent_s}
+
+
+def _answers(controller: Report) -> bool:
+    return controller["pid"] is not None and controller["silent_s"] is None
 
 
 def _generation(store: Store, told: Mapping[str, Any], now: float) -> Report | None:

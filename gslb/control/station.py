@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +19,7 @@ from gslb.control.executor import DnsTables, Executors
 from gslb.control.facts import TAKEN, Facts
 from gslb.control.fullness import Fullness
 from gslb.control.locator import Locator
-from gslb.control.lock import CONTROLLER, Lock
+from gslb.control.lock import BEAT_S, CONTROLLER, Lock
 from gslb.control.losses import Losses
 from gslb.control.observed import Observed
 from gslb.control.observer import Observer
@@ -82,11 +83,18 @@ class Station:
         """Observe and offer the API until `stop`."""
         try:
             async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._show_life(stop))
                 tasks.create_task(self.observer.run(stop))
                 tasks.create_task(keep_running(lambda: self._api.run(stop), "api", stop))
                 tasks.create_task(keep_running(lambda: self._losses.run(self, stop), "site losses", stop))
         finally:
             self._chronicle.close()
+
+    async def _show_life(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            self._lock.beat()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), BEAT_S)
 
     async def adopt(self, model: Model, configuration: str) -> bool:
         """Observe for a model and put it in force; False when that failed and the old one stays."""

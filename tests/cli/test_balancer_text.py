@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -130,6 +133,31 @@ def test_what_is_not_known_is_not_called_nothing(status: Status) -> None:
 def test_without_a_controller_the_past_is_not_shown_as_the_present(status: Status) -> None:
     told = ["traffic     not known while no controller runs; `gslb lb stats` reads what the kernel counts"]
     assert status(*watched(TRAFFIC))[2:] == told
+
+
+@pytest.mark.usefixtures("controller")
+def test_nor_is_it_while_the_controller_does_not_answer(
+    status: Status, store: Store, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is told since when, and what mends it; once it goes on, so do its figures."""
+    passive = watched(TRAFFIC)
+    file = store.folder / lock.CONTROLLER
+    now = time.time()
+    os.utime(file, (now, now - 200))
+    told = ["traffic     not known while the controller does not answer; `gslb lb stats` reads what the kernel counts"]
+    assert status(*passive)[2:] == told
+    main(["status", *options])
+    (line,) = (one for one in capsys.readouterr().out.splitlines() if one.startswith("controller "))
+    since = f"{datetime.fromtimestamp(now - 200, UTC):%Y-%m-%d %H:%M:%S} UTC (3 min)"
+    assert (
+        line == f"controller  pid {os.getpid()}, does not answer since {since}; `kill -9 {os.getpid()}` has it replaced"
+    )
+    main(["status", "--json", *options])
+    found = json.loads(capsys.readouterr().out)
+    assert found["balancer"]["passive"] == {}
+    assert found["controller"]["silent_s"] >= 200
+    os.utime(file)
+    assert status(*passive)[2].startswith("traffic     web: 12,345 packets/s")
 
 
 @pytest.mark.usefixtures("controller")

@@ -103,6 +103,20 @@ def test_a_checking_process_that_is_lost_is_replaced(
     node.leaves("api", "the new process checks")
 
 
+@pytest.mark.slow
+def test_a_controller_that_hangs_is_told_until_it_goes_on(node: Node) -> None:
+    controller = psutil.Process(node.server.status()["controller"]["pid"])
+    assert node.server.status()["controller"]["silent_s"] is None
+    with unchanged(node):
+        controller.send_signal(signal.SIGSTOP)
+        try:
+            wait_until(lambda: node.server.status()["controller"]["silent_s"], "its silence is told", REPLACED_S)
+        finally:
+            controller.send_signal(signal.SIGCONT)
+    wait_until(lambda: node.server.status()["controller"]["silent_s"] is None, "it goes on")
+    assert node.server.status()["controller"]["pid"] == controller.pid
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [

@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ def show(found: Report, console: Console) -> None:
     which = "".join(f"  {name} {found[name]}" for name in ("deployment", "node", "site") if found[name] is not None)
     console.print(f"gslb {found['version']}{which}")
     console.print(f"supervisor  {_process(found['supervisor']['pid'])}")
-    console.print(f"controller  {_process(controller['pid'])}")
+    console.print(f"controller  {_process(controller['pid'])}{_silence(controller, found['now'])}", highlight=False)
     if found["listening"]:
         console.print(f"listening   {', '.join(found['listening'])}", highlight=False, markup=False)
     if generation is None:
@@ -148,6 +149,16 @@ def _left_out(image: Mapping[str, Any] | None) -> str:
         ", ".join(f"{count} {what}" for what, count in sorted(image["left_out"].items())) if image is not None else ""
     )
     return f"; not in its image: {found}" if found else ""
+
+
+def _silence(controller: Mapping[str, Any], now: float) -> str:
+    """Since when it does not answer, and what mends it."""
+    silent_s = controller["silent_s"]
+    if silent_s is None:
+        return ""
+    since = datetime.fromtimestamp(now - silent_s, UTC)
+    mend = f"`kill -9 {controller['pid']}` has it replaced"
+    return f", does not answer since {since:%Y-%m-%d %H:%M:%S} UTC ({duration(silent_s)}); {mend}"
 
 
 def _geography(known: Mapping[str, Any] | None) -> str:
