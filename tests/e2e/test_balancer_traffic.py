@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 import urllib.request
@@ -238,6 +241,53 @@ def test_swaps_under_load_lose_and_misdirect_nothing(site: Balanced, program: Pr
             stream.pass_by()
             assert flows.ask() == flows.names
     assert (stream.lost, stream.moved) == (0, set())
+
+
+HELD = """
+table ip held {
+  set flows { type ipv4_addr; size 4096; flags dynamic; counter; }
+  chain in {
+    type filter hook prerouting priority -300;
+    ip saddr 198.18.0.0/15 update @flows { ip saddr counter } drop
+  }
+}"""
+
+
+def test_swaps_in_a_stream_of_packets_lose_and_misdirect_none(site: Balanced, program: Program) -> None:
+    """1,024 connections that were there before all swaps, 20,000 packets a second: each packet arrives, and where all of its
+    connection do; as the backends' own firewalls count.
+    """
+    mac = json.loads(site.balancer.run("ip", "-j", "link", "show", "eth0"))[0]["address"]
+    for backend in site.backends.values():
+        backend.run("nft", HELD)
+    command = (sys.executable, "-m", "tests.e2e.ack_stream", "port1", mac, VIP4, str(PORT), "20000", "12")
+    stream = site.switch.start(*command, stdout=subprocess.PIPE)
+    swaps = 0
+    for weights in itertools.cycle(({"a": 1, "b": 5, "c": 1}, {"a": 4, "b": 1, "c": 2}, {"a": 1, "b": 1, "c": 1})):
+        if stream.poll() is not None:
+            break
+        before = site.slots(program)
+        site.weights = weights
+        site.write()
+        wait_until(lambda before=before: site.slots(program) != before, "the table changes")  # type: ignore[misc]
+        swaps += 1
+    held = {name: _held(backend) for name, backend in site.backends.items()}
+    arrived = sum(count for flows in held.values() for count in flows.values())
+    said = json.loads(stream.communicate()[0])
+    assert swaps >= 5
+    assert said["sent"] >= 100_000
+    assert arrived == said["sent"]
+    assert sum(map(len, held.values())) == len(set().union(*held.values())) == 1024
+
+
+def _held(backend: Namespace) -> dict[str, int]:
+    """Packets of each source that arrived there."""
+    (found,) = (
+        one["set"]
+        for one in json.loads(backend.run("nft", "-j", "list", "set", "ip", "held", "flows"))["nftables"]
+        if "set" in one
+    )
+    return {one["elem"]["val"]: one["elem"]["counter"]["packets"] for one in found.get("elem", [])}
 
 
 def test_the_end_leaves_nothing(site: Balanced) -> None:
