@@ -138,6 +138,15 @@ def test_one_at_a_time(balancer: Balancer) -> None:
     assert taken(balancer, Wish(ALL, 1, 0.1))[0] == 0, "now it may"
 
 
+@pytest.fixture
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C reaches this process also where a shell started the tests in the background, and so ignores it for them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
 def test_ctrl_c_ends_it_with_what_there_is(balancer: Balancer) -> None:
     began = time.monotonic()
     file = Meanwhile(lambda: signal.raise_signal(signal.SIGINT))
