@@ -93,8 +93,12 @@ def opened(deployment: str, node: str, *, balances: bool) -> Parts:
         if not balances or isinstance(error, Taken):
             raise
         plane, refused = DataPlane.open(home, programs=(), drives=True), str(error)
-    balancer = Balancer(plane, refused)
-    return Parts(plane, balancer, balancer, Answers(plane))
+    try:
+        balancer = Balancer(plane, refused)
+        return Parts(plane, balancer, balancer, Answers(plane))
+    except (Refused, OSError):
+        plane.close()  # or this process itself would be in the way of its next attempt
+        raise
 
 
 def refusing(why: str) -> Parts:

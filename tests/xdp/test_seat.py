@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from gslb.layout import LAYOUT_HASH
 from tests.xdp.fakekernel import fake_parts
-from xdp import pins, seat
+from xdp import parts, pins, seat
 from xdp.driver import SOON_S, Driver, Parts
 from xdp.loader import DataPlane
 from xdp.preflight import Refused, Taken
@@ -86,6 +87,24 @@ def test_what_was_removed_from_bpffs_can_be_driven_anew(home: Path) -> None:
     second = DataPlane.open(home, drives=True)
     assert seat.driver(home) == os.getpid()
     second.remove()
+    assert not home.exists()
+
+
+@pytest.mark.usefixtures("objects")
+def test_an_attempt_that_fails_half_way_is_not_in_the_way_of_the_next(home: Path) -> None:
+    """A pin of a ring is taken away: the tables cannot be read.  Once all of it is, it can be driven again."""
+    plane = DataPlane.open(home, drives=True)
+    ring = plane.new_inner("rings")
+    plane.maps["rings"].update((1).to_bytes(4, sys.byteorder), ring.fd.to_bytes(4, sys.byteorder))
+    os.close(ring.fd)
+    plane.close()
+    (pin,) = (home / LAYOUT_HASH / pins.INNER).iterdir()
+    pin.unlink()
+    with pytest.raises(OSError, match="rings"):
+        parts.opened(*names_of(home), balances=True)
+    assert seat.driver(home) is None
+    pins.clear(home)
+    DataPlane.open(home, drives=True).remove()
     assert not home.exists()
 
 
