@@ -20,6 +20,7 @@ from gslb.nameserver.image import ImageBuilder, split
 from gslb.nameserver.limit import BUCKETS_OCTETS, Limiter, limit_of
 from gslb.nameserver.native import Native, opened
 from gslb.nameserver.table import Tables
+from tests.conftest import missing
 from tests.nameserver import make
 from tests.nameserver.make import CLIENT, NOW, SECRET, bound, choice, ecs, opt, plan, policy_plan, query
 from xdp.build import LIBRARY, OBJECTS, NotBuilt, build
@@ -48,7 +49,7 @@ def library() -> ctypes.CDLL:
     try:
         build()
     except NotBuilt as error:
-        pytest.skip(str(error))
+        missing(str(error))
     return opened(OBJECTS / LIBRARY)
 
 
