@@ -133,7 +133,9 @@ def test_what_status_is_given() -> None:
     assert found == {
         "why": "",
         "notes": [],
-        "interfaces": [{"name": name, "attached": "native", "why": "", "mend": ""} for name in ("eth0", "eth1")],
+        "interfaces": [
+            {"name": name, "attached": "native", "why": "", "mend": "", "taken": False} for name in ("eth0", "eth1")
+        ],
         "version": 7,
         "octets": 9,
         "addresses": 1,
