@@ -14,6 +14,7 @@ from typing import Protocol
 from gslb.control.events import Hub
 from gslb.control.passive import PassiveFigures
 from gslb.control.planner import Model
+from gslb.control.queries import Queries
 from gslb.control.report import Report
 from gslb.control.store import OverridesRead, Store
 from gslb.model.deployment import Deployment, MonitorId, PoolId, SiteId
@@ -70,6 +71,10 @@ class Desk(Protocol):
     @property
     def events(self) -> Hub:
         """The changes of this node."""
+
+    @property
+    def queries(self) -> Queries:
+        """The sample of queries, for who listens."""
 
     def world(self) -> World:
         """What is observed now."""

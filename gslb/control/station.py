@@ -25,6 +25,7 @@ from gslb.control.observed import Observed
 from gslb.control.observer import Observer
 from gslb.control.occasion import Occasions, Signs, signs_of
 from gslb.control.planner import Model, Planner
+from gslb.control.queries import Queries
 from gslb.control.report import Known, Report, report
 from gslb.control.start import Start
 from gslb.control.store import OverridesRead, Store
@@ -134,6 +135,11 @@ class Station:
     def plan(self) -> Plan | None:
         """The plan in force."""
         return self.planner.last
+
+    @property
+    def queries(self) -> Queries:
+        """The sample of queries."""
+        return self.observer.queries
 
     def world(self) -> World:
         """What is observed now."""

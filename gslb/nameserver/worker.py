@@ -28,6 +28,7 @@ from gslb.nameserver.follower import Follower, Maker
 from gslb.nameserver.native import Client, Turn
 from gslb.nameserver.orders import obey
 from gslb.nameserver.overlimit import OverLimit
+from gslb.nameserver.sample import PER_S, Sample
 from gslb.nameserver.scoreboard import SUFFIX as BOARD_SUFFIX
 from gslb.nameserver.scoreboard import Kind, Scoreboard, Tally
 from gslb.nameserver.sockets import Endpoint, endpoint_of
@@ -70,6 +71,7 @@ class Worker:
         self._follower = Follower(post.serving, post.deployment, make, self._board, images=core is not None)
         self._failures = Failures()
         self._over_limit = OverLimit(log)
+        self._sample = Sample()
         self._answer: Callable[[bytes, str], bytes | None] | None = None
         self._finished = False
         self._sockets: dict[int, socket.socket] = {}
@@ -182,6 +184,7 @@ class Worker:
 
     def _follow(self) -> None:
         self._core.settle()
+        self._sample.say(self._core.native)
         if not self._follower.follow(time.monotonic()):
             return
         self._core.follow(self._follower)
@@ -189,7 +192,7 @@ class Worker:
         answers = self._follower.answers
         assert answers is not None
         first = self._answer is None
-        self._answer = answers.udp
+        self._tell()
         gc.freeze()  # the tables live until the next generation: collections need not look at them
         log.debug("serving", extra={"pid": os.getpid(), "generation": self._follower.seen})
         if first:
@@ -198,6 +201,18 @@ class Worker:
             if self._line is not None:
                 channel.send(self._line, {"say": "serving"})
 
+    def _tell(self) -> None:
+        """Have the executors tell of their queries what is asked for."""
+        answers, sample = self._follower.answers, self._sample
+        if answers is not None:
+            self._answer = sample.around(answers.udp, answers.counts)
+        if self._core.native is not None:
+            self._core.native.sample(sample.one_in, PER_S)
+
+    def _listen(self, line: socket.socket, one_in: int) -> None:
+        self._sample.listen(line, one_in)
+        self._tell()
+
     def _show(self, now: float) -> None:
         answers, core = self._follower.answers, self._core
         core.settle()
@@ -205,6 +220,7 @@ class Worker:
         if answers is not None:
             self._demand.show(answers.given, now)
             self._over_limit.look(answers.counts, core.limited or answers.limited, now)
+        self._sample.say(core.native)
         self._follower.look_around(now)
 
     def _admit(self) -> None:
@@ -219,8 +235,10 @@ class Worker:
         self._watch(line, partial(self._obey, line))
 
     def _obey(self, line: socket.socket) -> None:
-        if obey(self, line):
+        if obey(self, line, self._listen):
             return
+        self._sample.gone(line)
+        self._tell()
         del self._lines[line.fileno()]
         self._unwatch(line)
         line.close()

@@ -12,6 +12,7 @@ from gslb.control.desk import Figures
 from gslb.control.events import Hub
 from gslb.control.geography import at_once
 from gslb.control.planner import Model, geography_of
+from gslb.control.queries import Queries
 from gslb.control.report import Report
 from gslb.control.store import OverridesRead, Store
 from gslb.decide.decide import decide
@@ -56,6 +57,7 @@ class FakeDesk:
     told: Report = field(default_factory=lambda: dict(REPORT))
     numbers: Figures = field(default_factory=Figures)
     events: Hub = field(default_factory=lambda: Hub(epoch=1))
+    queries: Queries = field(default_factory=lambda: Queries(Path("/nonexistent"), 1, lambda _one_in: None))
     pushed: list[tuple[PoolId, float, float | None]] = field(default_factory=list)
     written: int = 0
     read_at: int = -1
