@@ -133,6 +133,17 @@ class Balancing:
         self._probe = indriver.probe_of(content.zones)
         self._renew()
 
+    @property
+    def probe(self) -> str:
+        """A query, in hex, that every executor answers; empty where there is no zone."""
+        return self._probe
+
+    @property
+    def silent(self) -> str:
+        """Why the program that answers DNS, asked itself, does not; empty where it does, or none is to."""
+        state = self._state
+        return state.dns.silent if self.answers and state is not None and state.dns is not None else ""
+
     def sample(self, one_in: int) -> None:
         """Have the driver tell of one query in so many; of none: 0."""
         self._one_in = one_in

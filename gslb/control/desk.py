@@ -88,6 +88,9 @@ class Desk(Protocol):
     def figures(self) -> Figures:
         """Numbers for metrics."""
 
+    async def silent(self) -> tuple[str, ...]:
+        """Which executors of DNS do not answer, asked now: a line each."""
+
     def push_load(self, pool: PoolId, value: float, at: float | None) -> None:
         """Take a load that was measured at `at` (seconds since the epoch; now without it).
 

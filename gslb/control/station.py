@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from gslb.control import asked
 from gslb.control.changes import Moment
 from gslb.control.chronicle import Chronicle
 from gslb.control.classes import Classes
@@ -173,6 +174,11 @@ class Station:
             pulse=self.observer.balancing.pulse,
             passive=self.observer.passive.figures(),
         )
+
+    async def silent(self) -> tuple[str, ...]:
+        """Which executors of DNS do not answer, asked now."""
+        balancing = self.observer.balancing
+        return await asked.silent(self.store.folder / "run", balancing.probe, balancing.silent)
 
     def push_load(self, pool: PoolId, value: float, at: float | None) -> None:
         """Take a load.  Raises BadLoad."""

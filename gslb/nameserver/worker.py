@@ -14,7 +14,7 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -38,6 +38,8 @@ DATAGRAM_MAX = 4096  # octets of a query that are looked at
 SHOW_S = 0.2  # how old the shown counts of a busy worker may be
 IDLE_WAIT_S = 1.0
 FIRST_WAIT_S = 0.02  # while there is no generation yet
+_HERE = "127.0.0.1"
+_HERE_MAPPED = bytes(10) + b"\xff\xff\x7f\0\0\1"
 
 log = logging.getLogger("gslb.worker")
 
@@ -213,6 +215,15 @@ class Worker:
         self._sample.listen(line, one_in)
         self._tell()
 
+    def _asked(self, query: bytes) -> Mapping[str, object]:
+        """What a client on this machine would be replied: nothing where that is over a limit."""
+        native, reply = self._core.native, None
+        if self._answer is not None and native is not None:
+            reply = native.answer(query, _HERE_MAPPED, time.time_ns() // 1_000_000_000)
+        if self._answer is not None and reply is None:
+            reply = self._answer(query, _HERE)
+        return {"serving": self._answer is not None, "reply": (reply or b"").hex()}
+
     def _show(self, now: float) -> None:
         answers, core = self._follower.answers, self._core
         core.settle()
@@ -235,7 +246,7 @@ class Worker:
         self._watch(line, partial(self._obey, line))
 
     def _obey(self, line: socket.socket) -> None:
-        if obey(self, line, self._listen):
+        if obey(self, line, self._listen, self._asked):
             return
         self._sample.gone(line)
         self._tell()

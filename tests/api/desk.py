@@ -63,6 +63,7 @@ class FakeDesk:
     read_at: int = -1
     stored: OverridesRead = field(default_factory=lambda: OverridesRead(()))
     problems: tuple[str, ...] = ()
+    hushed: tuple[str, ...] = ()
 
     def world(self) -> World:
         """What is observed, with the overrides that are stored."""
@@ -82,6 +83,10 @@ class FakeDesk:
     def figures(self) -> Figures:
         """What the test said."""
         return self.numbers
+
+    async def silent(self) -> tuple[str, ...]:
+        """What the test said."""
+        return self.hushed
 
     def push_load(self, pool: PoolId, value: float, at: float | None) -> None:
         """Keep it; negative ones are refused."""
