@@ -12,6 +12,7 @@ from struct import Struct, error
 
 from gslb.layout import DNS_EVENT_NAME, DnsEventFlags
 from gslb.nameserver.edns import (
+    CODE_COOKIE,
     CODE_SUBNET,
     FAMILY_V4,
     OPT,
@@ -89,10 +90,9 @@ def _pack(query: bytes, reply: bytes | None, client: str, at_ns: int, *, valid: 
         flags |= DnsEventFlags.DNS_EVENT_CLIENT6
     edns = _edns(query[end + PAIR.size :])
     bits, subnet, scope, rcode, address = 0, b"", 0, 0, b""
+    cookie = edns is not None and bool(edns.cookie)
     if edns is not None:
         flags |= DnsEventFlags.DNS_EVENT_DO if edns.do else 0
-        flags |= DnsEventFlags.DNS_EVENT_COOKIE if edns.cookie else 0
-        flags |= DnsEventFlags.DNS_EVENT_COOKIE_VALID if edns.cookie and valid else 0
         if edns.subnet is not None:
             bits, subnet = _cut(edns.subnet)
             of_v4 = edns.subnet.family == FAMILY_V4
@@ -100,9 +100,11 @@ def _pack(query: bytes, reply: bytes | None, client: str, at_ns: int, *, valid: 
     if reply is None:
         flags |= DnsEventFlags.DNS_EVENT_DROPPED
     else:
-        rcode, scope, address = _told(reply, end + PAIR.size, rtype)
+        rcode, scope, cookie, address = _told(reply, end + PAIR.size, rtype)
         flags |= DnsEventFlags.DNS_EVENT_TRUNCATED if int.from_bytes(reply[2:4], "big") & TRUNCATED else 0
         flags |= DnsEventFlags.DNS_EVENT_ADDRESS if address else 0
+    flags |= DnsEventFlags.DNS_EVENT_COOKIE if cookie else 0
+    flags |= DnsEventFlags.DNS_EVENT_COOKIE_VALID if cookie and valid else 0
     return _EVENT.pack(at_ns, base, subnet, address, rtype, rcode, flags, len(name), bits, scope, name[:DNS_EVENT_NAME])
 
 
@@ -127,10 +129,10 @@ def _edns(octets: bytes) -> Edns | None:
         return None
 
 
-def _told(reply: bytes, at: int, rtype: int) -> tuple[int, int, bytes]:
-    """RCODE, scope of the client subnet, and the address of the first record, where it is of the type asked for."""
+def _told(reply: bytes, at: int, rtype: int) -> tuple[int, int, bool, bytes]:
+    """RCODE, scope of the client subnet, whether there is a cookie, and the address of the first record, where it is of the type asked for."""
     flags, _, answers, authorities, additionals = COUNTS.unpack_from(reply, 2)
-    rcode, scope, address = flags & _RCODE, 0, b""
+    rcode, scope, cookie, address = flags & _RCODE, 0, False, b""
     for number in range(answers + authorities + additionals):
         owner, at = at, _behind_name(reply, at)
         kind, _, ttl, length = RECORD.unpack_from(reply, at)
@@ -138,22 +140,24 @@ def _told(reply: bytes, at: int, rtype: int) -> tuple[int, int, bytes]:
         data = reply[at : at + length]
         if kind == Rtype.OPT:
             rcode |= ttl >> 24 << 4
-            scope = _scope(reply[owner : at + length])
+            scope, cookie = _options(reply[owner : at + length])
         elif number == 0 and answers and kind == rtype and length == _ADDRESSES.get(kind):
             address = data
         at += length
-    return rcode, scope, address
+    return rcode, scope, cookie, address
 
 
-def _scope(octets: bytes) -> int:
-    at = OPT.size
+def _options(octets: bytes) -> tuple[int, bool]:
+    """Of an OPT record: the scope of its client subnet, and whether it has a cookie."""
+    at, scope, cookie = OPT.size, 0, False
     while at < len(octets):
         code, length = OPTION.unpack_from(octets, at)
         at += OPTION.size
         if code == CODE_SUBNET:
-            return int(SUBNET.unpack_from(octets, at)[2])
+            scope = int(SUBNET.unpack_from(octets, at)[2])
+        cookie = cookie or code == CODE_COOKIE
         at += length
-    return 0
+    return scope, cookie
 
 
 def _behind_name(message: bytes, at: int) -> int:

@@ -74,7 +74,7 @@ static __always_inline void dns_tell(struct dns_event *e, struct dns_work *w, __
 		most = is_v4 ? DNS_SUBNET4_BITS : DNS_SUBNET6_BITS;
 		e->subnet = w->subnet_address[0] & dns_first(is_v4 ? 3 : 7);
 		e->subnet_bits = w->subnet_source < most ? w->subnet_source : most;
-		e->scope = w->scope;
+		e->scope = w->subnet_source ? w->scope : 0;
 		e->flags |= is_v4 ? DNS_EVENT_SUBNET : DNS_EVENT_SUBNET | DNS_EVENT_SUBNET6;
 	}
 	e->flags |= w->opt_do ? DNS_EVENT_DO : 0;
