@@ -171,18 +171,22 @@ class Worker:
 
     def _reply(self, query: bytes, client: Client, send: Callable[..., int]) -> None:
         """Answer one datagram by the reference."""
-        answer = self._answer
-        assert answer is not None
-        try:
-            reply = answer(query, client[0])
-        except Exception as error:  # noqa: BLE001  # rule 1
-            self._board.tallies[Tally.RESPONDER_FAILED] += 1
-            reply = self._failures.reply(query, error, time.monotonic())
+        reply = self._answered(query, client[0])
         if reply is not None:
             try:
                 send(reply, client)
             except OSError:  # a full queue, a firewall, a client that is gone: the client asks again
                 self._board.tallies[Tally.SEND_FAILED] += 1
+
+    def _answered(self, query: bytes, client: str) -> bytes | None:
+        """What the reference replies."""
+        answer = self._answer
+        assert answer is not None
+        try:
+            return answer(query, client)
+        except Exception as error:  # noqa: BLE001  # rule 1
+            self._board.tallies[Tally.RESPONDER_FAILED] += 1
+            return self._failures.reply(query, error, time.monotonic())
 
     def _follow(self) -> None:
         self._core.settle()
@@ -221,7 +225,7 @@ class Worker:
         if self._answer is not None and native is not None:
             reply = native.answer(query, _HERE_MAPPED, time.time_ns() // 1_000_000_000)
         if self._answer is not None and reply is None:
-            reply = self._answer(query, _HERE)
+            reply = self._answered(query, _HERE)
         return {"serving": self._answer is not None, "reply": (reply or b"").hex()}
 
     def _show(self, now: float) -> None:

@@ -71,6 +71,8 @@ def test_a_worker_is_asked_over_its_own_socket(post: Post, listening: socket.soc
         assert asked(post, "verdict 2") == ("DNS in the driver is asked and does not answer: verdict 2",)
         (wrong,) = asked(post, probe=make.query("elsewhere.", "SOA").hex())
         assert f"the worker with pid {pid} replies" in wrong
+        asked(post, probe="12340000")
+        assert asked(post) == (), "nonsense ends no worker"
         os.kill(pid, signal.SIGSTOP)
         try:
             assert asked(post) == (f"the worker with pid {pid} was asked and has not answered for {ASK_S:g} s",)
