@@ -10,7 +10,7 @@ from __future__ import annotations
 from ctypes import Array, Structure, c_uint8, c_uint16, c_uint32, c_uint64
 from enum import IntEnum
 
-LAYOUT_HASH = "10545ba3adca"  # of all that follows
+LAYOUT_HASH = "0277aafcc376"  # of all that follows
 
 DNS_MAGIC = 1230196292
 LINE = 64
@@ -38,7 +38,6 @@ DNS_NSID_MOST = 128
 DNS_EXEMPT_MOST = 32
 DNS_LIMIT_WAYS = 4
 DNS_LIMIT_SETS = 16384
-DNS_V4_ENTRIES = 6
 DNS_V6_KEYS = 8
 DNS_V6_LEVELS = 10
 DNS_LIMIT_BURST_NS = 1000000000
@@ -215,8 +214,8 @@ class DnsV4Line(Structure):  # 64 octets
     begins: Array[c_uint64]
     run: int
     before: Array[c_uint8]
-    entry: Array[c_uint32]
-    _fields_ = (("begins", c_uint64 * 4), ("run", c_uint32), ("before", c_uint8 * 4), ("entry", c_uint32 * 6))
+    zeros: Array[c_uint64]
+    _fields_ = (("begins", c_uint64 * 4), ("run", c_uint32), ("before", c_uint8 * 4), ("zeros", c_uint64 * 3))
 
 
 class DnsSlot(Structure):  # 8 octets

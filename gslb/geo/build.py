@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from gslb.geo.catchments import encode_catchments
 from gslb.geo.classes import Situations, classify, cut, segments, split
 from gslb.geo.encode import INDEX_BITS, Networks, Section, encode
-from gslb.geo.lines import V4_LINE_BITS, V4_LINE_ENTRIES
+from gslb.geo.lines import V4_LINE_BITS
 from gslb.geo.places import Places, Runs, coalesced, quantised
 from gslb.geo.rank import I64, profiles
 from gslb.geo.table import EMBEDDED, MAX_CLASSES, V4_BITS, V6_BITS
@@ -82,17 +82,13 @@ def v4_line_sections(entries: U32) -> tuple[bytes, U32]:
     starts = np.flatnonzero(begins)
     runs: U32 = entries[starts]
     by_line = begins.reshape(1 << V4_LINE_BITS, -1)
-    lines = np.zeros(
-        by_line.shape[0], [("begins", "<u8", 4), ("run", "<u4"), ("before", "u1", 4), ("entry", "<u4", V4_LINE_ENTRIES)]
-    )
+    lines = np.zeros(by_line.shape[0], [("begins", "<u8", 4), ("run", "<u4"), ("before", "u1", 4), ("zeros", "V24")])
     first = np.arange(by_line.shape[0]) * by_line.shape[1]
     lines["run"] = np.searchsorted(starts, first, side="right") - 1
     by_line[:, 0] = False
     words = np.packbits(by_line, axis=1, bitorder="little").view("<u8")
     lines["begins"] = words
     lines["before"][:, 1:] = np.cumsum(np.bitwise_count(words[:, :-1]), axis=1)
-    entry_of = np.append(runs, np.zeros(V4_LINE_ENTRIES - 1, np.uint32))
-    lines["entry"] = entry_of[lines["run"][:, None] + np.arange(V4_LINE_ENTRIES)]
     return lines.tobytes(), runs
 
 

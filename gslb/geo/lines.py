@@ -4,8 +4,8 @@ One line is what memory gives at once, so a lookup is as fast as few lines are t
 
 IPv4: the entries without equal neighbours are runs.  The line of a /16 (`V4_LINE`) has a bit for each of its /24s where a
 run begins, but never for the first; the number of its first /24's run; how many bits are set before each word of 64; and
-the entries of that run and the five behind it (0 behind the last).  The run of a /24 is the line's, and as many on as
-bits are set up to its own.
+zeros.  The run of a /24 is the line's, and as many on as bits are set up to its own: found without a branch, so that a
+processor goes on meanwhile.
 
 IPv6: above the starts are levels, each with every eighth key of the one below, up to one that fits into a line; the
 highest stands first.  All levels, and the starts themselves, are filled up to whole lines with the end, 2^56.  The last
@@ -20,19 +20,16 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
-V4_LINE = struct.Struct("<4QI4B6I")
+V4_LINE = struct.Struct("<4QI4B24x")
 V4_LINE_BITS = 16  # of an address; one line each
 V4_LINE_WORDS = V4_LINE.size // 4  # of 32 bits
-V4_LINE_ENTRIES = 6
 LINE_KEYS = 8
 _NETWORKS = 256  # /24s of a /16
 _WORD = (1 << 64) - 1
 
 
-def v4_lines(runs: Sequence[tuple[int, int]]) -> bytes:
-    """The lines of runs: ascending first /24s, from 0 on, and entries.  For few runs."""
-    starts = [start for start, _ in runs]
-    entries = [entry for _, entry in runs] + [0] * (V4_LINE_ENTRIES - 1)
+def v4_lines(starts: Sequence[int]) -> bytes:
+    """The lines of runs, by their first /24s: ascending, from 0 on.  For few runs."""
     changes = {start // _NETWORKS for start in starts}
     changes |= {start // _NETWORKS + 1 for start in starts if start % _NETWORKS}
     changes.add(1 << V4_LINE_BITS)
@@ -43,7 +40,7 @@ def v4_lines(runs: Sequence[tuple[int, int]]) -> bytes:
         bits = sum(1 << start % _NETWORKS for start in inside)
         words = [bits >> shift & _WORD for shift in range(0, _NETWORKS, 64)]
         before = accumulate((word.bit_count() for word in words[:-1]), initial=0)
-        parts.append(V4_LINE.pack(*words, run, *before, *entries[run : run + V4_LINE_ENTRIES]) * (following - line))
+        parts.append(V4_LINE.pack(*words, run, *before) * (following - line))
     return b"".join(parts)
 
 

@@ -122,7 +122,7 @@ def _networks(v4: Runs, v6: Runs) -> Networks:
     runs = _merged(((start, entry) for start, _, entry in blocks), frozenset())
     return Networks(
         v4=b"".join(array("I", [entry]).tobytes() * length for _, length, entry in blocks),
-        v4_lines=v4_lines(runs),
+        v4_lines=v4_lines([start for start, _ in runs]),
         v4_runs=array("I", [entry for _, entry in runs]).tobytes(),
         v6_starts=array("Q", [*starts, 1 << V6_BITS]).tobytes(),
         v6_classes=array("I", [number for _, number in v6]).tobytes(),

@@ -58,7 +58,7 @@ from gslb.model.deployment import PolicyId, PoolId
 from gslb.model.location import Catchment, Geography, Ranking
 
 MAGIC = b"GSLBGEO\0"
-FORMAT = 3
+FORMAT = 4
 HEADER_BYTES = 192
 ALIGN = 64
 HEADER = struct.Struct("<8sIIQ16s8sIIII15Q")

@@ -42,7 +42,6 @@ enum dns_sizes {
 	DNS_EXEMPT_MOST = 32,
 	DNS_LIMIT_WAYS = 4,
 	DNS_LIMIT_SETS = 1 << 14,
-	DNS_V4_ENTRIES = 6,
 	DNS_V6_KEYS = 8, /* of a line */
 	DNS_V6_LEVELS = 10,
 	DNS_LIMIT_BURST_NS = 1000000000, /* what a network may take at once: a second's worth */
@@ -124,10 +123,10 @@ struct dns_image {
 
 /* The location table's line of a /16 of IPv4 (gslb/geo/lines.py). */
 struct dns_v4_line {
-	__u64 begins[4];	     /* a bit for each of its /24s where a run begins; never for the first */
-	__u32 run;		     /* of its first /24 */
-	__u8 before[4];		     /* bits that are set in the words before */
-	__u32 entry[DNS_V4_ENTRIES]; /* class << 8 | depth, of that run and those behind it */
+	__u64 begins[4]; /* a bit for each of its /24s where a run begins; never for the first */
+	__u32 run;	 /* of its first /24 */
+	__u8 before[4];	 /* bits that are set in the words before */
+	__u64 zeros[3];
 };
 
 /* One slot of a bucket. */

@@ -81,9 +81,9 @@ struct dns_work {
 	__u32 base;	 /* of a search: the line where it goes on */
 	__u64 high, low; /* as numbers: the 128 bits of IPv6; of IPv4 `low` holds 32 */
 	__u32 is_v6;
-	__u32 before;	/* bits of prefix before an embedded IPv4 address */
-	__u32 located4; /* the entry of an IPv4 address in the location table, read ahead */
-	__u32 scope;	/* of the answer */
+	__u32 before;  /* bits of prefix before an embedded IPv4 address */
+	__u32 located; /* class << 8 | scope, read ahead */
+	__u32 scope;   /* of the answer */
 	__u32 class;
 
 	/* what is answered */

@@ -14,7 +14,7 @@
 #define DNS_NAT64 0x0064FF9B00000000ULL /* 64:ff9b::/96: the first 64 bits; the 32 behind them are 0 */
 #define DNS_SIX_TO_FOUR 0x2002ULL	/* 2002::/16 */
 #define DNS_KEYS_END (1ULL << 56)	/* keys of IPv6 are the first 56 bits */
-#define DNS_NO_ENTRY ~0U		/* its class has no ranking */
+#define DNS_NO_ENTRY 0xFFFFFF00U	/* its class has no ranking */
 
 /* The address that decides: the client subnet's, or else the asker's own. */
 static __always_inline void dns_place(struct dns_work *w)
@@ -47,7 +47,7 @@ static __always_inline void dns_place(struct dns_work *w)
 	}
 }
 
-/* The entry of an IPv4 address: of the run in which its /24 is.  Where the table does not hold together, a class that no policy has. */
+/* The entry of an IPv4 address: of the run in which its /24 is, found without a branch.  Where the table does not hold together, a class that no policy has. */
 static __always_inline __u32 dns_entry4(const struct dns_context *c, const struct dns_image *image, __u32 address)
 {
 	__u32 network = (address >> 8) & 0xFF, word = network >> 6, passed, run;
@@ -60,30 +60,9 @@ static __always_inline __u32 dns_entry4(const struct dns_context *c, const struc
 	begins = dns_in_span(line, offsetof(struct dns_v4_line, begins) + 8 * word, 8);
 	passed = dns_ones(*begins << (63 - (network & 63)));
 	passed += *(const __u8 *)dns_in_span(line, offsetof(struct dns_v4_line, before) + word, 1);
-	if (passed < DNS_V4_ENTRIES)
-		return *(const __u32 *)dns_in_span(line, offsetof(struct dns_v4_line, entry) + 4 * passed, 4);
 	run = *(const __u32 *)dns_in_span(line, offsetof(struct dns_v4_line, run), 4) + passed;
 	entry = dns_at(c->geography, image->v4_runs + (__u64)run * 4, 4);
 	return entry ? *entry : DNS_NO_ENTRY;
-}
-
-/*
- * The place, and for IPv4 its entry in the location table: asked for before the name is looked up, since to fetch it from memory takes about
- * as long as that.
- */
-static __always_inline void dns_look_ahead(struct dns_work *w, const struct dns_context *c,
-					   const struct dns_image *image)
-{
-	dns_place(w);
-	/* without IPv4 in the table, all are of class 0 with depth 0 */
-	w->located4 = w->is_v6 || !image->v4_lines ? 0 : dns_entry4(c, image, w->low);
-}
-
-static __always_inline __u32 dns_locate4(struct dns_work *w)
-{
-	w->class = w->located4 >> 8;
-	w->scope = w->before + (w->located4 & 0xFF);
-	return DNS_UP_NONE;
 }
 
 /* The least scope that keeps a native IPv6 address apart from embedded IPv4 addresses with the same 56 bits. */
@@ -109,62 +88,69 @@ static __always_inline __u32 dns_passed(const __u64 *line, __u64 key)
 	return passed;
 }
 
-/* The range of `key`, whose start is the last that is not above it: w->base becomes its line, `place` that within the line. */
-static __always_inline __u32 dns_search(struct dns_work *w, const struct dns_context *c, const struct dns_image *image,
-					__u64 key, __u32 *place)
+/* The line of starts in which the last stands that is not above `key`: w->base becomes its number. */
+static __always_inline const __u64 *dns_search(struct dns_work *w, const struct dns_context *c,
+					       const struct dns_image *image, __u64 key)
 {
-	const __u64 *line;
-
 	DNS_KEPT(w->base) = 0;
 	for (__u32 level = 0; level < DNS_V6_LEVELS; level++) {
 		__u32 base = DNS_KEPT(w->base);
+		const __u64 *line;
 
 		if (level >= image->v6_levels)
 			break;
 		line = dns_at(c->geography, image->v6_level[level] + (__u64)base * LINE, LINE);
 		if (!line)
-			return DNS_UP_IMAGE;
+			return 0;
 		DNS_KEPT(w->base) = DNS_V6_KEYS * base + dns_passed(line, key);
 	}
-	line = dns_at(c->geography, image->v6_starts + (__u64)DNS_KEPT(w->base) * LINE, LINE);
-	if (!line)
-		return DNS_UP_IMAGE;
-	*place = dns_passed(line, key);
-	return DNS_UP_NONE;
+	return dns_at(c->geography, image->v6_starts + (__u64)DNS_KEPT(w->base) * LINE, LINE);
 }
 
-static __always_inline __u32 dns_locate6(struct dns_work *w, const struct dns_context *c, const struct dns_image *image)
+/* The entry of an IPv6 address: its class and scope, which is the depth at least that its range has among its neighbours. */
+static __always_inline __u32 dns_entry6(struct dns_work *w, const struct dns_context *c, const struct dns_image *image)
 {
-	const __u64 *start, *next;
+	__u32 scope = dns_shared_key_scope(w), depth, place;
+	__u64 key = w->high >> 8, first, before, after;
+	const __u64 *line, *next;
 	const __u32 *class;
-	__u32 depth, place = 0, why;
-	__u64 key = w->high >> 8, range, before, after;
 
-	w->class = 0;
-	w->scope = dns_shared_key_scope(w);
 	if (!image->v6_starts)
-		return DNS_UP_NONE;
-	why = dns_search(w, c, image, key, &place);
-	if (why)
-		return why;
-	range = (__u64)DNS_V6_KEYS * DNS_KEPT(w->base) + place;
-	class = dns_at(c->geography, image->v6_classes + range * 4, 4);
-	start = dns_at(c->geography, image->v6_starts + range * 8, 8);
-	next = dns_at(c->geography, image->v6_starts + range * 8 + 8, 8);
-	if (!class || !start || !next)
-		return DNS_UP_IMAGE;
-	before = dns_bits(key ^ ((*start - 1) & (2 * DNS_KEYS_END - 1)));
+		return scope;
+	line = dns_search(w, c, image, key);
+	first = (__u64)DNS_V6_KEYS * DNS_KEPT(w->base);
+	class = dns_at(c->geography, image->v6_classes + first * 4, 4 * DNS_V6_KEYS);
+	if (!line || !class)
+		return DNS_NO_ENTRY;
+	(void)*(const volatile __u32 *)class; /* comes from memory meanwhile */
+	place = dns_passed(line, key);
+	next = place + 1 < DNS_V6_KEYS ? line + place + 1
+				       : dns_at(c->geography, image->v6_starts + (first + DNS_V6_KEYS) * 8, 8);
+	if (!next)
+		return DNS_NO_ENTRY;
+	before = dns_bits(key ^ ((line[place] - 1) & (2 * DNS_KEYS_END - 1)));
 	after = dns_bits(key ^ *next);
 	depth = 57 - (before < after ? before : after);
-	w->class = *class;
-	if (depth > w->scope)
-		w->scope = depth;
-	return DNS_UP_NONE;
+	return class[place] << 8 | (depth > scope ? depth : scope);
 }
 
-static __always_inline __u32 dns_locate(struct dns_work *w, const struct dns_context *c, const struct dns_image *image)
+/*
+ * The place, and its entry: asked for before the name is looked up, since to fetch the one from memory takes about as long as the other.
+ */
+static __always_inline void dns_look_ahead(struct dns_work *w, const struct dns_context *c,
+					   const struct dns_image *image)
 {
-	return w->is_v6 ? dns_locate6(w, c, image) : dns_locate4(w);
+	dns_place(w);
+	if (w->is_v6)
+		w->located = dns_entry6(w, c, image);
+	else /* without IPv4 in the table, all are of class 0 with depth 0 */
+		w->located = w->before + (image->v4_lines ? dns_entry4(c, image, w->low) : 0);
+}
+
+static __always_inline void dns_locate(struct dns_work *w)
+{
+	w->class = w->located >> 8;
+	w->scope = w->located & 0xFF;
 }
 
 /* How many of the first bits an address of IPv6 shares with another. */
