@@ -159,7 +159,8 @@ static __always_inline __u64 sum_of(struct dns_work *w, __u32 octets)
 
 		if (!some)
 			break;
-		sum = bpf_csum_diff(0, 0, (void *)&w->message[part * CHECKSUM_PART], some, sum);
+		sum = bpf_csum_diff(0, 0, (void *)&w->message[part * CHECKSUM_PART],
+				    DNS_CUT_TO(some, 2 * CHECKSUM_PART - 1), sum);
 		octets -= some;
 	}
 	return sum;
@@ -248,6 +249,7 @@ static __always_inline int write_reply(struct xdp_md *ctx, const struct packet *
 	}
 	if (octets <= STORED_BY_WORDS)
 		return store_octets(data + l3 + header + UDP_OCTETS, end, w, octets);
+	octets = DNS_CUT_TO(octets - 1, DNS_MESSAGE_MASK) + 1; /* tells Linux 6.1 that it is not 0 */
 	return bpf_xdp_store_bytes(ctx, l3 + header + UDP_OCTETS, w->message, octets) == 0;
 }
 

@@ -131,7 +131,10 @@ struct dns_context {
 };
 
 #ifdef __bpf__
-/* Hides from the compiler what it knows of a number, so that it leaves the cut in the program. */
+/*
+ * Hides from the compiler what it knows of a number, so that it leaves the cut in the program.  So is a length cut that was compared
+ * before: Linux 6.1 learns nothing of a number's copies, on the stack or in another register, when one of them is compared.
+ */
 #define DNS_CUT_TO(at, mask)                                                                                           \
 	({                                                                                                             \
 		__u64 cut = (at);                                                                                      \
