@@ -1,5 +1,7 @@
 """The oldest kernel that is promised, Debian 12's Linux 6.1, in qemu: every program is loaded, attached, adopted, removed.
 
+DNS in the driver is asked as well: what it answers there must be what the reference answers here.
+
     python -m bench.floor [KERNEL.deb]
 
 Needs qemu-system-x86 and Debian's own python3; without a package of a kernel the newest one is downloaded from Debian.  No KVM
@@ -8,6 +10,7 @@ is needed, and nothing of this machine is changed.  Standard: Documentation/driv
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import stat
@@ -17,6 +20,8 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from bench.dnsscene import APEX, label, scene
+from bench.queries import AAAA, TXT, A, message
 from xdp import build
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,6 +31,7 @@ PROGRAMS = (Path("/usr/bin/python3"), Path("/usr/sbin/ip"))
 MODULES = ("veth", "sch_ingress", "cls_bpf")
 GUEST = Path(__file__).with_name("floorguest.py")
 QEMU = ("qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", "1500", "-nographic", "-no-reboot")
+ASKED = (("w", A), ("w", AAAA), ("a", A), ("m", A), ("t", TXT), ("x", A))  # the first letter of a name, and the type
 MOST_S = 180.0
 
 
@@ -38,7 +44,7 @@ def main(arguments: list[str]) -> int:
         kernel = folder / "kernel"
         subprocess.run(["dpkg-deb", "-x", str(package), str(kernel)], check=True)
         archive = folder / "initramfs"
-        archive.write_bytes(b"".join(_cpio(_files(kernel))))
+        archive.write_bytes(b"".join(_cpio((*_files(kernel), *_tables(folder)))))
         (image,) = (kernel / "boot").glob("vmlinuz-*")
         booted = [*QEMU, "-kernel", str(image), "-initrd", str(archive), "-nic", "none"]
         done = subprocess.run(
@@ -71,6 +77,22 @@ def _files(kernel: Path) -> Iterator[tuple[str, Path]]:
     own = [path for path in LIBRARY.rglob("*") if path.suffix in (".py", ".so") and "test" not in path.parts]
     for path in (*own, *PROGRAMS, *_shared([*PROGRAMS, *LIBRARY.rglob("*.so")])):
         yield str(path).removeprefix("/"), path
+
+
+def _tables(folder: Path) -> Iterator[tuple[str, Path]]:
+    """What DNS is answered from there, and queries with the replies of the reference."""
+    made = scene((), folder)
+    queries = [message(label(kind, 1) + APEX, rtype) for kind, rtype in ASKED]
+    replies = [made.responder.general(query, "192.0.2.53") for query in queries]
+    asked = [(query.hex(), reply.hex()) for query, reply in zip(queries, replies, strict=True) if reply is not None]
+    for name, content in (
+        ("image", made.image),
+        ("geography", made.geography),
+        ("asked", json.dumps(asked).encode()),
+    ):
+        path = folder / name
+        path.write_bytes(content)
+        yield f"dns/{name}", path
 
 
 def _shared(binaries: Iterable[Path]) -> set[Path]:

@@ -4,15 +4,24 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import subprocess
 import sys
 import traceback
+from hashlib import blake2b
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from xdp.loader import DataPlane
+    from xdp.messages import DnsFile
 
 sys.path.insert(0, "/gslb")
 _POWER_OFF = 0x4321FEDC  # LINUX_REBOOT_CMD_POWER_OFF
 _FINIT_MODULE = 313  # of x86-64
+_DNS = Path("/dns")  # tables, queries, replies
+_ADDRESSES = (("198.51.100.53", 53), ("2001:db8:a::53", 53))
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -36,8 +45,8 @@ def load_all() -> None:
     from xdp.messages import Attached  # noqa: PLC0415
 
     home = pins.folder("floor", "here")
-    plane = DataPlane.open(home)
-    say(f"entry and lb are loaded, with {len(plane.maps)} maps")
+    plane = DataPlane.open(home, programs=("lb", "dns"))
+    say(f"entry, lb and dns are loaded, with {len(plane.maps)} maps")
     for name, wanted in (("v0", Attached.NATIVE), ("lo", Attached.GENERIC)):
         found = plane.attach(name, Attach.AUTO)
         assert found.attached is wanted, found
@@ -46,12 +55,13 @@ def load_all() -> None:
     ring = plane.new_inner("rings")
     plane.maps["rings"].update((3).to_bytes(4, sys.byteorder), ring.fd.to_bytes(4, sys.byteorder))
     plane.close()
-    plane = DataPlane.open(home)
+    plane = DataPlane.open(home, programs=("lb", "dns"))
     inner = plane.inner("rings", 3)
     assert plane.adopted
     assert inner is not None
     assert len(plane.attached()) == 2, plane.attached()
     say("adopted, with its rings and links")
+    ask(plane)
     plane.close()
     remove(home)
     assert not home.exists()
@@ -59,6 +69,33 @@ def load_all() -> None:
     assert found.attached is Attached.NATIVE, found
     assert decap.remove()
     say("decap is loaded and attached")
+
+
+def ask(plane: DataPlane) -> None:
+    """DNS is put in force, and answers each query as the reference does."""
+    from gslb.model.deployment import Attach  # noqa: PLC0415
+    from xdp import asking, libbpf  # noqa: PLC0415
+    from xdp.answers import Answers  # noqa: PLC0415
+    from xdp.messages import DnsTables, DnsWant  # noqa: PLC0415
+
+    tables = DnsTables(_file("image"), _file("geography"))
+    state = Answers(plane).want(DnsWant(tables, _ADDRESSES, (), Attach.OFF), 0.0)
+    assert state is not None
+    assert (state.refused, state.problems) == ("", ()), state
+    asked = json.loads((_DNS / "asked").read_bytes())
+    for query, reply in asked:
+        for address, port in _ADDRESSES:
+            verdict, out = plane.run(asking.frame(bytes.fromhex(query), address, port))
+            assert verdict == libbpf.XDP_TX, (query, verdict)
+            assert out.endswith(bytes.fromhex(reply)), (reply, out.hex())
+    say(f"DNS answers {len(asked)} queries over IPv4 and IPv6")
+
+
+def _file(name: str) -> DnsFile:
+    from xdp.messages import DnsFile  # noqa: PLC0415
+
+    content = (_DNS / name).read_bytes()
+    return DnsFile(str(_DNS / name), len(content), blake2b(content, digest_size=16).hexdigest())
 
 
 def say(what: str) -> None:

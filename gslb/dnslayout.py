@@ -10,7 +10,7 @@ from __future__ import annotations
 from ctypes import Array, Structure, c_uint8, c_uint16, c_uint32, c_uint64
 from enum import IntEnum
 
-LAYOUT_HASH = "f864658a0b10"  # of all that follows
+LAYOUT_HASH = "0277aafcc376"  # of all that follows
 
 DNS_MAGIC = 1230196292
 LINE = 64
@@ -38,6 +38,8 @@ DNS_NSID_MOST = 128
 DNS_EXEMPT_MOST = 32
 DNS_LIMIT_WAYS = 4
 DNS_LIMIT_SETS = 16384
+DNS_V6_KEYS = 8
+DNS_V6_LEVELS = 10
 DNS_LIMIT_BURST_NS = 1000000000
 
 
@@ -143,7 +145,7 @@ class DnsLimitSet(Structure):  # 64 octets
     _fields_ = (("way", DnsLimitBucket * 4),)
 
 
-class DnsImage(Structure):  # 1368 octets
+class DnsImage(Structure):  # 1408 octets
     magic: int
     layout: Array[c_uint8]
     unused: Array[c_uint8]
@@ -155,12 +157,13 @@ class DnsImage(Structure):  # 1368 octets
     buckets_mask: int
     refused: int
     zero: int
-    v4: int
+    geography_octets: int
+    v4_lines: int
+    v4_runs: int
     v6_starts: int
     v6_classes: int
-    v6_index: int
-    v6_count: int
-    v6_index_shift: int
+    v6_levels: int
+    v6_level: Array[c_uint32]
     cells: int
     marks: int
     cookie_keys: Array[c_uint8]
@@ -185,12 +188,13 @@ class DnsImage(Structure):  # 1368 octets
         ("buckets_mask", c_uint32),
         ("refused", c_uint32),
         ("zero", c_uint32),
-        ("v4", c_uint32),
+        ("geography_octets", c_uint32),
+        ("v4_lines", c_uint32),
+        ("v4_runs", c_uint32),
         ("v6_starts", c_uint32),
         ("v6_classes", c_uint32),
-        ("v6_index", c_uint32),
-        ("v6_count", c_uint32),
-        ("v6_index_shift", c_uint32),
+        ("v6_levels", c_uint32),
+        ("v6_level", c_uint32 * 10),
         ("cells", c_uint32),
         ("marks", c_uint32),
         ("cookie_keys", c_uint8 * 32),
@@ -204,6 +208,14 @@ class DnsImage(Structure):  # 1368 octets
         ("counts_stride", c_uint32),
         ("zeros", c_uint32),
     )
+
+
+class DnsV4Line(Structure):  # 64 octets
+    begins: Array[c_uint64]
+    run: int
+    before: Array[c_uint8]
+    zeros: Array[c_uint64]
+    _fields_ = (("begins", c_uint64 * 4), ("run", c_uint32), ("before", c_uint8 * 4), ("zeros", c_uint64 * 3))
 
 
 class DnsSlot(Structure):  # 8 octets

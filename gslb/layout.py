@@ -12,7 +12,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 be16, be32 = c_uint16.__ctype_be__, c_uint32.__ctype_be__
-LAYOUT_HASH = "d89fb87658e2"  # of all that follows
+LAYOUT_HASH = "5227b295865b"  # of all that follows
 
 RING_SLOTS = 65537
 MOST_VIPS = 4096
@@ -30,6 +30,8 @@ HANDSHAKES = 65536
 MOST_TRACKED = 16384
 EVENT_OCTETS = 1048576
 CAPTURE_OCTETS = 4194304
+DNS_EVENTS_OCTETS = 262144
+DNS_EVENT_NAME = 64
 SNAP_OCTETS = 256
 COARSE_SHIFT = 32
 
@@ -86,6 +88,18 @@ class PacketFlags(IntEnum):
     PACKET_DONT_FRAGMENT = 8
     PACKET_DEEP = 16
     PACKET_SHORT = 32
+
+
+class DnsEventFlags(IntEnum):
+    DNS_EVENT_DO = 1
+    DNS_EVENT_COOKIE = 2
+    DNS_EVENT_COOKIE_VALID = 4
+    DNS_EVENT_TRUNCATED = 8
+    DNS_EVENT_DROPPED = 16
+    DNS_EVENT_CLIENT6 = 32
+    DNS_EVENT_SUBNET = 64
+    DNS_EVENT_SUBNET6 = 128
+    DNS_EVENT_ADDRESS = 256
 
 
 class VipKey(Structure):  # 20 octets
@@ -197,12 +211,15 @@ class Settings(Structure):  # 120 octets
     )
 
 
-class DnsSettings(Structure):  # 24 octets
+class DnsSettings(Structure):  # 40 octets
     unix_ns: int
     addresses: int
     version: int
     port: int
     zero: int
+    sample_one_in: int
+    sample_until_ns: int
+    sample_per_s: int
     zeros: int
     _fields_ = (
         ("unix_ns", c_uint64),
@@ -210,6 +227,9 @@ class DnsSettings(Structure):  # 24 octets
         ("version", c_uint32),
         ("port", be16),
         ("zero", c_uint16),
+        ("sample_one_in", c_uint32),
+        ("sample_until_ns", c_uint64),
+        ("sample_per_s", c_uint32),
         ("zeros", c_uint32),
     )
 
@@ -390,6 +410,43 @@ class CaptureEvent(Structure):  # 280 octets
     )
 
 
+class DnsEvent(Structure):  # 120 octets
+    at_ns: int
+    client: int
+    subnet: int
+    address: Array[c_uint64]
+    type: int
+    rcode: int
+    flags: int
+    name_octets: int
+    subnet_bits: int
+    scope: int
+    zero: Array[c_uint8]
+    name: Array[c_uint64]
+    _fields_ = (
+        ("at_ns", c_uint64),
+        ("client", c_uint64),
+        ("subnet", c_uint64),
+        ("address", c_uint64 * 2),
+        ("type", c_uint16),
+        ("rcode", c_uint16),
+        ("flags", c_uint16),
+        ("name_octets", c_uint8),
+        ("subnet_bits", c_uint8),
+        ("scope", c_uint8),
+        ("zero", c_uint8 * 7),
+        ("name", c_uint64 * 8),
+    )
+
+
+class DnsSampling(Structure):  # 24 octets
+    second: int
+    lost: int
+    told: int
+    seen: int
+    _fields_ = (("second", c_uint64), ("lost", c_uint64), ("told", c_uint32), ("seen", c_uint32))
+
+
 class MapShape(NamedTuple):
     """A map as declared: numbers as in uapi bpf.h, sizes in octets of one value; `holds` is the size of a value of inner maps."""
 
@@ -410,8 +467,10 @@ MAPS: dict[str, MapShape] = {
     "dns_addresses": MapShape(1, 20, 4, 4096, 0),
     "dns_blocks": MapShape(12, 4, 4, 2, 0, 65536),
     "dns_buckets": MapShape(2, 4, 64, 16384, 0),
+    "dns_events": MapShape(27, 0, 0, 262144, 0),
     "dns_images": MapShape(12, 4, 4, 1, 0, 65536),
-    "dns_settings": MapShape(2, 4, 24, 1, 0),
+    "dns_sampled": MapShape(6, 4, 24, 1, 0),
+    "dns_settings": MapShape(2, 4, 40, 1, 0),
     "fragments": MapShape(9, 40, 8, 16384, 0),
     "geographies": MapShape(12, 4, 4, 2, 0, 65536),
     "handshake_log": MapShape(27, 0, 0, 1048576, 0),

@@ -22,6 +22,7 @@ from xdp.libbpf import Map
 from xdp.loader import DNS
 from xdp.messages import Block, DnsState, DnsWant
 from xdp.preflight import Refused
+from xdp.sampled import Sampled
 
 ASK_S = 10.0  # between two test runs
 _STEP_NS = 100_000_000  # of the clock that the program is given
@@ -60,6 +61,7 @@ class Answers:
         self._asked_at = float("-inf")
         self._silent = ""
         self._octets = 0
+        self._sampled: Sampled | None = None  # while somebody listens
         if plane.has(DNS):
             self._octets = self._open().octets()
 
@@ -70,6 +72,8 @@ class Answers:
 
     def want(self, want: DnsWant | None, now: float) -> DnsState | None:
         """Answer this from now on; None: nothing.  How it stands then, as for `tick`."""
+        if want is not self._want and self._sampled is not None:
+            self._sampled.renew()
         self._want = want
         self._refused, self._problem = "", ""
         try:
@@ -97,6 +101,10 @@ class Answers:
         """What was counted, by image.  Raises OSError."""
         return self._images.blocks() if self._images is not None else ()
 
+    def queries(self) -> tuple[bytes, int]:
+        """The sample of queries since the last call, and how many are missing in it.  Raises OSError."""
+        return self._sampled.take() if self._sampled is not None else (b"", 0)
+
     def _bring(self) -> None:
         """Put in force what is wanted.  Raises Refused, OSError, ValueError."""
         want = self._want
@@ -109,13 +117,23 @@ class Answers:
                 held.put(want.tables.image, want.tables.geography)
             self._set(frozenset(want.addresses) if held.in_force is not None else frozenset())
             self._octets = held.octets()
+            self._listen(want.one_in)
 
     def _stop(self) -> None:
         if self._images is None:
             return
+        self._listen(0)
         self._set(frozenset())
         if self._images.in_force is not None:
             self._images.remove()
+
+    def _listen(self, one_in: int) -> None:
+        """Have queries told of, or none.  Raises OSError."""
+        if one_in and self._sampled is None:
+            self._sampled = Sampled(self._plane.maps)
+        elif not one_in and self._sampled is not None:
+            self._sampled.close()
+            self._sampled = None
 
     def _open(self) -> Images:
         """The tables, read before the program is replaced: those of another layout are removed, and not misread."""
@@ -144,7 +162,10 @@ class Answers:
         self._addresses = addresses
         ports = {port for _, port in addresses}
         port = ports.pop() if len(ports) == 1 else 0
-        settings = bytes(DnsSettings(_unix_ns(), len(addresses), self._version, port))
+        one_in, until_ns, per_s = 0, 0, 0
+        if self._want is not None and self._sampled is not None:
+            one_in, until_ns, per_s = self._want.one_in, self._sampled.until_ns, self._sampled.per_s
+        settings = bytes(DnsSettings(_unix_ns(), len(addresses), self._version, port, 0, one_in, until_ns, per_s))
         if settings != self._settings:
             maps["dns_settings"].update(_WORD.pack(0), settings)
             self._settings = settings

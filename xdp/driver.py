@@ -105,6 +105,9 @@ class Answering(Protocol):
     def blocks(self) -> tuple[Block, ...]:
         """What was counted.  Raises OSError."""
 
+    def queries(self) -> tuple[bytes, int]:
+        """The sample of queries since the last call, and how many are missing in it.  Raises OSError."""
+
 
 @dataclass(frozen=True, slots=True)
 class Parts:
@@ -162,7 +165,9 @@ class Driver:
         if self._parts is None:
             return None
         try:
-            return replace(self._parts.counters.read(), dns=self._parts.dns.blocks())
+            queries, lost = self._parts.dns.queries()
+            dns = self._parts.dns.blocks()
+            return replace(self._parts.counters.read(), dns=dns, queries=queries, queries_lost=lost)
         except OSError as error:
             self._problems["counters"] = f"counters cannot be read: {error}"
             self._tell()

@@ -89,7 +89,7 @@ class Images:
             made: list[tuple[str, int]] = []
             try:
                 if before is None or new.geography_slot != before.geography_slot:
-                    self._load_geography(geography, new)
+                    self._load_geography(geography, new, header.geography_octets)
                     made.append((_GEOGRAPHIES, new.geography_slot))
                 self._put(_BLOCKS, new.counts_slot, new.counts_stride * possible_cpus())
                 made.append((_BLOCKS, new.counts_slot))
@@ -177,12 +177,15 @@ class Images:
         stride = -(-8 * numbers // _STRIDE) * _STRIDE
         return InForce(digest, header.version, bytes(header.geography), geography, counts, stride, numbers)
 
-    def _load_geography(self, file: DnsFile, new: InForce) -> None:
+    def _load_geography(self, file: DnsFile, new: InForce, octets: int) -> None:
+        """Load the first `octets` of a location table: what stands behind them only the reference reads."""
         with _mapped(file) as content:
             _check(file, content)
             if content[:8] != _GEO_MAGIC or content[_GEO_DIGEST] != new.geography:
                 raise ValueError(f"{file.path} is not the location table that the image was made for")
-            self._put(_GEOGRAPHIES, new.geography_slot, len(content), content)
+            if octets > len(content):
+                raise ValueError(f"{file.path} has {len(content)} octets, and the image was made for one of {octets}")
+            self._put(_GEOGRAPHIES, new.geography_slot, octets, content)
 
     def _load_image(self, content: mmap.mmap, header: DnsImage, new: InForce) -> None:
         header.digest = type(header.digest)(*bytes.fromhex(new.digest))

@@ -45,6 +45,7 @@ class DnsWant:
     """What is answered in the driver.  `tables` None: nothing new; what is in force stays.
 
     `addresses`: addresses and ports; `probe`: a query in hex, which the image answers, to ask the program now and then.
+    `one_in`: of so many queries one is told of (`Pulse.queries`); 0: nobody listens.
     """
 
     tables: DnsTables | None
@@ -52,6 +53,7 @@ class DnsWant:
     interfaces: tuple[str, ...]
     attach: Attach
     probe: str = ""
+    one_in: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +211,8 @@ class Pulse:
     active_vips: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
     active_backends: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
     dns: tuple[Block, ...] = ()  # images that came out of force since the last pulse, and last the one that is
+    queries: bytes = b""  # structs dns_event since the last pulse, where they are wanted
+    queries_lost: int = 0  # what is missing among them
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,8 +84,8 @@ class Reads:
         return as_response({"status": "ok"})
 
     async def ready(self, _: web.Request) -> web.Response:
-        """Whether this node answers queries by a plan."""
-        lacking = unready(self.report())
+        """Whether this node answers queries by a plan: each executor is asked."""
+        lacking = unready(self.report()) or list(await self._desk.silent())
         if lacking:
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "; ".join(lacking), {"Retry-After": "1"})
         return as_response({"status": "ready"})

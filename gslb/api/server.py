@@ -31,7 +31,7 @@ class Routes:
 
     def __init__(self, desk: Desk) -> None:
         reads, writes, page = Reads(desk), Writes(desk), Page()
-        self.stream = Stream(desk.events)
+        self.stream = Stream(desk.events, desk.queries)
         self.table: tuple[tuple[str, str, Handler], ...] = (
             ("GET", "/v1/status", reads.status),
             ("GET", "/v1/plan", reads.plan),

@@ -68,6 +68,7 @@ class Balancing:
         self._dns: DnsOrders | None = None
         self._tables: DnsTables | None = None
         self._probe = ""  # what DNS in the driver is asked now and then
+        self._one_in = 0  # of so many queries that it answers one is told of; 0: nobody listens
         self._choice = Choice()
         self._plan: Plan | None = None
         self._want: Want | None = None
@@ -130,6 +131,22 @@ class Balancing:
         """Answer in the driver what the workers answer from."""
         self._tables = indriver.tables_of(manifest, self._run.parent / "serving")
         self._probe = indriver.probe_of(content.zones)
+        self._renew()
+
+    @property
+    def probe(self) -> str:
+        """A query, in hex, that every executor answers; empty where there is no zone."""
+        return self._probe
+
+    @property
+    def silent(self) -> str:
+        """Why the program that answers DNS, asked itself, does not; empty where it does, or none is to."""
+        state = self._state
+        return state.dns.silent if self.answers and state is not None and state.dns is not None else ""
+
+    def sample(self, one_in: int) -> None:
+        """Have the driver tell of one query in so many; of none: 0."""
+        self._one_in = one_in
         self._renew()
 
     def unbalanced(self) -> Mapping[PoolId, str]:
@@ -237,7 +254,7 @@ class Balancing:
             return self._want.dns if self._want is not None else None
         if not self._choice.interfaces:
             return None
-        return DnsWant(self._tables, found, self._choice.interfaces, self._dns.attach, self._probe)
+        return DnsWant(self._tables, found, self._choice.interfaces, self._dns.attach, self._probe, self._one_in)
 
     def _renew(self) -> None:
         """Say what is wanted now, if it is not what was said."""

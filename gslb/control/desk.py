@@ -14,6 +14,7 @@ from typing import Protocol
 from gslb.control.events import Hub
 from gslb.control.passive import PassiveFigures
 from gslb.control.planner import Model
+from gslb.control.queries import Queries
 from gslb.control.report import Report
 from gslb.control.store import OverridesRead, Store
 from gslb.model.deployment import Deployment, MonitorId, PoolId, SiteId
@@ -71,6 +72,10 @@ class Desk(Protocol):
     def events(self) -> Hub:
         """The changes of this node."""
 
+    @property
+    def queries(self) -> Queries:
+        """The sample of queries, for who listens."""
+
     def world(self) -> World:
         """What is observed now."""
 
@@ -82,6 +87,9 @@ class Desk(Protocol):
 
     def figures(self) -> Figures:
         """Numbers for metrics."""
+
+    async def silent(self) -> tuple[str, ...]:
+        """Which executors of DNS do not answer, asked now: a line each."""
 
     def push_load(self, pool: PoolId, value: float, at: float | None) -> None:
         """Take a load that was measured at `at` (seconds since the epoch; now without it).

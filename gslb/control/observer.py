@@ -25,6 +25,7 @@ from gslb.control.loads import Loads
 from gslb.control.observed import Observed
 from gslb.control.passive import ClassOf, Passive
 from gslb.control.prober import Prober
+from gslb.control.queries import DRIVER, Queries
 from gslb.control.store import StateError, Store
 from gslb.control.tasks import keep_running
 from gslb.model.deployment import Deployment, Node, PoolId
@@ -67,6 +68,7 @@ class Observer:
         self._last = read.seen
         self._run = store.folder / "run"
         self.balancing = Balancing(self._run, changed, read.seen.unbalanced if read.seen is not None else None)
+        self.queries = Queries(self._run, int(clock.now() * 1000), self.balancing.sample)
         self.passive = Passive()
         self._kernel_counts = KernelCounts(self._run, store.folder / "serving")
         self._told: dict[str, Any] | None = None  # what the balancer's file says
@@ -129,6 +131,7 @@ class Observer:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(keep_running(lambda: self.prober.run(stop), "checks", stop))
             tasks.create_task(keep_running(lambda: self.balancing.run(stop), "balancer", stop))
+            tasks.create_task(keep_running(lambda: self.queries.run(stop), "queries", stop))
             tasks.create_task(keep_running(lambda: self._tick(stop), "loads and demand", stop))
 
     def keep(self) -> None:
@@ -166,6 +169,7 @@ class Observer:
         for pulse in self.balancing.pulses():
             other = self.passive.take(pulse, now) or other
             self._kernel_counts.take(pulse.dns, now)
+            self.queries.take(pulse.queries, pulse.queries_lost, DRIVER)
         for pool, value in self.passive.loads(now).items():
             self.loads.counted(pool, value, now)
         if other:

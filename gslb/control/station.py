@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from gslb.control import asked
 from gslb.control.changes import Moment
 from gslb.control.chronicle import Chronicle
 from gslb.control.classes import Classes
@@ -25,6 +26,7 @@ from gslb.control.observed import Observed
 from gslb.control.observer import Observer
 from gslb.control.occasion import Occasions, Signs, signs_of
 from gslb.control.planner import Model, Planner
+from gslb.control.queries import Queries
 from gslb.control.report import Known, Report, report
 from gslb.control.start import Start
 from gslb.control.store import OverridesRead, Store
@@ -135,6 +137,11 @@ class Station:
         """The plan in force."""
         return self.planner.last
 
+    @property
+    def queries(self) -> Queries:
+        """The sample of queries."""
+        return self.observer.queries
+
     def world(self) -> World:
         """What is observed now."""
         now = self._clock.now()
@@ -167,6 +174,11 @@ class Station:
             pulse=self.observer.balancing.pulse,
             passive=self.observer.passive.figures(),
         )
+
+    async def silent(self) -> tuple[str, ...]:
+        """Which executors of DNS do not answer, asked now."""
+        balancing = self.observer.balancing
+        return await asked.silent(self.store.folder / "run", balancing.probe, balancing.silent)
 
     def push_load(self, pool: PoolId, value: float, at: float | None) -> None:
         """Take a load.  Raises BadLoad."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from gslb.geo.catchments import encode_catchments
 from gslb.geo.classes import Situations, classify, cut, segments, split
 from gslb.geo.encode import INDEX_BITS, Networks, Section, encode
+from gslb.geo.lines import V4_LINE_BITS
 from gslb.geo.places import Places, Runs, coalesced, quantised
 from gslb.geo.rank import I64, profiles
 from gslb.geo.table import EMBEDDED, MAX_CLASSES, V4_BITS, V6_BITS
@@ -74,6 +75,23 @@ def v4_entries(runs: Runs, bits: int = V4_BITS) -> U32:
     return entries
 
 
+def v4_line_sections(entries: U32) -> tuple[bytes, U32]:
+    """The IPv4 lines and runs of the IPv4 section (`gslb.geo.lines`)."""
+    begins = np.ones(entries.size, np.bool_)
+    np.not_equal(entries[1:], entries[:-1], out=begins[1:])
+    starts = np.flatnonzero(begins)
+    runs: U32 = entries[starts]
+    by_line = begins.reshape(1 << V4_LINE_BITS, -1)
+    lines = np.zeros(by_line.shape[0], [("begins", "<u8", 4), ("run", "<u4"), ("before", "u1", 4), ("zeros", "V24")])
+    first = np.arange(by_line.shape[0]) * by_line.shape[1]
+    lines["run"] = np.searchsorted(starts, first, side="right") - 1
+    by_line[:, 0] = False
+    words = np.packbits(by_line, axis=1, bitorder="little").view("<u8")
+    lines["begins"] = words
+    lines["before"][:, 1:] = np.cumsum(np.bitwise_count(words[:, :-1]), axis=1)
+    return lines.tobytes(), runs
+
+
 def v6_ranges(starts: U64, classes: U32) -> Runs:
     """Ranges of the IPv6 section: neighbours are merged, but not over the borders of embedded-IPv4 regions."""
     begins = np.isin(starts, _EDGES)
@@ -119,8 +137,12 @@ def _networks(v4: Runs, v6: Runs) -> Networks:
     starts = np.append(v6.starts, np.uint64(1 << V6_BITS))
     buckets = np.arange((1 << INDEX_BITS) + 1, dtype=np.uint64) << np.uint64(V6_BITS - INDEX_BITS)
     index = np.searchsorted(v6.starts, buckets).astype(np.uint32)
+    entries = v4_entries(v4)
+    lines, entries_of_runs = v4_line_sections(entries)
     return Networks(
-        v4=_section(v4_entries(v4), "<u4"),
+        v4=_section(entries, "<u4"),
+        v4_lines=lines,
+        v4_runs=_section(entries_of_runs, "<u4"),
         v6_starts=_section(starts, "<u8"),
         v6_classes=_section(v6.places, "<u4"),
         index=_section(index, "<u4"),

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from gslb.geo.lines import v6_tree
 from gslb.geo.table import (
     ALIGN,
     CHECK_BYTES,
@@ -36,6 +37,8 @@ class Networks:
     """Which class each address has, as sections of the file; `v6_starts` holds the end as well."""
 
     v4: Section
+    v4_lines: Section
+    v4_runs: Section
     v6_starts: Section
     v6_classes: Section
     index: Section
@@ -52,7 +55,9 @@ def encode(
     of_class = b"".join(bytes(policy.of_class).ljust(stride, b"\0") for policy in policies.values())
     sections: list[Section] = [rankings, of_class, catchments]
     if networks is not None:
-        sections += [networks.v4, networks.v6_starts, networks.v6_classes, networks.index]
+        starts, tree = v6_tree(networks.v6_starts)
+        sections += [starts, networks.v6_classes, tree, networks.v4_lines, networks.v4_runs]
+        sections += [networks.v4, networks.index]  # last, as `gslb.geo.table` says why
     body, offsets = _aligned(sections)
     header = Header(
         magic=MAGIC,
@@ -65,17 +70,21 @@ def encode(
         policies=len(policies),
         index_bits=networks.index_bits if networks else 0,
         search_steps=networks.search_steps if networks else 0,
-        v4_at=offsets[3] if networks else 0,
-        v6_starts_at=offsets[4] if networks else 0,
+        v4_at=offsets[8] if networks else 0,
+        v6_starts_at=offsets[3] if networks else 0,
         v6_count=len(networks.v6_classes) // 4 if networks else 0,
-        v6_classes_at=offsets[5] if networks else 0,
-        index_at=offsets[6] if networks else 0,
+        v6_classes_at=offsets[4] if networks else 0,
+        index_at=offsets[9] if networks else 0,
         rankings_at=offsets[0],
         rankings_bytes=len(rankings),
         ranking_of_at=offsets[1],
         ranking_of_stride=stride,
         catchments_at=offsets[2] if catchments else 0,
         catchments_bytes=len(catchments),
+        v4_lines_at=offsets[6] if networks else 0,
+        v4_runs_at=offsets[7] if networks else 0,
+        v4_run_count=len(networks.v4_runs) // 4 if networks else 0,
+        v6_tree_at=offsets[5] if networks else 0,
     )
     return b"".join([replace(header, check=check_of(header.pack(), rankings)).pack(), *body])
 

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from gslb.geo.encode import INDEX_BITS, Networks, Ranked, encode
+from gslb.geo.lines import v4_lines
 from gslb.geo.ranking import unknown_ranking, written_ranking
 from gslb.geo.table import EMBEDDED, V4_BITS, V6_BITS
 from gslb.model.deployment import Deployment, Network, PolicyId
@@ -117,8 +118,12 @@ def _networks(v4: Runs, v6: Runs) -> Networks:
         array("I", [count]).tobytes() * (buckets[count + 1] - buckets[count]) for count in range(len(starts) + 1)
     )
     crowds = Counter(start >> shift for start in starts)
+    blocks = list(_blocks(v4))
+    runs = _merged(((start, entry) for start, _, entry in blocks), frozenset())
     return Networks(
-        v4=b"".join(_entries(v4)),
+        v4=b"".join(array("I", [entry]).tobytes() * length for _, length, entry in blocks),
+        v4_lines=v4_lines([start for start, _ in runs]),
+        v4_runs=array("I", [entry for _, entry in runs]).tobytes(),
         v6_starts=array("Q", [*starts, 1 << V6_BITS]).tobytes(),
         v6_classes=array("I", [number for _, number in v6]).tobytes(),
         index=index,
@@ -127,15 +132,15 @@ def _networks(v4: Runs, v6: Runs) -> Networks:
     )
 
 
-def _entries(runs: Runs) -> Iterator[bytes]:
-    """The IPv4 section, block by block: the widest aligned blocks that stay inside a run."""
+def _blocks(runs: Runs) -> Iterator[tuple[int, int, int]]:
+    """The IPv4 section as starts, lengths, entries: the widest aligned blocks that stay inside a run."""
     ends = [start for start, _ in runs[1:]] + [1 << V4_BITS]
     for (start, number), end in zip(runs, ends, strict=True):
         at = start
         while at < end:
             widest = (at & -at).bit_length() - 1 if at else V4_BITS
             bits = min(widest, (end - at).bit_length() - 1)
-            yield array("I", [number << 8 | V4_BITS - bits]).tobytes() * (1 << bits)
+            yield at, 1 << bits, number << 8 | V4_BITS - bits
             at += 1 << bits
 
 

@@ -31,6 +31,15 @@ def send(channel: socket.socket, message: Mapping[str, object], descriptors: Seq
     return True
 
 
+def tell(channel: socket.socket, message: Mapping[str, object]) -> bool:
+    """Send without descriptors, and never wait; False when the other end is gone or does not read."""
+    try:
+        channel.send(json.dumps(message).encode(), socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
+    except OSError:
+        return False
+    return True
+
+
 def receive(channel: socket.socket) -> tuple[dict[str, object], list[int]] | None:
     """The next message and its descriptors, which are the caller's; None when the other end is gone or talks nonsense."""
     try:

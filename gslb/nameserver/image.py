@@ -77,6 +77,7 @@ def split(file: bytes | memoryview) -> tuple[memoryview, Legend]:
 def _head(tables: Tables, names: Names, views: Views, octets: int) -> bytes:
     place = tables.location.header
     has_v6 = place.v6_count > 0
+    levels = tables.location.v6_levels()
     head = DnsImage(
         magic=DNS_MAGIC,
         layout=tuple(_LAYOUT),
@@ -87,15 +88,16 @@ def _head(tables: Tables, names: Names, views: Views, octets: int) -> bytes:
         buckets=names.buckets,
         buckets_mask=names.buckets_mask,
         refused=names.refused,
-        v4=place.v4_at,
+        geography_octets=place.executed_bytes,
+        v4_lines=place.v4_lines_at,
+        v4_runs=place.v4_runs_at,
         v6_starts=place.v6_starts_at if has_v6 else 0,
         v6_classes=place.v6_classes_at if has_v6 else 0,
-        v6_index=place.index_at if has_v6 else 0,
-        v6_count=place.v6_count,
-        v6_index_shift=tables.location.index_shift,
+        v6_levels=len(levels),
         cells=views.counters,
         marks=len(views.given.marks),
     )
+    head.v6_level[: len(levels)] = list(levels)
     if tables.nsid:
         head.nsid_octets = len(tables.nsid)
         head.nsid[: len(tables.nsid)] = list(tables.nsid)

@@ -18,10 +18,12 @@ from socket import AF_INET, AF_INET6, inet_ntop
 from struct import Struct
 
 from gslb.dnslayout import DNS_REPLY_MOST, LAYOUT_HASH, DnsCounts, DnsImage
+from gslb.layout import DnsEvent
 from gslb.nameserver.scoreboard import Executor
 
 MESSAGE_MOST = 4096  # octets of a datagram that are looked at (DNS_MESSAGE_ROOM)
 BATCH = 64  # DNS_BATCH
+TOLD = 256  # DNS_TOLD
 _SILENCE = 1  # DNS_SILENCE
 _MAPPED = bytes(10) + b"\xff\xff"
 _PASSED = Struct("<IIHHi16s")  # struct dns_passed
@@ -146,6 +148,19 @@ class Native:
         mapped = address.raw.startswith(_MAPPED)
         return inet_ntop(AF_INET, address.raw[len(_MAPPED) :]) if mapped else inet_ntop(AF_INET6, address.raw)
 
+    def sample(self, one_in: int, per_s: int) -> None:
+        """Tell of one query in `one_in` from now on, at most `per_s` a second; of none: 0."""
+        if self._handle:
+            self._library.gslb_dns_sample(self._handle, one_in, per_s)
+
+    def told(self) -> tuple[bytes, int]:
+        """Structs dns_event since the last call, one behind the other, and how many are missing among them."""
+        if not self._handle:
+            return b"", 0
+        room, lost = (DnsEvent * TOLD)(), ctypes.c_uint64()
+        count = self._library.gslb_dns_told(self._handle, room, ctypes.sizeof(DnsEvent), ctypes.byref(lost))
+        return bytes(room)[: count * ctypes.sizeof(DnsEvent)], lost.value
+
     def close(self) -> None:
         """Let go of image and location table; `counts` stay."""
         if self._handle:
@@ -197,6 +212,10 @@ def opened(path: Path) -> ctypes.CDLL:
     library.gslb_dns_limit.argtypes = [pointer, pointer]
     library.gslb_dns_limited.restype = None
     library.gslb_dns_limited.argtypes = [pointer, pointer]
+    library.gslb_dns_sample.restype = None
+    library.gslb_dns_sample.argtypes = [pointer, number, number]
+    library.gslb_dns_told.restype = number
+    library.gslb_dns_told.argtypes = [pointer, pointer, number, pointer]
     library.gslb_dns_charge.restype = number
     library.gslb_dns_charge.argtypes = [pointer, pointer, ctypes.c_char_p, number, long]
     library.gslb_dns_answer.restype = number

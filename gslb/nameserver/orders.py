@@ -3,6 +3,8 @@
     {"do": "serve"} + descriptors              take these sockets too
     {"do": "leave", "endpoints": [...]}        close the sockets of these endpoints
     {"do": "give"}                             say {"pid", "more"} + descriptors of all sockets, and serve on
+    {"do": "sample", "one_in": 100}            tell of queries on this line (`gslb.nameserver.sample`)
+    {"do": "ask", "query": hex}                answer that, as a client's, on this line: {"serving", "reply"}
     {"do": "finish"}                           answer what is under way, and exit
 
 A worker whose supervisor is gone serves on; the next supervisor asks it to give and then to finish.
@@ -13,7 +15,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from gslb.nameserver import channel
@@ -38,8 +40,16 @@ class Obedient(Protocol):
         """Exit when what is under way is answered."""
 
 
-def obey(worker: Obedient, line: socket.socket) -> bool:
-    """Carry out the next order from `line`; False when its other end is gone."""
+def obey(
+    worker: Obedient,
+    line: socket.socket,
+    sample: Callable[[socket.socket, int], None] | None = None,
+    ask: Callable[[bytes], Mapping[str, object]] | None = None,
+) -> bool:
+    """Carry out the next order from `line`; False when its other end is gone.
+
+    `sample` and `ask` are of workers that tell of queries and answer them here.
+    """
     received = channel.receive(line)
     if received is None:
         return False
@@ -53,6 +63,10 @@ def obey(worker: Obedient, line: socket.socket) -> bool:
             worker.leave(_endpoints(message.get("endpoints")))
         case "give":
             _give(worker.held(), line)
+        case "sample" if sample is not None and isinstance(one_in := message.get("one_in"), int):
+            sample(line, one_in)
+        case "ask" if ask is not None:
+            channel.tell(line, ask(_octets(message.get("query"))))
         case "finish":
             worker.finish()
         case other:
@@ -102,3 +116,10 @@ def _parts(sockets: Sequence[socket.socket]) -> Iterable[list[int]]:
 
 def _endpoints(listed: object) -> frozenset[Endpoint]:
     return frozenset(Endpoint(*fields) for fields in listed) if isinstance(listed, list) else frozenset()
+
+
+def _octets(text: object) -> bytes:
+    try:
+        return bytes.fromhex(text) if isinstance(text, str) else b""
+    except ValueError:
+        return b""

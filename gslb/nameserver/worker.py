@@ -14,7 +14,7 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,7 @@ from gslb.nameserver.follower import Follower, Maker
 from gslb.nameserver.native import Client, Turn
 from gslb.nameserver.orders import obey
 from gslb.nameserver.overlimit import OverLimit
+from gslb.nameserver.sample import PER_S, Sample
 from gslb.nameserver.scoreboard import SUFFIX as BOARD_SUFFIX
 from gslb.nameserver.scoreboard import Kind, Scoreboard, Tally
 from gslb.nameserver.sockets import Endpoint, endpoint_of
@@ -37,6 +38,8 @@ DATAGRAM_MAX = 4096  # octets of a query that are looked at
 SHOW_S = 0.2  # how old the shown counts of a busy worker may be
 IDLE_WAIT_S = 1.0
 FIRST_WAIT_S = 0.02  # while there is no generation yet
+_HERE = "127.0.0.1"
+_HERE_MAPPED = bytes(10) + b"\xff\xff\x7f\0\0\1"
 
 log = logging.getLogger("gslb.worker")
 
@@ -70,6 +73,7 @@ class Worker:
         self._follower = Follower(post.serving, post.deployment, make, self._board, images=core is not None)
         self._failures = Failures()
         self._over_limit = OverLimit(log)
+        self._sample = Sample()
         self._answer: Callable[[bytes, str], bytes | None] | None = None
         self._finished = False
         self._sockets: dict[int, socket.socket] = {}
@@ -167,21 +171,26 @@ class Worker:
 
     def _reply(self, query: bytes, client: Client, send: Callable[..., int]) -> None:
         """Answer one datagram by the reference."""
-        answer = self._answer
-        assert answer is not None
-        try:
-            reply = answer(query, client[0])
-        except Exception as error:  # noqa: BLE001  # rule 1
-            self._board.tallies[Tally.RESPONDER_FAILED] += 1
-            reply = self._failures.reply(query, error, time.monotonic())
+        reply = self._answered(query, client[0])
         if reply is not None:
             try:
                 send(reply, client)
             except OSError:  # a full queue, a firewall, a client that is gone: the client asks again
                 self._board.tallies[Tally.SEND_FAILED] += 1
 
+    def _answered(self, query: bytes, client: str) -> bytes | None:
+        """What the reference replies."""
+        answer = self._answer
+        assert answer is not None
+        try:
+            return answer(query, client)
+        except Exception as error:  # noqa: BLE001  # rule 1
+            self._board.tallies[Tally.RESPONDER_FAILED] += 1
+            return self._failures.reply(query, error, time.monotonic())
+
     def _follow(self) -> None:
         self._core.settle()
+        self._sample.say(self._core.native)
         if not self._follower.follow(time.monotonic()):
             return
         self._core.follow(self._follower)
@@ -189,7 +198,7 @@ class Worker:
         answers = self._follower.answers
         assert answers is not None
         first = self._answer is None
-        self._answer = answers.udp
+        self._tell()
         gc.freeze()  # the tables live until the next generation: collections need not look at them
         log.debug("serving", extra={"pid": os.getpid(), "generation": self._follower.seen})
         if first:
@@ -198,6 +207,27 @@ class Worker:
             if self._line is not None:
                 channel.send(self._line, {"say": "serving"})
 
+    def _tell(self) -> None:
+        """Have the executors tell of their queries what is asked for."""
+        answers, sample = self._follower.answers, self._sample
+        if answers is not None:
+            self._answer = sample.around(answers.udp, answers.counts)
+        if self._core.native is not None:
+            self._core.native.sample(sample.one_in, PER_S)
+
+    def _listen(self, line: socket.socket, one_in: int) -> None:
+        self._sample.listen(line, one_in)
+        self._tell()
+
+    def _asked(self, query: bytes) -> Mapping[str, object]:
+        """What a client on this machine would be replied: nothing where that is over a limit."""
+        native, reply = self._core.native, None
+        if self._answer is not None and native is not None:
+            reply = native.answer(query, _HERE_MAPPED, time.time_ns() // 1_000_000_000)
+        if self._answer is not None and reply is None:
+            reply = self._answered(query, _HERE)
+        return {"serving": self._answer is not None, "reply": (reply or b"").hex()}
+
     def _show(self, now: float) -> None:
         answers, core = self._follower.answers, self._core
         core.settle()
@@ -205,6 +235,7 @@ class Worker:
         if answers is not None:
             self._demand.show(answers.given, now)
             self._over_limit.look(answers.counts, core.limited or answers.limited, now)
+        self._sample.say(core.native)
         self._follower.look_around(now)
 
     def _admit(self) -> None:
@@ -219,8 +250,10 @@ class Worker:
         self._watch(line, partial(self._obey, line))
 
     def _obey(self, line: socket.socket) -> None:
-        if obey(self, line):
+        if obey(self, line, self._listen, self._asked):
             return
+        self._sample.gone(line)
+        self._tell()
         del self._lines[line.fileno()]
         self._unwatch(line)
         line.close()

@@ -12,6 +12,7 @@ from gslb.control.desk import Figures
 from gslb.control.events import Hub
 from gslb.control.geography import at_once
 from gslb.control.planner import Model, geography_of
+from gslb.control.queries import Queries
 from gslb.control.report import Report
 from gslb.control.store import OverridesRead, Store
 from gslb.decide.decide import decide
@@ -56,11 +57,13 @@ class FakeDesk:
     told: Report = field(default_factory=lambda: dict(REPORT))
     numbers: Figures = field(default_factory=Figures)
     events: Hub = field(default_factory=lambda: Hub(epoch=1))
+    queries: Queries = field(default_factory=lambda: Queries(Path("/nonexistent"), 1, lambda _one_in: None))
     pushed: list[tuple[PoolId, float, float | None]] = field(default_factory=list)
     written: int = 0
     read_at: int = -1
     stored: OverridesRead = field(default_factory=lambda: OverridesRead(()))
     problems: tuple[str, ...] = ()
+    hushed: tuple[str, ...] = ()
 
     def world(self) -> World:
         """What is observed, with the overrides that are stored."""
@@ -80,6 +83,10 @@ class FakeDesk:
     def figures(self) -> Figures:
         """What the test said."""
         return self.numbers
+
+    async def silent(self) -> tuple[str, ...]:
+        """What the test said."""
+        return self.hushed
 
     def push_load(self, pool: PoolId, value: float, at: float | None) -> None:
         """Keep it; negative ones are refused."""

@@ -98,6 +98,12 @@ def test_unready_says_what_lacks(api: Served, lacking: dict[str, object], said: 
     assert api.get("/healthz").status == 200
 
 
+def test_unready_says_who_does_not_answer(api: Served) -> None:
+    api.desk.hushed = ("the worker with pid 7 was asked",)
+    got = api.get("/readyz")
+    assert (got.status, got.json["detail"]) == (503, "the worker with pid 7 was asked")
+
+
 def test_head_is_a_get_without_its_body(api: Served) -> None:
     got = api.ask("HEAD", "/v1/status")
     assert (got.status, got.body) == (200, b"")

@@ -8,14 +8,17 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
 
 from gslb.api.stream import READERS
 from gslb.control.events import Hub
+from gslb.nameserver.queryevent import pack
 from tests.api.desk import NOW, FakeDesk
 from tests.api.served import Served, served, wait_for
+from tests.nameserver.make import query
 
 
 @dataclass
@@ -112,6 +115,34 @@ def test_the_last_changes_on_demand(api: Served) -> None:
     for wrong in ("-1", "x", "201", "9999999999", ""):
         got = api.get(f"/v1/events?last={wrong}")
         assert (got.status, "expected a number from 0 to 200" in got.json["detail"]) == (400, True)
+
+
+def test_queries_are_told_to_who_asks_for_them(api: Served) -> None:
+    record = pack(query("www.z.test.", "A"), None, "192.0.2.77", int(NOW * 1e9), valid=False)
+    assert record is not None
+    taken = partial(api.desk.queries.take, record, 0, "driver")
+    with reading(api) as changes:
+        api.call(taken)
+        with reading(api, "/v1/events?queries=100") as one:
+            wait_for(lambda: api.desk.queries.one_in == 100)
+            api.call(taken)
+            publish(api, 1)
+            api.call(partial(api.desk.queries.take, b"", 7, "driver"))
+            api.call(taken)
+            found = {kind: (number, data) for kind, number, data in one.take(4)}
+        wait_for(lambda: api.desk.queries.one_in == 0)
+        assert found["query"][0] == "", "those have no ids"
+        data = found["query"][1]
+        assert (data["time"], data["client"], data["one_in"]) == (NOW, "192.0.2.0/24", 100)
+        assert found["lost"] == ("", {"queries": 7})
+        assert found["change"] == ("1-1", {"time": NOW + 1, "n": 1})
+        assert numbers(changes.take(1)) == [1]
+
+
+@pytest.mark.parametrize("wrong", ["0", "-1", "x", "", "1000001", "1" * 40])
+def test_a_share_that_cannot_be_is_refused(api: Served, wrong: str) -> None:
+    got = api.get(f"/v1/events?queries={wrong}")
+    assert (got.status, "expected a number from 1 to 1000000" in got.json["detail"]) == (400, True)
 
 
 def test_readers_are_bounded_and_make_room(api: Served) -> None:

@@ -66,10 +66,10 @@ class ApiClient:
         return found
 
     @contextmanager
-    def events(self) -> Iterator[list[dict[str, Any]]]:
-        """The changes that `/v1/events` tells during a block: a list that grows."""
+    def events(self, path: str = "/v1/events") -> Iterator[list[dict[str, Any]]]:
+        """What `/v1/events` tells during a block: a list that grows."""
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=TIMEOUT_S)
-        connection.request("GET", "/v1/events", headers=self._headers)
+        connection.request("GET", path, headers=self._headers)
         answer = connection.getresponse()
         assert answer.status == 200
         assert answer.readline().startswith(b"retry:")  # it follows from here on

@@ -6,14 +6,18 @@ import os
 import re
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from tests.e2e import resolvers
-from tests.e2e.driven import AWAY, HOME, SERVER4, SERVER6, Driven
+from tests.e2e.apiclient import ApiClient
+from tests.e2e.driven import AWAY, HOME, SERVER4, SERVER6, TOKEN, Driven
 from tests.e2e.lifecycle import wait_until
 from tests.e2e.probes import dynamic, peers
 from tests.e2e.program import Program, running
@@ -83,6 +87,30 @@ def test_real_clients_are_answered_there(world: Driven, tool: Callable[[str], st
             ("eth1", "native"),
         ]
         assert found["addresses"] >= 3
+
+
+def test_a_sample_of_queries_is_told_to_who_asks_for_it(world: Driven) -> None:
+    with world.running(), ExitStack() as stack:
+        api = ApiClient(world.api_port, TOKEN)
+        told = world.node.call(lambda: stack.enter_context(api.events("/v1/events?queries=1")))
+
+        def by(executor: str) -> list[dict[str, Any]]:
+            found = [one for one in list(told) if one.get("executor") == executor]
+            return [one for one in found if one["client"] in ("10.1.0.0/24", "fd00:1::/56")]
+
+        def are_told() -> bool:
+            """What is asked in the first moments is before the sample."""
+            assert world.ask(SERVER6, subnet="203.0.113.0/24") == [AWAY]
+            assert world.ask(name="any.wild.site.test") == ["192.0.2.99"]
+            return bool(by("driver") and by("python"))
+
+        wait_until(are_told, "queries of both")
+        driver, worker = by("driver")[0], by("python")[0]
+        expected = {"client": "fd00:1::/56", "subnet": "203.0.113.0/24", "scope": 24, "name": "www.site.test."}
+        expected |= {"type": "A", "rcode": "NOERROR", "address": AWAY, "answered": True, "one_in": 1}
+        assert {key: driver[key] for key in expected} == expected
+        assert abs(driver["time"] - time.time()) < 30
+        assert (worker["client"], worker["name"]) == ("10.1.0.0/24", "any.wild.site.test.")
 
 
 @pytest.mark.parametrize("tags", [(), ("-v", "7")], ids=["untagged", "tagged"])

@@ -88,7 +88,7 @@ def scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def answers_in_driver(program: Program) -> bool:
     """Whether the driver of an interface has the plan."""
     driver = program.status()["driver"]
-    return driver["version"] > 0 and all(one["attached"] for one in driver["interfaces"])
+    return driver is not None and driver["version"] > 0 and all(one["attached"] for one in driver["interfaces"])
 
 
 @dataclass

@@ -38,6 +38,7 @@ int main(int count, char **words)
 	struct dns_memory tables[3];
 	struct dns_context c = {.image = &tables[0], .geography = &tables[1], .block = &tables[2]};
 	struct dns_work *w = malloc(sizeof(*w));
+	struct dns_event event;
 	__u16 octets;
 	__u32 noise = 1;
 
@@ -66,6 +67,8 @@ int main(int count, char **words)
 		w->octets = octets;
 		octets = dns_answer(w, &c) == DNS_REPLY ? w->octets : 0;
 		dns_count(w, &c);
+		if (w->verdict != DNS_UP)
+			dns_tell(&event, w, 0);
 		fwrite(&octets, sizeof(octets), 1, stdout);
 		fwrite(w->message, 1, octets, stdout);
 		fflush(stdout);

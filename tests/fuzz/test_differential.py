@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gslb.nameserver.answer import Responder
+from gslb.nameserver.counters import Counter
 from gslb.nameserver.native import Native, opened
+from gslb.nameserver.queryevent import pack, read
 from tests.fuzz.differential import LIBRARY, NOW, Subject, compare, subjects
 from tests.fuzz.questions import sixteen
 from tests.nameserver import make
@@ -43,6 +47,30 @@ def test_what_resolvers_ask_is_answered(native: Native) -> None:
     asker = Subject.of(one_class=False, protected=True).asker(1)
     for message, source in asker.ordinary(2000, HELD, types=(1, 28, 16, 65)):
         assert native.answer(message, sixteen(source), NOW) is not None, (message.hex(), source)
+
+
+@pytest.mark.parametrize("number", range(2))
+def test_of_queries_the_same_is_told(number: int) -> None:
+    subject = subjects()[number]
+    native = Native(opened(LIBRARY), subject.image, subject.geography)
+    responder = Responder(subject.tables, clock=lambda: NOW)
+    native.sample(1, 1 << 31)
+    told = 0
+    for message, source in subject.asker(7).questions(QUESTIONS // 5):
+        reply = native.answer(message, sixteen(source), NOW)
+        records, _ = native.told()
+        if reply is None:
+            assert not records
+            continue
+        before = responder.counts[Counter.COOKIES_VALID]
+        assert responder.udp(message, source) == reply
+        valid = responder.counts[Counter.COOKIES_VALID] > before
+        expected = pack(message, reply, source, 0, valid=valid)
+        assert expected is not None
+        assert replace(read(records), at=0.0) == read(expected), (message.hex(), source)
+        told += 1
+    native.close()
+    assert told > QUESTIONS // 25
 
 
 @given(message=st.binary(max_size=600))

@@ -22,6 +22,7 @@ from gslb.geo.table import LocationTable
 from gslb.model.deployment import Address, Geo
 from tests.geo.oracle import half_chord
 from tests.geo.test_build import check_minimal
+from tests.geo.test_lines import check_lines
 from tests.geo.test_mmdb import check_whole, place_at
 from tests.geo.worlds import PLACES, nearest_of
 
@@ -136,3 +137,7 @@ def test_minimal(full: Full) -> None:
     check_minimal(full.table)
     starts = np.frombuffer(full.table.v6_starts, "<u8")
     assert np.all(starts[1:] > starts[:-1])
+
+
+def test_lines(full: Full) -> None:
+    check_lines(full.table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import socket
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -10,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from gslb.dnslayout import LAYOUT_HASH, DnsQtype, DnsUp
-from gslb.nameserver import scoreboard
+from gslb.nameserver import channel, scoreboard
 from gslb.nameserver.core import Core
 from gslb.nameserver.counters import Counter
 from gslb.nameserver.generation import Publisher
 from gslb.nameserver.image import ImageBuilder
+from gslb.nameserver.orders import ask_to_give
+from gslb.nameserver.queryevent import RECORD_OCTETS, read
 from gslb.nameserver.responders import ResponderMaker
 from gslb.nameserver.scoreboard import Executor, Page, Tally
 from gslb.nameserver.table import compile_names, compile_plan
@@ -155,3 +158,57 @@ def test_before_the_first_generation_nothing_is_counted() -> None:
     core = Core(LIBRARY)
     core.settle()
     assert (core.native, core.ups, core.qtypes) == (None, (), ())
+
+
+@pytest.mark.parametrize("library", [LIBRARY, None], ids=["native", "python"])
+def test_who_listens_is_told_of_queries(node: Node, listening: socket.socket, library: Path | None) -> None:
+    """A line is enough, and its end ends it."""
+    node.publish(OLDER, 1)
+    message = make.query("www.z.test.", "A")
+    with node.serve(listening, library) as (pid, _):
+        ask(listening, message)
+        with channel.connect(node.post.run, f"udp-{pid}.sock", 5.0) as line:
+            channel.send(line, {"do": "sample", "one_in": 1})
+            hears(line)
+            ask(listening, message)
+            ask(listening, flagged(message))
+            told = [heard(line)]
+            while sum(len(records) for _, records, _ in told) < 2 * RECORD_OCTETS:
+                told.append(heard(line))
+            events = [(who, read(record)) for who, records, lost in told for record in parts(records) if not lost]
+            assert {who for who, _ in events} == ({"native", "python"} if library is not None else {"python"})
+            assert {(event.name, event.address) for _, event in events} == {(b"\3www\1z\4test\0", OLDER)}
+            node.publish(NEWER, 2)
+            while read(told[-1][1][-RECORD_OCTETS:]).address != NEWER:  # it goes on from the next generation
+                ask(listening, message)
+                told.append(heard(line))
+        ask(listening, message)
+        with channel.connect(node.post.run, f"udp-{pid}.sock", 5.0) as line:
+            channel.send(line, {"do": "sample", "one_in": 0})
+            ask(listening, message)
+            hears(line)  # and tells nothing
+
+
+def hears(line: socket.socket) -> None:
+    """Wait until the worker has heard all that was said."""
+    given = ask_to_give(line)
+    assert given is not None
+    assert given[0], "this is its answer, and no query"
+    for sock in given[1]:
+        sock.close()
+
+
+def flagged(message: bytes) -> bytes:
+    """A query that is left to the reference."""
+    return message[:2] + (int.from_bytes(message[2:4], "big") | AA).to_bytes(2, "big") + message[4:]
+
+
+def heard(line: socket.socket) -> tuple[str, bytes, int]:
+    received = channel.receive(line)
+    assert received is not None
+    message, _ = received
+    return str(message["executor"]), base64.b64decode(str(message["queries"])), int(str(message["lost"]))
+
+
+def parts(records: bytes) -> list[bytes]:
+    return [records[at : at + RECORD_OCTETS] for at in range(0, len(records), RECORD_OCTETS)]

@@ -137,6 +137,9 @@ class FakeAnswers:
     def blocks(self) -> tuple[Block, ...]:
         return (Block("00", b"", b""),) if self._file.exists() else ()
 
+    def queries(self) -> tuple[bytes, int]:
+        return (b"", 1) if self._want is not None and self._want.one_in else (b"", 0)
+
 
 def fake_parts(folder: Path) -> Parts:
     """Adopted where `folder` has pins.  Raises Refused while it has a file `refuse`; takes no probes while it has `unprobed`."""

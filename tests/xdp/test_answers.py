@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from gslb.dnslayout import DnsImage
+from gslb.geo.table import LocationTable
 from gslb.nameserver.image import ImageBuilder
 from tests.nameserver.imagescene import Scene, scene
 from tests.nameserver.make import query
@@ -81,8 +82,18 @@ def test_nothing_is_answered_before_there_is_something_to_answer_from(
     state = dns.answers.want(want, 1.0)
     assert state is not None
     assert (state.addresses, state.version) == (2, one.tables.version)
-    assert state.octets >= len(one.file) + len(one.geography)
+    needed = LocationTable.from_buffer(one.geography).header.executed_bytes
+    assert state.octets >= len(one.file) + needed
     assert ask(dns) == reply(one)
+
+
+def test_what_only_the_reference_reads_of_a_location_table_is_left_out(
+    dns: DnsPlane, tmp_path: Path, other: Scene
+) -> None:
+    state = dns.answers.want(wanted(tmp_path, other.file, other.geography), 1.0)
+    assert state is not None
+    assert LocationTable.from_buffer(other.geography).header.executed_bytes < state.octets < len(other.geography)
+    assert ask(dns) == reply(other)
 
 
 def test_another_plan_takes_the_place_of_the_first(dns: DnsPlane, one: Scene, other: Scene) -> None:
@@ -185,6 +196,15 @@ def test_images_that_do_not_fit(
     assert state is not None
     assert why in state.problems[0]
     assert ask(dns) == reply(one)
+
+
+def test_location_tables_that_are_too_short(dns: DnsPlane, tmp_path: Path, one: Scene) -> None:
+    head = DnsImage.from_buffer_copy(one.file)
+    head.geography_octets = 1 << 31
+    state = dns.answers.want(wanted(tmp_path, bytes(head) + one.file[ctypes.sizeof(DnsImage) :], one.geography), 1.0)
+    assert state is not None
+    assert "the image was made for one of 2147483648" in state.problems[0]
+    assert held(dns, "geographies") == []
 
 
 def test_addresses_come_and_go(dns: DnsPlane, one: Scene) -> None:

@@ -375,7 +375,8 @@ def test_removing_what_is_not_there_is_nothing(home: Path) -> None:
 
 def test_the_balancers_own_programs(pair: Pair, home: Path, objects: Path) -> None:
     plane = pair.open(home, objects)
-    assert plane.maps.keys() == layout.MAPS.keys() - {"dns_images", "geographies", "dns_blocks", "dns_buckets"}
+    of_dns = {"dns_images", "geographies", "dns_blocks", "dns_buckets", "dns_events", "dns_sampled"}
+    assert plane.maps.keys() == layout.MAPS.keys() - of_dns
     assert pair.attach(plane) == Interface(pair.right, Attached.NATIVE)
     pair.host.call(lambda: plane.attach_probe(pair.right))
     pair.remove(plane)

@@ -13,6 +13,7 @@
 
 #include "dns_maps.h"
 #include "dns.h"
+#include "dns_event.h"
 #include "frame.h"
 #include "outer.h"
 
@@ -123,14 +124,13 @@ static __always_inline int is_ours(const struct dns_image *image)
 }
 
 /* What is in force.  One look-up of the image decides it all. */
-static __always_inline int find_tables(struct dns_context *c)
+static __always_inline int find_tables(struct dns_context *c, const struct dns_settings *s)
 {
 	__u32 zero = 0, slot;
-	struct dns_settings *s = bpf_map_lookup_elem(&dns_settings, &zero);
 	struct dns_image *image;
 
 	c->image = bpf_map_lookup_elem(&dns_images, &zero);
-	if (!s || !c->image)
+	if (!c->image)
 		return 0;
 	image = bpf_map_lookup_elem(c->image, &zero);
 	if (!image || !is_ours(image))
@@ -159,7 +159,8 @@ static __always_inline __u64 sum_of(struct dns_work *w, __u32 octets)
 
 		if (!some)
 			break;
-		sum = bpf_csum_diff(0, 0, (void *)&w->message[part * CHECKSUM_PART], some, sum);
+		sum = bpf_csum_diff(0, 0, (void *)&w->message[part * CHECKSUM_PART],
+				    DNS_CUT_TO(some, 2 * CHECKSUM_PART - 1), sum);
 		octets -= some;
 	}
 	return sum;
@@ -248,7 +249,26 @@ static __always_inline int write_reply(struct xdp_md *ctx, const struct packet *
 	}
 	if (octets <= STORED_BY_WORDS)
 		return store_octets(data + l3 + header + UDP_OCTETS, end, w, octets);
+	octets = DNS_CUT_TO(octets - 1, DNS_MESSAGE_MASK) + 1; /* tells Linux 6.1 that it is not 0 */
 	return bpf_xdp_store_bytes(ctx, l3 + header + UDP_OCTETS, w->message, octets) == 0;
+}
+
+/* Tell user space of a query, where it is one of the sample.  Nobody is woken: who listens looks once a second. */
+static __always_inline void tell(struct dns_work *w, const struct dns_context *c, const struct dns_settings *s)
+{
+	__u32 zero = 0;
+	struct dns_sampling *sampling = bpf_map_lookup_elem(&dns_sampled, &zero);
+	struct dns_event *event;
+
+	if (!sampling || !dns_is_sampled(sampling, s->sample_one_in, s->sample_per_s, c->now_ns))
+		return;
+	event = bpf_ringbuf_reserve(&dns_events, sizeof(*event), 0);
+	if (!event) {
+		sampling->lost++;
+		return;
+	}
+	dns_tell(event, w, c->now_ns + s->unix_ns);
+	bpf_ringbuf_submit(event, BPF_RB_NO_WAKEUP);
 }
 
 SEC("xdp")
@@ -258,15 +278,18 @@ int dns(struct xdp_md *ctx)
 	__u32 zero = 0;
 	struct packet *p = bpf_map_lookup_elem(&scratch, &zero);
 	struct dns_work *w = bpf_map_lookup_elem(&own_work, &zero);
+	struct dns_settings *s = bpf_map_lookup_elem(&dns_settings, &zero);
 
-	if (!p || !w)
+	if (!p || !w || !s)
 		return XDP_PASS;
-	if (load_query(ctx, p, w) && find_tables(&c)) {
+	if (load_query(ctx, p, w) && find_tables(&c, s)) {
 		if (dns_answer(w, &c) == DNS_REPLY && !write_reply(ctx, p, w)) {
 			w->verdict = DNS_UP;
 			w->up = DNS_UP_FRAME;
 		}
 		dns_count(w, &c);
+		if (w->verdict != DNS_UP && c.now_ns < s->sample_until_ns)
+			tell(w, &c, s);
 		if (w->verdict != DNS_UP)
 			return w->verdict == DNS_REPLY ? XDP_TX : XDP_DROP;
 	}

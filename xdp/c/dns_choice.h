@@ -35,22 +35,19 @@ static __always_inline __u32 dns_choose_spread(struct dns_work *w, const struct 
 }
 
 /* What a policy answers this client. */
-static __always_inline __u32 dns_choose_view(struct dns_work *w, const struct dns_context *c,
-					     const struct dns_image *image, __u32 line)
+static __always_inline __u32 dns_choose_view(struct dns_work *w, const struct dns_context *c, __u32 line)
 {
 	const struct dns_view *view = dns_line(c->image, line, sizeof(*view));
 	const __u16 *ranking_of;
 	const __u32 *choice;
-	__u32 ranking = 0, why;
+	__u32 ranking = 0;
 
 	if (!view)
 		return DNS_UP_IMAGE;
 	if (view->flags & DNS_VIEW_UP)
 		return DNS_UP_VIEW;
 	if (!(view->flags & DNS_VIEW_FIXED)) {
-		why = dns_locate(w, c, image);
-		if (why)
-			return why;
+		dns_locate(w);
 		ranking_of = dns_at(c->geography, view->ranking_of + 2 * (__u64)w->class, 2);
 		if (w->class >= view->classes || !ranking_of || *ranking_of >= view->rankings)
 			return DNS_UP_IMAGE;
@@ -70,7 +67,7 @@ static __always_inline __u32 dns_choose_view(struct dns_work *w, const struct dn
 
 /* What a name that exists has of the type asked. */
 static __always_inline __u32 dns_choose_type(struct dns_work *w, const struct dns_context *c,
-					     const struct dns_image *image, const struct dns_node *node)
+					     const struct dns_node *node)
 {
 	__u32 kind = DNS_KIND_UP, at = 0, listed = 0;
 
@@ -91,7 +88,7 @@ static __always_inline __u32 dns_choose_type(struct dns_work *w, const struct dn
 		return DNS_UP_NONE;
 	}
 	if (kind == DNS_KIND_VIEW)
-		return dns_choose_view(w, c, image, at);
+		return dns_choose_view(w, c, at);
 	if (kind != DNS_KIND_ANSWER)
 		return DNS_UP_TYPE;
 	w->answer = at;
@@ -120,7 +117,7 @@ static __always_inline __u32 dns_choose(struct dns_work *w, const struct dns_con
 		if (!w->exact)
 			w->answer = node->absent;
 		else
-			why = dns_choose_type(w, c, image, node);
+			why = dns_choose_type(w, c, node);
 	}
 	if (why)
 		return why;

@@ -42,6 +42,8 @@ enum dns_sizes {
 	DNS_EXEMPT_MOST = 32,
 	DNS_LIMIT_WAYS = 4,
 	DNS_LIMIT_SETS = 1 << 14,
+	DNS_V6_KEYS = 8, /* of a line */
+	DNS_V6_LEVELS = 10,
 	DNS_LIMIT_BURST_NS = 1000000000, /* what a network may take at once: a second's worth */
 };
 
@@ -90,12 +92,13 @@ struct dns_image {
 	__u32 zero;
 
 	/* the location table: offsets in octets; 0: the table has no such section */
-	__u32 v4;
+	__u32 geography_octets; /* of it that are needed here, from its start */
+	__u32 v4_lines;
+	__u32 v4_runs;
 	__u32 v6_starts;
 	__u32 v6_classes;
-	__u32 v6_index;
-	__u32 v6_count;
-	__u32 v6_index_shift;
+	__u32 v6_levels;	       /* above the starts */
+	__u32 v6_level[DNS_V6_LEVELS]; /* the highest first */
 
 	/* counters (struct dns_counts) */
 	__u32 cells; /* how many cell counters follow it, then */
@@ -116,6 +119,14 @@ struct dns_image {
 	__u32 counts_slot;    /* of the map `dns_blocks` */
 	__u32 counts_stride;  /* octets from one CPU's counters to the next one's */
 	__u32 zeros;
+};
+
+/* The location table's line of a /16 of IPv4 (gslb/geo/lines.py). */
+struct dns_v4_line {
+	__u64 begins[4]; /* a bit for each of its /24s where a run begins; never for the first */
+	__u32 run;	 /* of its first /24 */
+	__u8 before[4];	 /* bits that are set in the words before */
+	__u64 zeros[3];
 };
 
 /* One slot of a bucket. */
@@ -273,6 +284,7 @@ struct dns_counts {
 
 _Static_assert(sizeof(struct dns_slot) * DNS_BUCKET == LINE, "a bucket is a line");
 _Static_assert(sizeof(struct dns_image) <= DNS_VIEWS_AT, "views stand behind the head");
+_Static_assert(sizeof(struct dns_v4_line) == LINE && DNS_V6_KEYS * sizeof(__u64) == LINE, "lines of places");
 _Static_assert(sizeof(struct dns_node) == 256, "a node is four lines");
 _Static_assert(sizeof(struct dns_answer) == LINE && sizeof(struct dns_view) == LINE &&
 		   sizeof(struct dns_spread) == LINE,

@@ -49,3 +49,12 @@ struct {
 	__type(key, __u32);
 	__array(values, struct one_dns_table);
 } dns_blocks SEC(".maps");
+
+/* Queries that are told of, and how many of them each CPU was. */
+
+MAP(BPF_MAP_TYPE_PERCPU_ARRAY, 1, __u32, struct dns_sampling) dns_sampled SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, DNS_EVENTS_OCTETS);
+} dns_events SEC(".maps");

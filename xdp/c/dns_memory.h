@@ -78,12 +78,12 @@ struct dns_work {
 	__u64 cookie_server[2]; /* of the reply */
 
 	/* the address that decides */
-	__u32 base, ranges; /* of a search: where it goes on, and among how many */
-	__u64 high, low;    /* as numbers: the 128 bits of IPv6; of IPv4 `low` holds 32 */
+	__u32 base;	 /* of a search: the line where it goes on */
+	__u64 high, low; /* as numbers: the 128 bits of IPv6; of IPv4 `low` holds 32 */
 	__u32 is_v6;
-	__u32 before;	/* bits of prefix before an embedded IPv4 address */
-	__u32 located4; /* the entry of an IPv4 address in the location table, read ahead */
-	__u32 scope;	/* of the answer */
+	__u32 before;  /* bits of prefix before an embedded IPv4 address */
+	__u32 located; /* class << 8 | scope, read ahead */
+	__u32 scope;   /* of the answer */
 	__u32 class;
 
 	/* what is answered */
@@ -131,7 +131,10 @@ struct dns_context {
 };
 
 #ifdef __bpf__
-/* Hides from the compiler what it knows of a number, so that it leaves the cut in the program. */
+/*
+ * Hides from the compiler what it knows of a number, so that it leaves the cut in the program.  So is a length cut that was compared
+ * before: Linux 6.1 learns nothing of a number's copies, on the stack or in another register, when one of them is compared.
+ */
 #define DNS_CUT_TO(at, mask)                                                                                           \
 	({                                                                                                             \
 		__u64 cut = (at);                                                                                      \
@@ -278,6 +281,15 @@ static __always_inline __u64 dns_first(__u32 octets)
 	return octets >= 8 ? ~0ULL : (1ULL << (8 * (octets & 7))) - 1;
 }
 
+/* How many bits are set. */
+static __always_inline __u32 dns_ones(__u64 value)
+{
+	value -= (value >> 1) & 0x5555555555555555;
+	value = (value & 0x3333333333333333) + ((value >> 2) & 0x3333333333333333);
+	value = (value + (value >> 4)) & 0x0F0F0F0F0F0F0F0F;
+	return (value * 0x0101010101010101) >> 56;
+}
+
 /* The position of the highest bit that is set, from 1 on; 0 for 0. */
 static __always_inline __u32 dns_bits(__u64 value)
 {
@@ -289,10 +301,7 @@ static __always_inline __u32 dns_bits(__u64 value)
 	value |= value >> 8;
 	value |= value >> 16;
 	value |= value >> 32;
-	value -= (value >> 1) & 0x5555555555555555;
-	value = (value & 0x3333333333333333) + ((value >> 2) & 0x3333333333333333);
-	value = (value + (value >> 4)) & 0x0F0F0F0F0F0F0F0F;
-	return (value * 0x0101010101010101) >> 56;
+	return dns_ones(value);
 #else
 	return value ? 64 - __builtin_clzll(value) : 0;
 #endif

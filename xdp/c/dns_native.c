@@ -25,6 +25,11 @@ struct dns_native {
 	struct dns_memory block;
 	void *buckets;
 	__u8 limited[16];
+	__u32 one_in; /* of the sample; 0: nobody listens */
+	__u32 per_s;
+	__u32 told; /* in `events` */
+	struct dns_sampling sampling;
+	struct dns_event events[DNS_TOLD];
 	struct dns_work works[DNS_BATCH];
 	union dns_address askers[DNS_BATCH];
 	struct iovec queries[DNS_BATCH];
@@ -74,6 +79,25 @@ void gslb_dns_limited(const struct dns_native *native, void *address)
 	memcpy(address, native->limited, sizeof(native->limited));
 }
 
+void gslb_dns_sample(struct dns_native *native, __u32 one_in, __u32 per_s)
+{
+	native->one_in = one_in;
+	native->per_s = per_s;
+}
+
+__u32 gslb_dns_told(struct dns_native *native, void *events, __u32 event_octets, __u64 *lost)
+{
+	__u32 told = native->told;
+
+	if (event_octets != sizeof(struct dns_event))
+		return 0;
+	memcpy(events, native->events, told * sizeof(struct dns_event));
+	native->told = 0;
+	*lost += native->sampling.lost;
+	native->sampling.lost = 0;
+	return told;
+}
+
 void gslb_dns_close(struct dns_native *native)
 {
 	free(native);
@@ -101,6 +125,17 @@ static struct dns_context context(const struct dns_native *native, __u64 now_s)
 	return c;
 }
 
+/* Tells of a query, where it is one of the sample. */
+static __attribute__((noinline)) void tell(struct dns_native *native, struct dns_work *w, const struct dns_context *c)
+{
+	if (!dns_is_sampled(&native->sampling, native->one_in, native->per_s, c->now_ns))
+		return;
+	if (native->told < DNS_TOLD)
+		dns_tell(&native->events[native->told++], w, now_ns(CLOCK_REALTIME));
+	else
+		native->sampling.lost++;
+}
+
 /* One function for both ways, so that it is compiled once. */
 static __attribute__((noinline)) enum dns_verdict answer(struct dns_native *native, struct dns_work *w,
 							 const struct dns_context *c)
@@ -108,6 +143,8 @@ static __attribute__((noinline)) enum dns_verdict answer(struct dns_native *nati
 	enum dns_verdict verdict = dns_answer(w, c);
 
 	dns_count(w, c);
+	if (native->one_in && verdict != DNS_UP)
+		tell(native, w, c);
 	if (verdict != DNS_UP && w->over)
 		memcpy(native->limited, w->source, sizeof(native->limited));
 	return verdict;

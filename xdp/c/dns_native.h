@@ -5,11 +5,13 @@
 #pragma once
 
 #include "dns.h"
+#include "dns_event.h"
 
 enum dns_native_sizes {
 	DNS_BATCH = 64,	 /* datagrams that are received by one call of the kernel */
 	DNS_BATCHES = 4, /* of one socket and turn, so that one busy address does not starve the others */
 	DNS_EVENTS = 16, /* descriptors that one call of the kernel tells of */
+	DNS_TOLD = 256,	 /* queries of the sample that wait to be taken */
 	DNS_SILENCE = 1, /* in place of a reply's octets: nobody answers */
 };
 
@@ -52,6 +54,15 @@ void gslb_dns_limit(struct dns_native *native, void *buckets);
 
 /* The address (16 octets) that was over the limit last; zeros: none was. */
 void gslb_dns_limited(const struct dns_native *native, void *address);
+
+/* Tells of one query in `one_in` from now on, and of `per_s` a second at most; of none: 0. */
+void gslb_dns_sample(struct dns_native *native, __u32 one_in, __u32 per_s);
+
+/*
+ * The queries that were told of since the last call, into room for DNS_TOLD structs dns_event of so many octets; how many.  `lost` grows by
+ * those that should have been, and are not.
+ */
+__u32 gslb_dns_told(struct dns_native *native, void *events, __u32 event_octets, __u64 *lost);
 
 /* Charges one response to `source` (16 octets): the law of the limit alone, for tests. */
 enum dns_limit_verdict gslb_dns_charge(const struct dns_limit *limit, void *buckets, const void *source, __u32 account,

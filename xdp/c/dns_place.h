@@ -6,14 +6,15 @@
  */
 #pragma once
 
+#include <stddef.h>
+
 #include "dns_query.h"
 
 #define DNS_MAPPED 0xFFFFULL		/* ::ffff:0:0/96: bits 64 to 95; those before are 0 */
 #define DNS_NAT64 0x0064FF9B00000000ULL /* 64:ff9b::/96: the first 64 bits; the 32 behind them are 0 */
 #define DNS_SIX_TO_FOUR 0x2002ULL	/* 2002::/16 */
 #define DNS_KEYS_END (1ULL << 56)	/* keys of IPv6 are the first 56 bits */
-#define DNS_NEAR 4096			/* ranges of IPv6 that are searched in one chunk */
-#define DNS_LAST 8			/* ranges that are looked at one after another */
+#define DNS_NO_ENTRY 0xFFFFFF00U	/* its class has no ranking */
 
 /* The address that decides: the client subnet's, or else the asker's own. */
 static __always_inline void dns_place(struct dns_work *w)
@@ -46,28 +47,22 @@ static __always_inline void dns_place(struct dns_work *w)
 	}
 }
 
-/*
- * The place, and for IPv4 its entry in the location table: asked for before the name is looked up, since to fetch it from memory takes about
- * as long as that.
- */
-static __always_inline void dns_look_ahead(struct dns_work *w, const struct dns_context *c,
-					   const struct dns_image *image)
+/* The entry of an IPv4 address: of the run in which its /24 is, found without a branch.  Where the table does not hold together, a class that no policy has. */
+static __always_inline __u32 dns_entry4(const struct dns_context *c, const struct dns_image *image, __u32 address)
 {
+	__u32 network = (address >> 8) & 0xFF, word = network >> 6, passed, run;
+	struct dns_span line = dns_span(c->geography, image->v4_lines + (__u64)(address >> 16) * LINE, LINE);
+	const __u64 *begins;
 	const __u32 *entry;
 
-	dns_place(w);
-	w->located4 = 0; /* without IPv4 in the table, all are of class 0 with depth 0 */
-	if (w->is_v6 || !image->v4)
-		return;
-	entry = dns_at(c->geography, image->v4 + (w->low >> 8) * 4, 4);
-	w->located4 = entry ? *entry : ~0U; /* a class that no policy has */
-}
-
-static __always_inline __u32 dns_locate4(struct dns_work *w)
-{
-	w->class = w->located4 >> 8;
-	w->scope = w->before + (w->located4 & 0xFF);
-	return DNS_UP_NONE;
+	if (!line.chunk)
+		return DNS_NO_ENTRY;
+	begins = dns_in_span(line, offsetof(struct dns_v4_line, begins) + 8 * word, 8);
+	passed = dns_ones(*begins << (63 - (network & 63)));
+	passed += *(const __u8 *)dns_in_span(line, offsetof(struct dns_v4_line, before) + word, 1);
+	run = *(const __u32 *)dns_in_span(line, offsetof(struct dns_v4_line, run), 4) + passed;
+	entry = dns_at(c->geography, image->v4_runs + (__u64)run * 4, 4);
+	return entry ? *entry : DNS_NO_ENTRY;
 }
 
 /* The least scope that keeps a native IPv6 address apart from embedded IPv4 addresses with the same 56 bits. */
@@ -82,139 +77,80 @@ static __always_inline __u32 dns_shared_key_scope(struct dns_work *w)
 	return 0;
 }
 
-/* Where the start of a range of IPv6 stands in the location table. */
-static __always_inline __u64 dns_start_at(const struct dns_image *image, __u64 range)
+/* How many of a line's keys are not above `key`, but for the first, which never is.  No branches, since nobody could foretell them. */
+static __always_inline __u32 dns_passed(const __u64 *line, __u64 key)
 {
-	return image->v6_starts + range * 8;
-}
+	__u64 passed = 0;
 
-/* Keeps that quarter of a search in which the key is: `passed` of its three inner starts are not above the key. */
-static __always_inline void dns_keep_quarter(struct dns_work *w, __u32 base, __u32 ranges, __u32 passed)
-{
-	__u32 quarter = ranges >> 2;
-
-	DNS_KEPT(w->base) = base + passed * quarter;
-	DNS_KEPT(w->ranges) = passed < 3 ? quarter : ranges - 3 * quarter;
-}
-
-/* Narrows a search to DNS_NEAR ranges, in one chunk.  Starts are compared by three, which come from memory at the same time. */
-static __always_inline __u32 dns_come_near(struct dns_work *w, const struct dns_context *c,
-					   const struct dns_image *image, __u64 key)
-{
-	__u32 base, ranges, beyond;
-	const __u64 *start;
-	__u64 edge;
-
-	for (int step = 0; step < 12; step++) {
-		const __u64 *second, *third;
-
-		ranges = DNS_KEPT(w->ranges);
-		base = DNS_KEPT(w->base);
-		if (ranges <= DNS_NEAR)
-			break;
-		start = dns_at(c->geography, dns_start_at(image, base + (ranges >> 2)), 8);
-		second = dns_at(c->geography, dns_start_at(image, base + 2 * (ranges >> 2)), 8);
-		third = dns_at(c->geography, dns_start_at(image, base + 3 * (ranges >> 2)), 8);
-		if (!start || !second || !third)
-			return DNS_UP_IMAGE;
-		dns_keep_quarter(w, base, ranges, (*start <= key) + (*second <= key) + (*third <= key));
-	}
-	ranges = DNS_KEPT(w->ranges);
-	base = DNS_KEPT(w->base);
-	edge = dns_start_at(image, base + ranges) - 1;
-	if (ranges > DNS_NEAR)
-		return DNS_UP_IMAGE;
-	if (!ranges || edge >> DNS_CHUNK_BITS == dns_start_at(image, base) >> DNS_CHUNK_BITS)
-		return DNS_UP_NONE;
-	/* two chunks: the key is in the one or the other */
-	edge &= ~(__u64)(DNS_CHUNK - 1);
-	beyond = (edge - image->v6_starts) / 8;
-	start = dns_at(c->geography, edge, 8);
-	if (!start)
-		return DNS_UP_IMAGE;
-	if (*start <= key) {
-		DNS_KEPT(w->base) = beyond;
-		DNS_KEPT(w->ranges) = base + ranges - beyond;
-	} else {
-		DNS_KEPT(w->ranges) = beyond - base;
-	}
-	return DNS_UP_NONE;
-}
-
-/* Ends a search: w->base becomes the number of the starts that are not above the key. */
-static __always_inline __u32 dns_search(struct dns_work *w, const struct dns_context *c, const struct dns_image *image,
-					__u64 key)
-{
-	__u32 begin = DNS_KEPT(w->base), ranges = DNS_KEPT(w->ranges), base, passed = 0;
-	struct dns_span span = dns_span(c->geography, dns_start_at(image, begin), 8 * (__u64)ranges);
-
-	if (!span.chunk)
-		return DNS_UP_IMAGE;
-	for (int step = 0; step < 8; step++) {
-		const __u64 *start, *second, *third;
-
-		ranges = DNS_KEPT(w->ranges);
-		base = DNS_KEPT(w->base);
-		if (ranges <= DNS_LAST)
-			break;
-		start = dns_in_span(span, 8 * (__u64)(base - begin + (ranges >> 2)), 8);
-		second = dns_in_span(span, 8 * (__u64)(base - begin + 2 * (ranges >> 2)), 8);
-		third = dns_in_span(span, 8 * (__u64)(base - begin + 3 * (ranges >> 2)), 8);
-		dns_keep_quarter(w, base, ranges, (*start <= key) + (*second <= key) + (*third <= key));
-	}
-	ranges = DNS_KEPT(w->ranges);
-	base = DNS_KEPT(w->base);
 #pragma GCC unroll 8
-	for (__u32 i = 0; i < DNS_LAST; i++)
-		if (i < ranges && *(const __u64 *)dns_in_span(span, 8 * (__u64)(base - begin + i), 8) <= key)
-			passed = i + 1;
-	DNS_KEPT(w->base) = base + passed;
-	return DNS_UP_NONE;
+	for (int i = 1; i < DNS_V6_KEYS; i++)
+		passed += (line[i] - 1 - key) >> 63; /* both are below 2^63 */
+	return passed;
 }
 
-static __always_inline __u32 dns_locate6(struct dns_work *w, const struct dns_context *c, const struct dns_image *image)
+/* The line of starts in which the last stands that is not above `key`: w->base becomes its number. */
+static __always_inline const __u64 *dns_search(struct dns_work *w, const struct dns_context *c,
+					       const struct dns_image *image, __u64 key)
 {
-	__u64 key = w->high >> 8, bucket = key >> (image->v6_index_shift & 63), before, after;
-	const __u32 *first, *last, *class;
-	const __u64 *start;
-	__u32 base, depth, why;
+	DNS_KEPT(w->base) = 0;
+	for (__u32 level = 0; level < DNS_V6_LEVELS; level++) {
+		__u32 base = DNS_KEPT(w->base);
+		const __u64 *line;
 
-	w->class = 0;
-	w->scope = dns_shared_key_scope(w);
-	if (!image->v6_count)
-		return DNS_UP_NONE;
-	first = dns_at(c->geography, image->v6_index + bucket * 4, 4);
-	last = dns_at(c->geography, image->v6_index + bucket * 4 + 4, 4);
-	if (!first || !last)
-		return DNS_UP_IMAGE;
-	DNS_KEPT(w->base) = *first;
-	DNS_KEPT(w->ranges) = *last - *first;
-	why = dns_come_near(w, c, image, key);
-	if (!why)
-		why = dns_search(w, c, image, key);
-	if (why)
-		return why;
-	base = DNS_KEPT(w->base) - 1;
-	key = DNS_KEPT(w->high) >> 8;
-	start = dns_at(c->geography, image->v6_starts + (__u64)base * 8, 8);
-	if (!start)
-		return DNS_UP_IMAGE;
-	before = dns_bits(key ^ ((*start - 1) & (2 * DNS_KEYS_END - 1)));
-	start = dns_at(c->geography, image->v6_starts + (__u64)base * 8 + 8, 8);
-	class = dns_at(c->geography, image->v6_classes + (__u64)base * 4, 4);
-	if (!start || !class)
-		return DNS_UP_IMAGE;
-	after = dns_bits(key ^ *start);
+		if (level >= image->v6_levels)
+			break;
+		line = dns_at(c->geography, image->v6_level[level] + (__u64)base * LINE, LINE);
+		if (!line)
+			return 0;
+		DNS_KEPT(w->base) = DNS_V6_KEYS * base + dns_passed(line, key);
+	}
+	return dns_at(c->geography, image->v6_starts + (__u64)DNS_KEPT(w->base) * LINE, LINE);
+}
+
+/* The entry of an IPv6 address: its class and scope, which is the depth at least that its range has among its neighbours. */
+static __always_inline __u32 dns_entry6(struct dns_work *w, const struct dns_context *c, const struct dns_image *image)
+{
+	__u32 scope = dns_shared_key_scope(w), depth, place;
+	__u64 key = w->high >> 8, first, before, after;
+	const __u64 *line, *next;
+	const __u32 *class;
+
+	if (!image->v6_starts)
+		return scope;
+	line = dns_search(w, c, image, key);
+	first = (__u64)DNS_V6_KEYS * DNS_KEPT(w->base);
+	class = dns_at(c->geography, image->v6_classes + first * 4, 4 * DNS_V6_KEYS);
+	if (!line || !class)
+		return DNS_NO_ENTRY;
+	(void)*(const volatile __u32 *)class; /* comes from memory meanwhile */
+	place = dns_passed(line, key);
+	next = place + 1 < DNS_V6_KEYS ? line + place + 1
+				       : dns_at(c->geography, image->v6_starts + (first + DNS_V6_KEYS) * 8, 8);
+	if (!next)
+		return DNS_NO_ENTRY;
+	before = dns_bits(key ^ ((line[place] - 1) & (2 * DNS_KEYS_END - 1)));
+	after = dns_bits(key ^ *next);
 	depth = 57 - (before < after ? before : after);
-	w->class = *class;
-	if (depth > w->scope)
-		w->scope = depth;
-	return DNS_UP_NONE;
+	return class[place] << 8 | (depth > scope ? depth : scope);
 }
 
-static __always_inline __u32 dns_locate(struct dns_work *w, const struct dns_context *c, const struct dns_image *image)
+/*
+ * The place, and its entry: asked for before the name is looked up, since to fetch the one from memory takes about as long as the other.
+ */
+static __always_inline void dns_look_ahead(struct dns_work *w, const struct dns_context *c,
+					   const struct dns_image *image)
 {
-	return w->is_v6 ? dns_locate6(w, c, image) : dns_locate4(w);
+	dns_place(w);
+	if (w->is_v6)
+		w->located = dns_entry6(w, c, image);
+	else /* without IPv4 in the table, all are of class 0 with depth 0 */
+		w->located = w->before + (image->v4_lines ? dns_entry4(c, image, w->low) : 0);
+}
+
+static __always_inline void dns_locate(struct dns_work *w)
+{
+	w->class = w->located >> 8;
+	w->scope = w->located & 0xFF;
 }
 
 /* How many of the first bits an address of IPv6 shares with another. */

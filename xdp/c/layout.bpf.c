@@ -39,4 +39,7 @@ struct every {
 	struct packet packet;
 	struct handshake_event handshake_event;
 	struct capture_event capture_event;
+	enum dns_event_flags dns_event_flags;
+	struct dns_event dns_event;
+	struct dns_sampling dns_sampling;
 } every;

@@ -28,8 +28,10 @@ enum sizes {
 	MOST_TRACKED = 16384, /* connections of the sample */
 	EVENT_OCTETS = 1 << 20,
 	CAPTURE_OCTETS = 1 << 22,
-	SNAP_OCTETS = 256, /* of a captured packet */
-	COARSE_SHIFT = 32, /* coarse time: nanoseconds of the monotonic clock >> 32, units of 4.29 s */
+	DNS_EVENTS_OCTETS = 1 << 18, /* some 2 000 queries */
+	DNS_EVENT_NAME = 64,	     /* octets of a name that are told */
+	SNAP_OCTETS = 256,	     /* of a captured packet */
+	COARSE_SHIFT = 32,	     /* coarse time: nanoseconds of the monotonic clock >> 32, units of 4.29 s */
 };
 
 enum program {
@@ -159,6 +161,9 @@ struct dns_settings {
 	__u32 version;	 /* another one after each change of dns_addresses; 0: what was found is not kept */
 	__be16 port;	 /* that all of them have; 0: they have several */
 	__u16 zero;
+	__u32 sample_one_in;   /* queries: one of so many is told of */
+	__u64 sample_until_ns; /* monotonic: nobody listens after that */
+	__u32 sample_per_s;    /* a CPU may tell of so many */
 	__u32 zeros;
 };
 
@@ -285,6 +290,42 @@ struct capture_event {
 	__u8 verdict;
 	__u8 zero[3];
 	__u8 data[SNAP_OCTETS];
+};
+
+enum dns_event_flags {
+	DNS_EVENT_DO = 1,
+	DNS_EVENT_COOKIE = 2,
+	DNS_EVENT_COOKIE_VALID = 4,
+	DNS_EVENT_TRUNCATED = 8,
+	DNS_EVENT_DROPPED = 16, /* over the limit of responses: not answered */
+	DNS_EVENT_CLIENT6 = 32,
+	DNS_EVENT_SUBNET = 64, /* with a client subnet */
+	DNS_EVENT_SUBNET6 = 128,
+	DNS_EVENT_ADDRESS = 256, /* `address` is told */
+};
+
+/* To user space: one query.  Networks, name and address are as in memory: the octets in the order of the packet. */
+struct dns_event {
+	__u64 at_ns;	  /* since the epoch */
+	__u64 client;	  /* its first 3 octets (IPv4) or 7 (IPv6) */
+	__u64 subnet;	  /* of the client subnet option, no longer than that */
+	__u64 address[2]; /* of the first record answered */
+	__u16 type;
+	__u16 rcode;
+	__u16 flags; /* enum dns_event_flags */
+	__u8 name_octets;
+	__u8 subnet_bits;
+	__u8 scope;
+	__u8 zero[7];
+	__u64 name[DNS_EVENT_NAME / 8]; /* lowered; the rest of a longer one is left out */
+};
+
+/* Which queries one CPU or worker tells of. */
+struct dns_sampling {
+	__u64 second; /* that runs */
+	__u64 lost;   /* more than may be told in a second, or more than were read */
+	__u32 told;   /* in this second */
+	__u32 seen;   /* since the last one */
 };
 
 _Static_assert(sizeof(struct vip_key) == 20, "vip_key");
