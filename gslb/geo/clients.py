@@ -17,6 +17,7 @@ from gslb.geo.classes import segments
 from gslb.geo.places import U32, U64, Places, Runs, coalesced, merged_keys, quantised
 from gslb.geo.rank import I64
 from gslb.geo.table import EMBEDDED, V4_BITS, V6_BITS, LocationTable, normalise
+from gslb.geo.weigh import anything_known
 from gslb.model.deployment import Deployment, Network, PolicyId
 from gslb.model.location import Cohort
 
@@ -66,8 +67,8 @@ def by_size(places: Places | None, before: Mapped, after: Mapped) -> Clients:
         geo = before.deployment.geo
         v4 = quantised(places.v4, V4_BITS, geo.scope4)
         v6 = quantised(places.v6, V6_BITS, geo.scope6)
-        for version, runs in ((4, v4), (6, v6)):
-            found = _counted(runs, (before, after), version, met) if np.any(runs.places) else None
+        for version, bits, runs in ((4, V4_BITS, v4), (6, V6_BITS, v6)):
+            found = _counted(runs, (before, after), version, met) if anything_known(runs, bits) else None
             if found is not None:
                 return found
     starts, (place, one, other) = _joined((v4.starts, v4.places), *_class_columns((before, after), 4))

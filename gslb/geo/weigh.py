@@ -51,10 +51,19 @@ def weighed(
 ) -> Mapping[PolicyId, Weighed]:
     """The size and the distances of each policy's rankings; nothing where no place is known."""
     for family, bits in zip(families, (V4_BITS, V6_BITS), strict=True):
-        if np.any(family.places.places):
+        if anything_known(family.places, bits):
             rows = _rows(family, bits, known)
             return _by_policy(deployment, places, classes, rows) if np.any(rows.size) else {}
     return {}
+
+
+def anything_known(runs: Runs, bits: int) -> bool:
+    """Whether any network of a family has a place: in IPv6 outside of 6to4, which is looked up as IPv4."""
+    known = runs.places != 0
+    if bits == V6_BITS:
+        ends = np.append(runs.starts[1:], np.uint64(1 << bits))
+        known &= (runs.starts < _SIX_TO_FOUR[0]) | (ends > _SIX_TO_FOUR[1])
+    return bool(np.any(known))
 
 
 def _rows(family: Classed, bits: int, known: Profiles) -> Rows:

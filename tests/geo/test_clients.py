@@ -41,6 +41,12 @@ def outcomes(side: Mapped, policy: PolicyId) -> list[Ranked]:
     return [(each.rule, each.pools4, each.pools6) for each in side.table.rankings[policy]]
 
 
+def named_in_six() -> Deployment:
+    """A rule of a policy names networks of IPv6."""
+    named = rule("web-fra", subnets=(ip_network("2001:db8::/40"),))
+    return deployment([policy("web", named, rule("web-fra", "web-iad"))], [pool("web-fra"), pool("web-iad")])
+
+
 @settings(max_examples=max(8, settings().max_examples // 12), phases=UNSHRUNK)  # two tables of 2^24 entries each
 @given(
     before=deployments(),
@@ -49,6 +55,7 @@ def outcomes(side: Mapped, policy: PolicyId) -> list[Ranked]:
 )
 @example(nearest_of("fra", "iad"), nearest_of("iad", "sin"), [(ip_network("10.0.0.0/8"), LOCATIONS[0])])
 @example(nearest_of("fra", "iad"), nearest_of("iad", "sin"), [(ip_network("2002::/16"), LOCATIONS[0])])
+@example(named_in_six(), nearest_of("fra", "iad"), [(ip_network("2002:a00::/29"), LOCATIONS[0])])
 def test_cohorts_are_those_of_a_linear_scan(before: Deployment, after: Deployment, found: Found) -> None:
     after = replace(after, geo=before.geo)  # places are quantised once
     places = places_of(found)
