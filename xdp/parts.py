@@ -9,12 +9,13 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from xdp import pins
 from xdp.answers import Answers
 from xdp.counters import Counters
 from xdp.driver import Parts
-from xdp.loader import BALANCER, DataPlane
+from xdp.loader import BALANCER, OBJECTS, DataPlane
 from xdp.messages import Pulse, TableState, Want
 from xdp.preflight import Refused, Taken
 from xdp.tables import Tables
@@ -83,16 +84,16 @@ class Balancer:
         self._tracking = Tracking(self._plane.maps, self._tables)
 
 
-def opened(deployment: str, node: str, *, balances: bool) -> Parts:
+def opened(deployment: str, node: str, *, balances: bool, objects: Path = OBJECTS) -> Parts:
     """What is in force is adopted, and else it is made; the balancer where this node `balances`.  Raises Refused, OSError."""
     home = pins.folder(deployment, node)
     refused = ""
     try:
-        plane = DataPlane.open(home, programs=(BALANCER,) if balances else (), drives=True)
+        plane = DataPlane.open(home, objects, (BALANCER,) if balances else (), drives=True)
     except Refused as error:
         if not balances or isinstance(error, Taken):
             raise
-        plane, refused = DataPlane.open(home, programs=(), drives=True), str(error)
+        plane, refused = DataPlane.open(home, objects, (), drives=True), str(error)
     try:
         balancer = Balancer(plane, refused)
         return Parts(plane, balancer, balancer, Answers(plane))

@@ -43,7 +43,7 @@ async def _ask(run: Path, name: str, probe: str) -> str | None:
     except OSError:
         return None
     with line:
-        channel.tell(line, {"do": "ask", "query": probe})
+        channel.send(line, {"do": "ask", "query": probe})
         try:
             async with asyncio.timeout(ASK_S):
                 said = await asyncio.get_running_loop().sock_recv(line, channel.MESSAGE_MAX)

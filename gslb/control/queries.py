@@ -109,7 +109,7 @@ class Queries:
         for name, line in list(self._lines.items()):
             if self._asked.get(name) == self.one_in:
                 continue
-            if channel.tell(line, {"do": "sample", "one_in": self.one_in}):
+            if channel.send(line, {"do": "sample", "one_in": self.one_in}):
                 self._asked[name] = self.one_in
             else:
                 self._leave(name)

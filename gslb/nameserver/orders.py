@@ -66,7 +66,7 @@ def obey(
         case "sample" if sample is not None and isinstance(one_in := message.get("one_in"), int):
             sample(line, one_in)
         case "ask" if ask is not None:
-            channel.tell(line, ask(_octets(message.get("query"))))
+            channel.send(line, ask(_octets(message.get("query"))))
         case "finish":
             worker.finish()
         case other:

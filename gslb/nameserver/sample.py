@@ -78,7 +78,7 @@ class Sample:
         if self._line is None or not (records or self._lost[executor]):
             return
         text = base64.b64encode(records).decode()
-        if channel.tell(self._line, {"queries": text, "lost": self._lost[executor], "executor": executor}):
+        if channel.send(self._line, {"queries": text, "lost": self._lost[executor], "executor": executor}):
             self._lost[executor] = 0
         else:
             self._lost[executor] += len(records) // RECORD_OCTETS
