@@ -65,6 +65,28 @@ struct {
 	__type(value, __u64);
 } replies SEC(".maps");
 
+/*
+ * The frame into the packet, word by word; the last overlaps the one before.  The helper's `rep movsb` would wait for all that the
+ * program before it has begun, which no driver does, and would count that wait as the program's.
+ */
+static __always_inline int put(struct xdp_md *ctx, const struct frame *f)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	__u32 at, last = (f->octets - 8) & 255;
+
+	for (at = 0; at + 8 <= FRAME_MOST; at += 8) {
+		if (at > last)
+			break;
+		if (data + at + 8 > end)
+			return 0;
+		*(volatile __u64 *)(data + at) = *(const volatile __u64 *)(f->frame + at);
+	}
+	if (last > FRAME_MOST - 8 || data + last + 8 > end)
+		return 0;
+	*(volatile __u64 *)(data + last) = *(const volatile __u64 *)(f->frame + last);
+	return 1;
+}
+
 SEC("xdp")
 int replay(struct xdp_md *ctx)
 {
@@ -94,7 +116,7 @@ int replay(struct xdp_md *ctx)
 	asm volatile("" : "+r"(now)); /* no other sum with a pointer in it, which the verifier refuses */
 	if (bpf_xdp_adjust_tail(ctx, (int)(octets - now)))
 		return XDP_ABORTED;
-	if (bpf_xdp_store_bytes(ctx, 0, f->frame, octets))
+	if (!put(ctx, f))
 		return XDP_ABORTED;
 	bpf_tail_call(ctx, &target, 0);
 	return XDP_ABORTED;

@@ -10,12 +10,12 @@ from __future__ import annotations
 from ctypes import Array, Structure, c_uint8, c_uint16, c_uint32, c_uint64
 from enum import IntEnum
 
-LAYOUT_HASH = "0277aafcc376"  # of all that follows
+LAYOUT_HASH = "7585c65e72ce"  # of all that follows
 
 DNS_MAGIC = 1230196292
 LINE = 64
-DNS_CHUNK_BITS = 16
-DNS_CHUNK = 65536
+DNS_CHUNK_BITS = 22
+DNS_CHUNK = 4194304
 DNS_VIEWS_AT = 2048
 DNS_QUERY_MOST = 512
 DNS_REPLY_MOST = 1232

@@ -12,7 +12,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 be16, be32 = c_uint16.__ctype_be__, c_uint32.__ctype_be__
-LAYOUT_HASH = "5227b295865b"  # of all that follows
+LAYOUT_HASH = "b1a9f96b6e60"  # of all that follows
 
 RING_SLOTS = 65537
 MOST_VIPS = 4096
@@ -465,14 +465,14 @@ MAPS: dict[str, MapShape] = {
     "captured": MapShape(27, 0, 0, 4194304, 0),
     "counts": MapShape(6, 4, 152, 1, 0),
     "dns_addresses": MapShape(1, 20, 4, 4096, 0),
-    "dns_blocks": MapShape(12, 4, 4, 2, 0, 65536),
+    "dns_blocks": MapShape(12, 4, 4, 2, 0, 4194304),
     "dns_buckets": MapShape(2, 4, 64, 16384, 0),
     "dns_events": MapShape(27, 0, 0, 262144, 0),
-    "dns_images": MapShape(12, 4, 4, 1, 0, 65536),
+    "dns_images": MapShape(12, 4, 4, 1, 0, 4194304),
     "dns_sampled": MapShape(6, 4, 24, 1, 0),
     "dns_settings": MapShape(2, 4, 40, 1, 0),
     "fragments": MapShape(9, 40, 8, 16384, 0),
-    "geographies": MapShape(12, 4, 4, 2, 0, 65536),
+    "geographies": MapShape(12, 4, 4, 2, 0, 4194304),
     "handshake_log": MapShape(27, 0, 0, 1048576, 0),
     "handshakes": MapShape(2, 4, 8, 65536, 0),
     "known_addresses": MapShape(6, 4, 24, 2, 0),

@@ -31,8 +31,19 @@ enum frame_sizes {
 
 _Static_assert(DNS_REPLY_MOST <= CHECKSUM_PART * CHECKSUM_PARTS, "a reply is summed in parts");
 
+/* What a CPU works with. */
+struct own {
+	struct dns_work work;
+	__u64 tick, now_ns; /* what the clock said at a tick of the timer */
+};
+
+/* Tables of one query. */
+struct tables {
+	struct dns_memory image, geography, block;
+};
+
 /* Of this object alone: neither pinned nor shared. */
-MAP(BPF_MAP_TYPE_PERCPU_ARRAY, 1, __u32, struct dns_work) own_work SEC(".maps");
+MAP(BPF_MAP_TYPE_PERCPU_ARRAY, 1, __u32, struct own) own_work SEC(".maps");
 
 /* Whether this may be the source of a query (RFC 1122 section 3.2.1.3, RFC 4291 section 2.7, 2.5.2, 2.5.3). */
 static __always_inline int is_source(const struct packet *p)
@@ -70,17 +81,30 @@ static __always_inline int load_octets(const void *from, const void *end, struct
 	return 1;
 }
 
-static __always_inline int store_octets(void *to, const void *end, const struct dns_work *w, __u32 octets)
+/* A word as two numbers of a sum whose carries are folded in the end. */
+static __always_inline __u64 halves(__u64 word)
 {
+	return (__u32)word + (word >> 32);
+}
+
+/* `sum` becomes that of the octets. */
+static __always_inline int store_octets(void *to, const void *end, struct dns_work *w, __u32 octets, __u64 *sum)
+{
+	__u64 word;
 	__u32 at;
+
+	*sum = 0;
 
 	for (at = 0; at + 8 <= STORED_BY_WORDS; at += 8) {
 		if (at + 8 > octets)
 			break;
 		if (to + at + 8 > end)
 			return 0;
-		dns_store64(to + at, dns_load64(w->message + at));
+		word = dns_load64(w->message + at);
+		dns_store64(to + at, word);
+		*sum += halves(word);
 	}
+	*sum += halves(dns_load64(dns_octet(w, at)) & dns_first(octets & 7));
 	at = DNS_CUT_TO(octets - 8, DNS_QUERY_MOST - 1);
 	to += at;
 	if (to + 8 > end)
@@ -124,29 +148,52 @@ static __always_inline int is_ours(const struct dns_image *image)
 }
 
 /* What is in force.  One look-up of the image decides it all. */
-static __always_inline int find_tables(struct dns_context *c, const struct dns_settings *s)
+static __always_inline int find_tables(struct dns_context *c, struct tables *t)
 {
 	__u32 zero = 0, slot;
 	struct dns_image *image;
 
-	c->image = bpf_map_lookup_elem(&dns_images, &zero);
-	if (!c->image)
+	t->image.chunks = bpf_map_lookup_elem(&dns_images, &zero);
+	if (!t->image.chunks)
 		return 0;
-	image = bpf_map_lookup_elem(c->image, &zero);
+	image = bpf_map_lookup_elem(t->image.chunks, &zero);
 	if (!image || !is_ours(image))
 		return 0;
+	t->image.first = (void *)image;
 	slot = image->geography_slot;
-	c->geography = bpf_map_lookup_elem(&geographies, &slot);
+	t->geography.chunks = bpf_map_lookup_elem(&geographies, &slot);
+	if (!t->geography.chunks)
+		return 0;
+	t->geography.first = bpf_map_lookup_elem(t->geography.chunks, &zero);
 	slot = image->counts_slot;
-	c->block = bpf_map_lookup_elem(&dns_blocks, &slot);
+	t->block.chunks = bpf_map_lookup_elem(&dns_blocks, &slot);
+	if (!t->block.chunks)
+		return 0;
+	t->block.first = bpf_map_lookup_elem(t->block.chunks, &zero);
+	if (!t->geography.first || !t->block.first)
+		return 0;
+	c->image = &t->image;
+	c->geography = &t->geography;
+	c->block = &t->block;
 	c->block_at = (__u64)bpf_get_smp_processor_id() * image->counts_stride;
-	c->now_ns = bpf_ktime_get_coarse_ns();
-	c->now_s = (c->now_ns + s->unix_ns) / NS;
 	c->buckets = &dns_buckets;
-	return c->geography && c->block;
+	return 1;
 }
 
-/* The sum of the reply's 16-bit words; what it is rounded up to is zeros. */
+/* The time, as coarse as the timer's ticks: it is asked for once in each of these. */
+static __always_inline void tell_time(struct dns_context *c, struct own *own, const struct dns_settings *s)
+{
+	__u64 tick = bpf_jiffies64();
+
+	if (own->tick != tick) {
+		own->tick = tick;
+		own->now_ns = bpf_ktime_get_coarse_ns();
+	}
+	c->now_ns = own->now_ns;
+	c->now_s = (c->now_ns + s->unix_ns) / NS;
+}
+
+/* The sum of a long reply's 16-bit words; what it is rounded up to is zeros. */
 static __always_inline __u64 sum_of(struct dns_work *w, __u32 octets)
 {
 	__s64 sum = 0;
@@ -221,12 +268,11 @@ static __always_inline int write_reply(struct xdp_md *ctx, const struct packet *
 {
 	__u32 l3 = p->l3 & 31, header = p->version == 4 ? IP4_OCTETS : IP6_OCTETS, octets = w->octets;
 	void *data, *end, *old;
-	__u64 sum;
+	__u64 sum = 0;
 	int moved;
 
 	if (octets < DNS_HEADER || octets > DNS_REPLY_MOST)
 		return 0;
-	sum = sum_of(w, octets);
 	moved = make_room(ctx, (int)(l3 + header + UDP_OCTETS + octets) - (int)frame_octets(ctx));
 	if (moved < 0)
 		return 0;
@@ -236,6 +282,10 @@ static __always_inline int write_reply(struct xdp_md *ctx, const struct packet *
 	if (data + 22 > end || old + 22 > end)
 		return 0; /* never: both have the headers and a message */
 	return_frame(data, old, l3);
+	if (octets > STORED_BY_WORDS)
+		sum = sum_of(w, octets);
+	else if (!store_octets(data + l3 + header + UDP_OCTETS, end, w, octets, &sum))
+		return 0;
 	if (p->version == 4) {
 		if (data + l3 + IP4_OCTETS + UDP_OCTETS > end)
 			return 0;
@@ -248,7 +298,7 @@ static __always_inline int write_reply(struct xdp_md *ctx, const struct packet *
 		write_udp(data + l3 + IP6_OCTETS, p, UDP_OCTETS + octets, sum);
 	}
 	if (octets <= STORED_BY_WORDS)
-		return store_octets(data + l3 + header + UDP_OCTETS, end, w, octets);
+		return 1;
 	octets = DNS_CUT_TO(octets - 1, DNS_MESSAGE_MASK) + 1; /* tells Linux 6.1 that it is not 0 */
 	return bpf_xdp_store_bytes(ctx, l3 + header + UDP_OCTETS, w->message, octets) == 0;
 }
@@ -277,12 +327,16 @@ int dns(struct xdp_md *ctx)
 	struct dns_context c = {};
 	__u32 zero = 0;
 	struct packet *p = bpf_map_lookup_elem(&scratch, &zero);
-	struct dns_work *w = bpf_map_lookup_elem(&own_work, &zero);
+	struct own *own = bpf_map_lookup_elem(&own_work, &zero);
 	struct dns_settings *s = bpf_map_lookup_elem(&dns_settings, &zero);
+	struct dns_work *w;
+	struct tables t;
 
-	if (!p || !w || !s)
+	if (!p || !own || !s)
 		return XDP_PASS;
-	if (load_query(ctx, p, w) && find_tables(&c, s)) {
+	w = &own->work;
+	if (load_query(ctx, p, w) && find_tables(&c, &t)) {
+		tell_time(&c, own, s);
 		if (dns_answer(w, &c) == DNS_REPLY && !write_reply(ctx, p, w)) {
 			w->verdict = DNS_UP;
 			w->up = DNS_UP_FRAME;

@@ -18,8 +18,8 @@
 enum dns_sizes {
 	DNS_MAGIC = 0x49534E44, /* "DNSI" */
 	LINE = 64,
-	DNS_CHUNK_BITS = 16,
-	DNS_CHUNK = 1 << 16,
+	DNS_CHUNK_BITS = 22, /* what most tables fit into: what lies beyond their first chunk costs a look-up more */
+	DNS_CHUNK = 1 << 22,
 	DNS_VIEWS_AT = 2048,   /* octet of the first struct dns_view */
 	DNS_QUERY_MOST = 512,  /* octets of a query that is looked at; longer ones go up */
 	DNS_REPLY_MOST = 1232, /* octets of a reply (gslb.nameserver.edns.UDP_SAFE) */
