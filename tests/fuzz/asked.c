@@ -54,7 +54,11 @@ int main(int count, char **words)
 	tables[0] = (struct dns_memory){image, image_octets};
 	tables[1] = (struct dns_memory){geography, geography_octets};
 	tables[2] = (struct dns_memory){block, block_octets};
+	c.buckets = calloc(DNS_LIMIT_SETS, sizeof(struct dns_limit_set)); /* asked, and never full */
+	if (!c.buckets)
+		return 2;
 	c.now_s = strtoull(words[3], 0, 10);
+	c.now_ns = c.now_s * 1000000000ULL;
 	while (fread(&octets, sizeof(octets), 1, stdin)) {
 		__u8 *at = (__u8 *)w, source[16];
 
@@ -74,6 +78,7 @@ int main(int count, char **words)
 		fflush(stdout);
 	}
 	fwrite(block, 1, block_octets, stdout);
+	free(c.buckets);
 	free(w);
 	free(image);
 	free(geography);

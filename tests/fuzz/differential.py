@@ -31,6 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = ROOT / "xdp/objects/libgslb.so"
 BLOCK = 20_000  # questions that are made at a time
 NOW = int(make.NOW)
+NEVER_LIMITED = 1e9  # responses/s to a network
 SANITIZED = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-Wall", "-Wextra", "-Werror")
 _ARRIVALS = (Counter.FAST, Counter.GENERAL, Counter.UNUSUAL)  # the reference counts how it came to an answer
 _COUNTS = 8  # octets of a number
@@ -53,7 +54,7 @@ class Subject:
     def of(cls, *, one_class: bool, protected: bool) -> Subject:
         """The scene of images, with cookies or without."""
         here = scene(one_class=one_class)
-        tables = replace(here.tables, protection=make.protection() if protected else None)
+        tables = replace(here.tables, protection=make.protection(NEVER_LIMITED) if protected else None)
         image, legend = split(ImageBuilder().build(tables).octets)
         return cls(tables, bytes(image), here.geography, legend)
 
