@@ -28,7 +28,7 @@ def checkout(tmp_path: Path) -> Path:
     folder.mkdir()
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder)
-    for name in ("gslb", "healthcheck", "xdp"):
+    for name in ("gslb", "bgp", "healthcheck", "xdp"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("objects", "__pycache__"))
     return folder
 
