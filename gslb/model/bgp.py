@@ -17,7 +17,11 @@ class Drain:
 
 @dataclass(frozen=True, slots=True)
 class Neighbor:
-    """One BGP neighbor of a node."""
+    """One BGP neighbor of a node.
+
+    `local` is our address on that session, None for that of the route to it.  A `passive` session is opened by the router;
+    `port` is the router's, or ours where the session is passive.  With `gtsm` only a directly connected router is heard (RFC 5082).
+    """
 
     address: IPv4Address | IPv6Address
     peer_as: int
@@ -25,6 +29,9 @@ class Neighbor:
     md5_file: str | None = None
     port: int = 179
     drain: Drain = Drain()
+    local: IPv4Address | IPv6Address | None = None
+    passive: bool = False
+    gtsm: bool = False
 
 
 @dataclass(frozen=True, slots=True)
