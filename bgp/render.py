@@ -65,19 +65,19 @@ def configuration(speaker: Speaker) -> str:
     return "\n".join((*head, *(line for session in speaker.sessions for line in _neighbor(speaker, session)), ""))
 
 
-def environment(user: str) -> Mapping[str, str]:
-    """ExaBGP's environment: who it becomes, where it logs, and none of its own named pipes."""
+def environment(user: str, log: PurePosixPath, modules: PurePosixPath) -> Mapping[str, str]:
+    """ExaBGP's environment: who it is, where it logs (it rotates that file), where its modules are; no named pipes of its own."""
     return {
         "exabgp_api_cli": "false",
         "exabgp_api_ack": "true",
         "exabgp_daemon_user": user,
         "exabgp_daemon_daemonize": "false",
-        "exabgp_log_destination": "stderr",
+        "exabgp_log_destination": str(log),
         "exabgp_log_level": "WARNING",
         "exabgp_log_statistics": "false",
-        "exabgp_log_short": "true",
+        "exabgp_log_short": "false",
         "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTHONUNBUFFERED": "1",
+        "PYTHONPATH": str(modules),
         "PATH": "/usr/bin:/bin",
         "LANG": "C.UTF-8",
     }

@@ -1,0 +1,173 @@
+"""ExaBGP as a process beside ours: adopted where it runs, else started; replaced when it dies; ended in order.  IO.
+
+    run():   wait for a bridge ──came──> adopted ─┐
+                  └──nobody──> started ───────────┴─> watched ──died──> started again, later each time
+    stop():  drain, wait, withdraw, end the sessions, end ExaBGP
+
+Rule 1: ExaBGP is in a session of its own and no pipe leads to us: our end, however it comes, is none of its business.
+Rule 2: one that does not answer for longer than the hold time is killed: its sessions are lost anyway, and a new one serves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from bgp.door import Door
+from bgp.launch import Launch, Setup
+from bgp.routes import Change, Route
+from bgp.speaker import Event, Lost, Ready, Speaker
+from bgp.watched import Watched, parent_of
+
+ADOPT_S = 2.0  # a bridge that runs comes within 0.2 s
+BACKOFF_S = (0.1, 1.0, 2.0, 5.0, 10.0, 30.0)  # before each start after a quick death; the last from then on
+STEADY_S = 60.0  # an ExaBGP that lived so long did not die of its start
+SETTLE_S = 5.0  # for each step of an orderly end
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """An ExaBGP of this process id is watched from now on."""
+
+    pid: int
+    adopted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """ExaBGP is gone and will be started after `again_s`; `words` are its last."""
+
+    words: str
+    again_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Unstartable:
+    """ExaBGP could not be started, and why."""
+
+    reason: str
+
+
+Told = Event | Running | Ended | Unstartable
+
+
+class ExaBgp:
+    """`tell` is called with everything that happens."""
+
+    def __init__(self, setup: Setup, tell: Callable[[Told], None]) -> None:
+        self.speaker = Speaker(setup.after_s)
+        self._setup = setup
+        self._tell = tell
+        self._launch = Launch(setup)
+        users = {os.geteuid(), *([] if self._launch.user is None else [self._launch.user])}
+        self._door = Door(self.speaker, setup.folder / "exabgp.sock", users, self._heard, self._met)
+        self._process: Watched | None = None
+        self._came = asyncio.Event()
+        self._bridge: tuple[int, int] | None = None
+        self._mute_since: float | None = None
+        self._stopping = False
+
+    def want(self, routes: Iterable[Route], prepared: Iterable[Change] = ()) -> None:
+        """From now on these routes; `prepared` is what the bridge says when we are gone."""
+        self._door.want(routes, prepared)
+
+    async def settle(self, within_s: float) -> bool:
+        """Whether ExaBGP has all that is wanted, waiting for it if need be."""
+        return await self._door.settle(within_s)
+
+    async def run(self) -> None:
+        """Until `stop` has ended ExaBGP, or until cancelled, which leaves it and its routes.  Raises OSError."""
+        self._setup.folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        await self._door.open(self._launch.group)
+        try:
+            self._process = await self._adopt()
+            await self._keep()
+        finally:
+            self._door.close()
+            if self._process:
+                self._process.leave()
+
+    async def stop(self, drained: Iterable[Route], wait_s: float) -> None:
+        """Prefer others, wait `wait_s` for routers to move, withdraw, end the sessions, end ExaBGP."""
+        self._stopping = True
+        for routes, pause_s in ((tuple(drained), wait_s), ((), 0.0)):
+            self._door.want(routes)
+            if await self._door.settle(SETTLE_S) and routes:
+                await asyncio.sleep(pause_s)
+        for session in self.speaker.sessions.values():
+            if session.up:
+                self._door.teardown(session.neighbor)
+        await self._door.settle(SETTLE_S)
+        if self._process:
+            await self._process.end()
+
+    async def _keep(self) -> None:
+        loop = asyncio.get_running_loop()
+        quick = 0
+        while not self._stopping:
+            since = loop.time()
+            if self._process is None:
+                self._process = await self._start()
+            if self._process:
+                await self._process.ended()
+                self._process.leave()
+                self._process = None
+            if self._stopping:
+                return
+            quick = 0 if loop.time() - since >= STEADY_S else quick + 1
+            pause_s = BACKOFF_S[min(quick, len(BACKOFF_S) - 1)]
+            self._tell(Ended(self._launch.last_words(), pause_s))
+            await asyncio.sleep(pause_s)
+
+    # Beginnings.
+
+    async def _adopt(self) -> Watched | None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._came.wait(), ADOPT_S)
+        pid = parent_of(*self._bridge) if self._bridge else None
+        if pid is None:
+            return None
+        try:
+            process = Watched(pid)
+        except ProcessLookupError:
+            return None
+        self._tell(Running(pid, adopted=True))
+        before = self._launch.configuration()
+        if reason := await asyncio.to_thread(self._launch.configure):
+            self._tell(Unstartable(reason))
+        elif before != self._launch.configuration():
+            process.signal(signal.SIGUSR1)  # it reads its configuration again; sessions that did not change stay
+        return process
+
+    async def _start(self) -> Watched | None:
+        try:
+            reason = await asyncio.to_thread(self._launch.configure)
+            if not reason:
+                child = await asyncio.to_thread(self._launch.spawn)
+                self._tell(Running(child.pid, adopted=False))
+                return Watched(child.pid, child)
+        except OSError as error:
+            reason = str(error)
+        self._tell(Unstartable(reason))
+        return None
+
+    # What is heard.
+
+    def _met(self, process: int, user: int) -> None:
+        self._bridge = (process, user)
+        self._came.set()
+
+    def _heard(self, event: Event) -> None:
+        now = asyncio.get_running_loop().time()
+        if isinstance(event, Ready):
+            self._mute_since = None
+        elif isinstance(event, Lost):
+            self._mute_since = now if self._mute_since is None else self._mute_since
+            if now - self._mute_since >= self._setup.speaker.hold_s and self._process:
+                self._mute_since = None
+                self._process.signal(signal.SIGKILL)
+        self._tell(event)
