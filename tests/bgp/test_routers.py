@@ -4,60 +4,21 @@ from __future__ import annotations
 
 import ipaddress
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.bgp.lab import OURS, THEIRS, Lab, LossMeter, RouteClock
-from tests.bgp.routers import Bird, Frr, Held, Router, bird_router, peers
+from tests.bgp.announcer import VIPS, Announcer
+from tests.bgp.lab import OURS, Lab, LossMeter, RouteClock
+from tests.bgp.routers import Held, Router
 from tests.e2e.lifecycle import wait_until
 from tests.namespaces import World
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
-VIPS = {4: "203.0.113.53/32", 6: "2001:db8:53::53/128"}
 UP_S = 15.0
 MOVED_S = 5.0
-
-
-class Announcer(Bird):
-    """BIRD at a site: announces the VIPs as `say` is told."""
-
-    def __init__(self, lab: Lab, site: str, folder: Path) -> None:
-        self.lab, self.site = lab, site
-        super().__init__(lab.sites[site], folder, self._text("accept;"))
-
-    def announce(self, export: str) -> None:
-        """Announce by another export filter."""
-        self.config.write_text(self._text(export))
-        assert "Reconfig" in self.say("configure")
-
-    def _text(self, export: str) -> str:
-        sessions = "".join(
-            f"protocol static vip{version} {{ ipv{version}; route {vip} blackhole; }}\n"
-            f"protocol bgp r{version} {{ local {self.lab.address(self.site, version)} as {OURS};\n"
-            f"  neighbor {self.lab.gateway(self.site, version)} as {THEIRS}; hold time 9; connect delay time 1;\n"
-            f"  ipv{version} {{ import none; next hop self; export filter {{ {export} }}; }}; }}\n"
-            for version, vip in VIPS.items()
-        )
-        return f"router id {self.lab.address(self.site)};\nprotocol device {{}}\nlog stderr all;\n{sessions}"
-
-
-@pytest.fixture(params=["bird", "frr"])
-def router(
-    request: pytest.FixtureRequest, netns: World, tmp_path: Path, tool: Callable[[str], str]
-) -> Iterator[tuple[Lab, Router]]:
-    tool("bird" if request.param == "bird" else "vtysh")
-    lab = Lab(netns, "a", "b")
-    lab.bind(*VIPS.values())
-    sessions = peers(lab, 4, 6)
-    made: Router = bird_router(lab, tmp_path / "router", sessions) if request.param == "bird" else Frr(lab, sessions)
-    try:
-        made.start()
-        yield lab, made
-    finally:
-        made.stop()
 
 
 def test_routes_are_taken_spread_and_preferred(
