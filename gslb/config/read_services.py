@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
+from gslb import units
 from gslb.config.kinds import (
     ADDRESS,
     ASN,
@@ -68,7 +69,15 @@ def _workers(scalar: Scalar) -> int:
     return scalar.value
 
 
+def _hold(scalar: Scalar) -> int:
+    value = units.seconds(scalar.text)
+    if not 3 <= value <= 65535 or value != int(value):  # RFC 4271 section 4.2: 16 bits, and not 1 or 2
+        raise ValueError
+    return int(value)
+
+
 AUTO = 0  # workers: one per core
+_HOLD: Kind[int] = plain("duration", _hold, "whole seconds from 3s to 65535s")
 _WORKERS: Kind[int] = plain("integer | auto", _workers, "auto, or a whole number from 1 to 1024")
 _NSID = text_like(
     "site | node | text", re.compile(r"[!-~][ -~]{0,63}"), "site, node, or a text of at most 64 ASCII characters"
@@ -106,10 +115,30 @@ ON_CONTROLLER_LOSS = Key(
 BGP = Key("bgp", NAMED, "BGP speakers, by site or node.", later=True)
 LOCAL_AS = Key("bgp.*.local_as", ASN, "Our AS.", required=True, later=True)
 ROUTER_ID_KEY = Key("bgp.*.router_id", ROUTER_ID, "Our router id.", required=True, later=True)
+HOLD = Key(
+    "bgp.*.hold",
+    _HOLD,
+    "A session is lost after so long without a word; the router's own counts if shorter.",
+    "9s",
+    later=True,
+)
 NEIGHBORS = Key("bgp.*.neighbors", many(raw("mapping"), least=1), "The routers.", required=True, later=True)
 NEIGHBOR_ADDRESS = Key("bgp.*.neighbors[].address", ADDRESS, "The router's address.", required=True, later=True)
 NEIGHBOR_AS = Key("bgp.*.neighbors[].as", ASN, "Its AS.", required=True, later=True)
-NEIGHBOR_PORT = Key("bgp.*.neighbors[].port", integer(1, 65535), "Its port.", "179", later=True)
+NEIGHBOR_PORT = Key(
+    "bgp.*.neighbors[].port", integer(1, 65535), "Its port; where the session is passive, ours.", "179", later=True
+)
+NEIGHBOR_LOCAL = Key(
+    "bgp.*.neighbors[].local", ADDRESS, "Our address on that session; without it, that of the route there.", later=True
+)
+PASSIVE = Key("bgp.*.neighbors[].passive", BOOLEAN, "Wait for the router to connect.", "false", later=True)
+GTSM = Key(
+    "bgp.*.neighbors[].gtsm",
+    BOOLEAN,
+    "Hear only a router on the same link (RFC 5082; it must do so too).",
+    "false",
+    later=True,
+)
 MD5_ENV = Key("bgp.*.neighbors[].md5_env", ENVIRONMENT, "Variable with the TCP MD5 password.", later=True)
 MD5_FILE = Key("bgp.*.neighbors[].md5_file", TEXT, "File with the TCP MD5 password.", later=True)
 DRAIN = Key("bgp.*.neighbors[].drain", SECTION, "How a route is made unattractive before it leaves.", later=True)
@@ -171,8 +200,8 @@ TOKEN_FILE = Key("api.token_file", TEXT, "File with that token.")
 KEYS = tuple(value for value in tuple(globals().values()) if isinstance(value, Key))
 
 _ANYCAST = (PREFIXES, ANYCAST_POOLS, ANNOUNCE_WHEN, MIN_SITES, ON_CONTROLLER_LOSS)
-_BGP = (LOCAL_AS, ROUTER_ID_KEY, NEIGHBORS)
-_NEIGHBOR = (NEIGHBOR_ADDRESS, NEIGHBOR_AS, NEIGHBOR_PORT, MD5_ENV, MD5_FILE, DRAIN)
+_BGP = (LOCAL_AS, ROUTER_ID_KEY, HOLD, NEIGHBORS)
+_NEIGHBOR = (NEIGHBOR_ADDRESS, NEIGHBOR_AS, NEIGHBOR_PORT, NEIGHBOR_LOCAL, PASSIVE, GTSM, MD5_ENV, MD5_FILE, DRAIN)
 _DRAIN = (DRAIN_COMMUNITY, DRAIN_PREPEND, DRAIN_MED)
 _LIMITS = (RESPONSES_PER_S, SLIP, EXEMPT, DRY_RUN, TCP_CLIENTS)
 _DNS = (LISTEN, WORKERS, XDP, NSID)
@@ -220,7 +249,8 @@ def _anycast(name: str, section: Section) -> Anycast:
 
 def _bgp(name: str, section: Section) -> Bgp:
     neighbors = section.each(NEIGHBORS, _NEIGHBOR, _neighbor)
-    return Bgp(name, section.get(LOCAL_AS), section.get(ROUTER_ID_KEY), tuple(found for found in neighbors if found))
+    known = tuple(found for found in neighbors if found)
+    return Bgp(name, section.get(LOCAL_AS), section.get(ROUTER_ID_KEY), known, section.get(HOLD))
 
 
 def _neighbor(section: Section) -> Neighbor:
@@ -232,6 +262,9 @@ def _neighbor(section: Section) -> Neighbor:
         md5_file=section.maybe(MD5_FILE),
         port=section.get(NEIGHBOR_PORT),
         drain=section.defaulted(DRAIN, _DRAIN, _drain),
+        local=section.maybe(NEIGHBOR_LOCAL),
+        passive=section.get(PASSIVE),
+        gtsm=section.get(GTSM),
     )
 
 

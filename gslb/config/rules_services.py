@@ -1,4 +1,4 @@
-"""Refusals of anycast prefixes.  Pure."""
+"""Refusals of anycast prefixes and BGP sessions.  Pure."""
 
 from __future__ import annotations
 
@@ -38,4 +38,13 @@ def announced_for_no_pool(draft: Draft) -> Iterator[Finding]:
             yield draft.error((*path, "announce_when"), "expected pools beside it", (*path, "pools"))
 
 
-RULES = (withdraw_with_min_sites, anycast_prefix_twice, announced_for_no_pool)
+def session_of_two_families(draft: Draft) -> Iterator[Finding]:
+    """A session from an address of one family cannot reach a router of the other."""
+    for speaker in draft.deployment.bgp:
+        for number, neighbor in enumerate(speaker.neighbors):
+            if neighbor.local is not None and neighbor.local.version != neighbor.address.version:
+                path: KeyPath = ("bgp", speaker.name, "neighbors", number, "local")
+                yield draft.error(path, f"expected an IPv{neighbor.address.version} address, as the router's")
+
+
+RULES = (session_of_two_families, withdraw_with_min_sites, anycast_prefix_twice, announced_for_no_pool)

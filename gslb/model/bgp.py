@@ -42,3 +42,4 @@ class Bgp:
     local_as: int
     router_id: IPv4Address
     neighbors: tuple[Neighbor, ...]
+    hold_s: int = 9
