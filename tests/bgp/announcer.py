@@ -1,33 +1,85 @@
-"""BIRD at a site, which announces the VIPs of the tests as it is told.  IO; needs root."""
+"""A controller for tests: ExaBGP under our code in a namespace, told by lines on stdin what to announce.  A program.
+
+    announcer.py FOLDER LOCAL_AS ROUTER_ID AFTER_S USER PYTHON NEIGHBOR...      (NEIGHBOR is `address=local=peer_as`)
+
+Input: JSON of {"routes": {prefix: state}} or {"stop": seconds}; an orderly end of input ends us and leaves ExaBGP.
+Output: a line of JSON for each thing that happened, with the monotonic time.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
+import asyncio
+import json
+import sys
+import time
+from ipaddress import IPv4Address, ip_address, ip_network
+from pathlib import Path, PurePosixPath
 
-from tests.bgp.lab import OURS, THEIRS, Lab
-from tests.bgp.routers import Bird
+import bgp.bridge
+from bgp.exabgp import ExaBgp, Told
+from bgp.launch import Setup
+from bgp.render import Session, Speaker
+from bgp.routes import Announce, Route, State, wanted
+from gslb.model.bgp import Bgp, Drain, Neighbor
 
-VIPS = {4: "203.0.113.53/32", 6: "2001:db8:53::53/128"}
+DRAIN = Drain("65535:0", 3, 100)
 
 
-class Announcer(Bird):
-    """BIRD at a site: announces the VIPs as `say` is told."""
+def told(event: Told) -> None:
+    """Print what happened."""
+    said = {"at": time.monotonic(), "what": type(event).__name__, "said": repr(event)}
+    sys.stdout.write(f"{json.dumps(said)}\n")
+    sys.stdout.flush()
 
-    def __init__(self, lab: Lab, site: str, folder: Path) -> None:
-        self.lab, self.site = lab, site
-        super().__init__(lab.sites[site], folder, self._text("accept;"))
 
-    def announce(self, export: str) -> None:
-        """Announce by another export filter."""
-        self.config.write_text(self._text(export))
-        assert "Reconfig" in self.say("configure")
+def neighbor_of(text: str, password: str | None = None) -> Session:
+    """One neighbor of the command line."""
+    address, local, peer_as = text.split("=")
+    return Session(Neighbor(ip_address(address), int(peer_as), drain=DRAIN), ip_address(local), password)
 
-    def _text(self, export: str) -> str:
-        sessions = "".join(
-            f"protocol static vip{version} {{ ipv{version}; route {vip} blackhole; }}\n"
-            f"protocol bgp r{version} {{ local {self.lab.address(self.site, version)} as {OURS};\n"
-            f"  neighbor {self.lab.gateway(self.site, version)} as {THEIRS}; hold time 9; connect delay time 1;\n"
-            f"  ipv{version} {{ import none; next hop self; export filter {{ {export} }}; }}; }}\n"
-            for version, vip in VIPS.items()
-        )
-        return f"router id {self.lab.address(self.site)};\nprotocol device {{}}\nlog stderr all;\n{sessions}"
+
+def setup_of(arguments: list[str]) -> tuple[Setup, Bgp]:
+    """What the command line says."""
+    folder, local_as, router_id, after_s, user, python, *neighbors = arguments
+    sessions = tuple(map(neighbor_of, neighbors))
+    speaker = Speaker(
+        int(local_as),
+        IPv4Address(router_id),
+        sessions,
+        PurePosixPath(bgp.bridge.__file__),
+        PurePosixPath(folder) / "exabgp.sock",
+        PurePosixPath(python),
+    )
+    spoken = Bgp("site", int(local_as), IPv4Address(router_id), tuple(session.neighbor for session in sessions))
+    return Setup(Path(folder), speaker, user or None, float(after_s)), spoken
+
+
+def routes_of(states: dict[str, str], spoken: Bgp) -> tuple[tuple[Route, ...], tuple[Announce, ...]]:
+    """The routes of these states, and the same drained."""
+    known = {ip_network(prefix): State(state) for prefix, state in states.items()}
+    drained = {prefix: State.DRAIN for prefix, state in known.items() if state is not State.OFF}
+    return wanted(known, spoken), tuple(map(Announce, wanted(drained, spoken)))
+
+
+async def main() -> None:
+    """Until the end of input, or until stopped."""
+    setup, spoken = setup_of(sys.argv[1:])
+    exabgp = ExaBgp(setup, told)
+    running = asyncio.create_task(exabgp.run())
+    lines = asyncio.StreamReader(limit=1 << 24)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
+    prepared: tuple[Announce, ...] = ()
+    while not running.done() and (line := await lines.readline()):
+        said = json.loads(line)
+        if "stop" in said:
+            await exabgp.stop([change.route for change in prepared], said["stop"])
+            await running
+        else:
+            routes, prepared = routes_of(said["routes"], spoken)
+            exabgp.want(routes, prepared)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

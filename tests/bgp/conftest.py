@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bgp.announcer import VIPS
+from tests.bgp.birdsite import VIPS
 from tests.bgp.lab import Lab
 from tests.bgp.routers import Frr, Router, bird_router, peers
 from tests.namespaces import World

@@ -16,7 +16,7 @@ from bgp import proof
 from bgp.proof import Standing, Unanswered, ask_bird, ask_frr, standing
 from bgp.routertext import InRouter, Unreadable, bird_routes, frr_routes
 from bgp.routes import Attributes, Route
-from tests.bgp.announcer import VIPS, Announcer
+from tests.bgp.birdsite import VIPS, Announcer
 from tests.bgp.lab import OURS, Lab
 from tests.bgp.routers import Bird, Frr, Router
 from tests.e2e.lifecycle import wait_until

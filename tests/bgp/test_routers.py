@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bgp.announcer import VIPS, Announcer
+from tests.bgp.birdsite import VIPS, Announcer
 from tests.bgp.lab import OURS, Lab, LossMeter, RouteClock
 from tests.bgp.routers import Held, Router
 from tests.e2e.lifecycle import wait_until
