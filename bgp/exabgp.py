@@ -24,6 +24,7 @@ from bgp.speaker import Event, Lost, Ready, Speaker
 from bgp.watched import Watched, parent_of
 
 ADOPT_S = 2.0  # a bridge that runs comes within 0.2 s
+LATE_S = 5.0  # more for one whose ExaBGP is known to live; after that it is taken for hung
 BACKOFF_S = (0.1, 1.0, 2.0, 5.0, 10.0, 30.0)  # before each start after a quick death; the last from then on
 STEADY_S = 60.0  # an ExaBGP that lived so long did not die of its start
 SETTLE_S = 5.0  # for each step of an orderly end
@@ -126,14 +127,20 @@ class ExaBgp:
     # Beginnings.
 
     async def _adopt(self) -> Watched | None:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._came.wait(), ADOPT_S)
-        pid = parent_of(*self._bridge) if self._bridge else None
+        late = self._launch.running()
+        for patience_s in (ADOPT_S, *([] if late is None else [LATE_S])):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._came.wait(), patience_s)
+        pid = late if self._bridge is None else parent_of(*self._bridge)
         if pid is None:
             return None
         try:
             process = Watched(pid)
         except ProcessLookupError:
+            return None
+        if self._bridge is None:  # a second one beside it would fight for its sessions
+            await process.end()
+            process.leave()
             return None
         self._tell(Running(pid, adopted=True))
         before = self._launch.configuration()

@@ -65,7 +65,7 @@ class Launch:
         if self.user is not None:
             os.chown(logs, self._account.pw_uid, self._account.pw_gid)
         with (self._folder / "exabgp.err").open("wb") as words:
-            return subprocess.Popen(
+            child = subprocess.Popen(
                 [*self._python(), "server", str(self._path)],
                 env=self._environment(),
                 cwd="/",
@@ -77,6 +77,17 @@ class Launch:
                 group=self.group,
                 extra_groups=None if self.user is None else [],
             )
+        (self._folder / "exabgp.pid").write_text(f"{child.pid}\n")
+        return child
+
+    def running(self) -> int | None:
+        """The process id of an ExaBGP that was started with this configuration and lives."""
+        try:
+            pid = int(_text(self._folder / "exabgp.pid"))
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except (OSError, ValueError):
+            return None
+        return pid if os.fsencode(self._path) in words else None
 
     def configuration(self) -> str:
         """What ExaBGP reads; empty where there is none."""

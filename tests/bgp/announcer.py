@@ -1,6 +1,6 @@
 """A controller for tests: ExaBGP under our code in a namespace, told by lines on stdin what to announce.  A program.
 
-    announcer.py FOLDER LOCAL_AS ROUTER_ID AFTER_S USER PYTHON NEIGHBOR...      (NEIGHBOR is `address=local=peer_as`)
+    announcer.py WORDS      (JSON of `Controlled.words`)
 
 Input: JSON of {"routes": {prefix: state}} or {"stop": seconds}; an orderly end of input ends us and leaves ExaBGP.
 Output: a line of JSON for each thing that happened, with the monotonic time.
@@ -14,6 +14,7 @@ import sys
 import time
 from ipaddress import IPv4Address, ip_address, ip_network
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import bgp.bridge
 from bgp.exabgp import ExaBgp, Told
@@ -32,26 +33,22 @@ def told(event: Told) -> None:
     sys.stdout.flush()
 
 
-def neighbor_of(text: str, password: str | None = None) -> Session:
-    """One neighbor of the command line."""
-    address, local, peer_as = text.split("=")
-    return Session(Neighbor(ip_address(address), int(peer_as), drain=DRAIN), ip_address(local), password)
+def session_of(said: dict[str, Any]) -> Session:
+    """One neighbor of the command line; `password` and what `Neighbor` knows beside the addresses may be missing."""
+    password = said.pop("password", None)
+    local, address = ip_address(said.pop("local")), ip_address(said.pop("address"))
+    drain = Drain(**said.pop("drain")) if "drain" in said else DRAIN
+    return Session(Neighbor(address, drain=drain, **said), local, password)
 
 
-def setup_of(arguments: list[str]) -> tuple[Setup, Bgp]:
+def setup_of(words: dict[str, Any]) -> tuple[Setup, Bgp]:
     """What the command line says."""
-    folder, local_as, router_id, after_s, user, python, *neighbors = arguments
-    sessions = tuple(map(neighbor_of, neighbors))
-    speaker = Speaker(
-        int(local_as),
-        IPv4Address(router_id),
-        sessions,
-        PurePosixPath(bgp.bridge.__file__),
-        PurePosixPath(folder) / "exabgp.sock",
-        PurePosixPath(python),
-    )
-    spoken = Bgp("site", int(local_as), IPv4Address(router_id), tuple(session.neighbor for session in sessions))
-    return Setup(Path(folder), speaker, user or None, float(after_s)), spoken
+    folder, local_as, router_id = Path(words["folder"]), words["local_as"], IPv4Address(words["router_id"])
+    sessions = tuple(map(session_of, words["sessions"]))
+    bridge, python = PurePosixPath(bgp.bridge.__file__), PurePosixPath(words["python"])
+    speaker = Speaker(local_as, router_id, sessions, bridge, PurePosixPath(folder / "exabgp.sock"), python)
+    spoken = Bgp("site", local_as, router_id, tuple(session.neighbor for session in sessions))
+    return Setup(folder, speaker, words["user"], words["after_s"]), spoken
 
 
 def routes_of(states: dict[str, str], spoken: Bgp) -> tuple[tuple[Route, ...], tuple[Announce, ...]]:
@@ -63,7 +60,7 @@ def routes_of(states: dict[str, str], spoken: Bgp) -> tuple[tuple[Route, ...], t
 
 async def main() -> None:
     """Until the end of input, or until stopped."""
-    setup, spoken = setup_of(sys.argv[1:])
+    setup, spoken = setup_of(json.loads(sys.argv[1]))
     exabgp = ExaBgp(setup, told)
     running = asyncio.create_task(exabgp.run())
     lines = asyncio.StreamReader(limit=1 << 24)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,22 +33,41 @@ class Said:
 class Controlled:
     """One site's controller and ExaBGP.  `close` ends both."""
 
-    def __init__(self, lab: Lab, site: str, folder: Path, *, after_s: float = 3.0, user: str = "") -> None:
+    def __init__(
+        self,
+        lab: Lab,
+        site: str,
+        folder: Path,
+        *,
+        after_s: float = 3.0,
+        user: str | None = None,
+        local_as: int = OURS,
+        session: Mapping[str, object] | None = None,
+    ) -> None:
+        """`session` is what holds for the sessions of both families: `peer_as`, `password`, `gtsm`, `passive`, `port`."""
         self._host = lab.sites[site]
         self.folder = folder
-        python = "/usr/bin/python3" if user else sys.executable  # another user cannot run what is in root's home
-        sessions = [f"{lab.gateway(site, version)}={lab.address(site, version)}={THEIRS}" for version in (4, 6)]
-        program = str(Path(tests.bgp.announcer.__file__))
-        words = [str(folder), str(OURS), lab.address(site), str(after_s), user, python, *sessions]
-        self._words = self._host.command([sys.executable, program, *words])
+        self.words = {
+            "folder": str(folder),
+            "local_as": local_as,
+            "router_id": lab.address(site),
+            "after_s": after_s,
+            "user": user,
+            "python": "/usr/bin/python3" if user else sys.executable,  # others cannot run what is in root's home
+            "sessions": [
+                {"address": lab.gateway(site, v), "local": lab.address(site, v), "peer_as": THEIRS, **(session or {})}
+                for v in (4, 6)
+            ],
+        }
         self.said: list[Said] = []
         self._process: subprocess.Popen[str] | None = None
         self._listener: threading.Thread | None = None
 
     def start(self) -> None:
         """Start the controller."""
+        program = str(Path(tests.bgp.announcer.__file__))
         self._process = subprocess.Popen(
-            self._words,
+            self._host.command([sys.executable, program, json.dumps(self.words)]),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -105,7 +125,7 @@ class Controlled:
             self.signal(signal.SIGCONT)
             self.kill()
         for pid in {int(said.said.split("pid=")[1].split(",")[0]) for said in self.said if said.what == "Running"}:
-            if str(self.folder).encode() in _arguments(pid):
+            if str(self.folder).encode() in arguments(pid):
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(pid, signal.SIGKILL)
 
@@ -141,7 +161,8 @@ def now() -> float:
     return time.monotonic()
 
 
-def _arguments(pid: int) -> bytes:
+def arguments(pid: int) -> bytes:
+    """The command line of a process; empty when it has ended, even if nobody has collected it."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:

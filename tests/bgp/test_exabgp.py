@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bgp.controlled import Controlled, now
+from tests.bgp.controlled import Controlled, arguments, now
 from tests.bgp.lab import OURS, Lab, RouteClock
 from tests.bgp.routers import Bird, bird_router, peers
 from tests.e2e.lifecycle import wait_until
@@ -176,6 +177,52 @@ def test_exabgp_that_hangs_is_replaced(site: tuple[Controlled, Bird, Lab]) -> No
     controlled.wait("Lost", since=at, text="did not answer")
     controlled.wait("Running", since=at, text="adopted=False", within_s=40)
     becomes(router, "announced", 20)
+
+
+def test_exabgp_that_hung_without_a_controller_is_not_doubled(site: tuple[Controlled, Bird, Lab]) -> None:
+    controlled, router, _ = site
+    pid = controlled.exabgp
+    controlled.kill()
+    os.kill(pid, signal.SIGSTOP)
+    os.kill(controlled.bridge, signal.SIGKILL)
+    at = now()
+    controlled.start()
+    controlled.wait("Running", since=at, text="adopted=False", within_s=40)
+    assert str(controlled.folder).encode() not in arguments(pid)
+    controlled.announce(**dict.fromkeys(VIPS, "announced"))
+    becomes(router, "announced", 20)
+
+
+def test_a_bridge_that_dies_too_often_takes_exabgp_along_and_it_is_started_again(
+    site: tuple[Controlled, Bird, Lab],
+) -> None:
+    controlled, router, _ = site
+    controlled.announce(**dict.fromkeys(VIPS, "announced"))
+    becomes(router, "announced")
+    pid, at = controlled.exabgp, now()
+    while controlled.exabgp == pid:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(controlled.bridge, signal.SIGKILL)
+        controlled.wait("Hello", since=at)
+        at = now()
+    becomes(router, "announced", 20)
+
+
+def test_a_refresh_moves_nothing_and_a_router_that_starts_anew_has_all(site: tuple[Controlled, Bird, Lab]) -> None:
+    controlled, router, lab = site
+    controlled.announce(**dict.fromkeys(VIPS, "announced"))
+    becomes(router, "announced")
+    with RouteClock(lab.router) as clock:
+        for version in (4, 6):
+            router.refresh(lab.address("a", version))
+        controlled.announce(**dict.fromkeys(VIPS, "announced"))
+        becomes(router, "announced")
+        assert clock.events() == []
+    at = now()
+    router.stop()
+    controlled.wait("SessionSaid", text="up=False", since=at)
+    router.start()
+    becomes(router, "announced", 30)
 
 
 def test_from_the_wish_to_the_routers_kernel(site: tuple[Controlled, Bird, Lab]) -> None:
