@@ -28,7 +28,9 @@ _WELL_KNOWN = {
     "localAs": (65535, 65283),
     "noPeer": (65535, 65284),
 }
-_ROUTE = re.compile(r"unicast \[(?P<name>\S+) \S+(?: \S+)?(?: from (?P<giver>[0-9a-fA-F.:]+))?\](?P<used> \*)?")
+_ROUTE = re.compile(
+    r"(?P<kind>unicast|unreachable) \[(?P<name>\S+) \S+(?: \S+)?(?: from (?P<giver>[0-9a-fA-F.:]+))?\](?P<used> \*)?"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +48,8 @@ class Unreadable(ValueError):
 
 def bird_routes(text: str) -> tuple[InRouter, ...]:
     """The routes of a reply of BIRD's control socket without its codes.  Raises Unreadable."""
-    parts = re.split(r"\n(?=\S*\s+unicast \[)", text)
-    return tuple(_bird_route(part) for part in parts if "unicast [" in part and "BGP." in part)
+    parts = re.split(r"\n(?=\S*\s+(?:unicast|unreachable) \[)", text)
+    return tuple(_bird_route(part) for part in parts if _ROUTE.search(part) and "BGP." in part)
 
 
 def frr_routes(text: str) -> tuple[InRouter, ...]:
@@ -67,7 +69,7 @@ def _bird_route(text: str) -> InRouter:
         )
         return InRouter(
             ip_address(giver.split()[0]),
-            head is not None and head["used"] is not None,
+            head is not None and head["kind"] == "unicast" and head["used"] is not None,
             Attributes(
                 med=int(fields["med"]) if "med" in fields else None,
                 local_pref=int(fields["local_pref"]) if "local_pref" in fields else None,

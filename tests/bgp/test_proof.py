@@ -103,6 +103,15 @@ def test_what_is_no_answer_of_bird_is_told() -> None:
     assert bird_routes("Table master4:") == ()
 
 
+def test_a_route_whose_next_hop_cannot_be_reached_is_not_used() -> None:
+    (route,) = bird_routes(
+        "Table master4:\n"
+        "203.0.113.53/32      unreachable [s_10_99_1_2 18:01:20.567 from 10.99.1.2] * (100) [i]\n"
+        "\tType: BGP univ\n\tBGP.origin: IGP\n\tBGP.as_path: \n\tBGP.next_hop: 10.99.1.2\n\tBGP.local_pref: 100\n"
+    )
+    assert route == InRouter(A, used=False, attributes=Attributes(local_pref=100))
+
+
 def test_nobody_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(Unanswered, match="does not answer"):
         asyncio.run(ask_bird(tmp_path / "none.ctl", FOUR))
