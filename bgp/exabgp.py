@@ -6,6 +6,7 @@
 
 Rule 1: ExaBGP is in a session of its own and no pipe leads to us: our end, however it comes, is none of its business.
 Rule 2: one that does not answer for longer than the hold time is killed: its sessions are lost anyway, and a new one serves.
+Where its bridge is what is silent, that is killed instead: ExaBGP starts another, and no route moves.
 """
 
 from __future__ import annotations
@@ -18,14 +19,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from bgp.door import Door
+from bgp.heard import Hello
 from bgp.launch import Launch, Setup
 from bgp.routes import Change, Route
-from bgp.speaker import Event, Lost, Ready, Speaker
+from bgp.speaker import Event, Speaker, Stage
 from bgp.watched import Watched, parent_of
 
 ADOPT_S = 2.0  # a bridge that runs comes within 0.2 s
 LATE_S = 5.0  # more for one whose ExaBGP is known to live; after that it is taken for hung
 BACKOFF_S = (0.1, 1.0, 2.0, 5.0, 10.0, 30.0)  # before each start after a quick death; the last from then on
+LOOK_S = 1.0  # between looks at whether ExaBGP answers
 STEADY_S = 60.0  # an ExaBGP that lived so long did not die of its start
 SETTLE_S = 5.0  # for each step of an orderly end
 
@@ -69,7 +72,7 @@ class ExaBgp:
         self._process: Watched | None = None
         self._came = asyncio.Event()
         self._bridge: tuple[int, int] | None = None
-        self._mute_since: float | None = None
+        self._said_at = 0.0  # when a bridge came last
         self._stopping = False
 
     def want(self, routes: Iterable[Route], prepared: Iterable[Change] = ()) -> None:
@@ -114,7 +117,7 @@ class ExaBgp:
             if self._process is None:
                 self._process = await self._start()
             if self._process:
-                await self._process.ended()
+                await self._watch(self._process)
                 self._process.leave()
                 self._process = None
             if self._stopping:
@@ -123,6 +126,28 @@ class ExaBgp:
             pause_s = BACKOFF_S[min(quick, len(BACKOFF_S) - 1)]
             self._tell(Ended(self._launch.last_words(), pause_s))
             await asyncio.sleep(pause_s)
+
+    async def _watch(self, process: Watched) -> None:
+        """Until its end, which is ours to bring where it, or its bridge, is silent for the hold time."""
+        clock = asyncio.get_running_loop().time
+        patience_s = float(self._setup.speaker.hold_s)
+        good_at = clock()
+        tried: tuple[int, int] | None = None
+        while not await process.ended(LOOK_S):
+            if self.speaker.stage in (Stage.READY, Stage.ROUTES):
+                good_at, tried = clock(), None
+            elif clock() - good_at < patience_s:
+                continue
+            elif self._said_at < good_at and self._bridge not in (None, tried):
+                good_at, tried = clock(), self._bridge  # the bridge is silent: ExaBGP starts another
+                self._end_bridge(process)
+            else:
+                process.signal(signal.SIGKILL)
+
+    def _end_bridge(self, process: Watched) -> None:
+        if self._bridge and parent_of(*self._bridge) == process.pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._bridge[0], signal.SIGKILL)
 
     # Beginnings.
 
@@ -169,12 +194,6 @@ class ExaBgp:
         self._came.set()
 
     def _heard(self, event: Event) -> None:
-        now = asyncio.get_running_loop().time()
-        if isinstance(event, Ready):
-            self._mute_since = None
-        elif isinstance(event, Lost):
-            self._mute_since = now if self._mute_since is None else self._mute_since
-            if now - self._mute_since >= self._setup.speaker.hold_s and self._process:
-                self._mute_since = None
-                self._process.signal(signal.SIGKILL)
+        if isinstance(event, Hello):
+            self._said_at = asyncio.get_running_loop().time()
         self._tell(event)

@@ -76,7 +76,7 @@ def event_said(line: str) -> SessionSaid | None:
             return None
         address = ip_address(neighbor["address"]["peer"])
         return SessionSaid(address, neighbor["state"] == "up", plain(neighbor.get("reason", "")))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
@@ -87,7 +87,7 @@ def sessions_said(line: str) -> list[SessionSaid]:
             SessionSaid(ip_address(said["peer"]["address"]), said["fsm"] == "ESTABLISHED", "")
             for said in json.loads(line)
         ]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return []
 
 

@@ -17,6 +17,7 @@ class Watched:
 
     def __init__(self, pid: int, child: subprocess.Popen[bytes] | None = None) -> None:
         """Raises ProcessLookupError if it is gone."""
+        self.pid = pid
         self._notice = os.pidfd_open(pid)
         self._child = child
         self._gone = asyncio.Event()
@@ -28,9 +29,11 @@ class Watched:
             self._child.wait()
         self._gone.set()
 
-    async def ended(self) -> None:
-        """Wait for its end."""
-        await self._gone.wait()
+    async def ended(self, within_s: float) -> bool:
+        """Whether it ends within that time."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._gone.wait(), within_s)
+        return self._gone.is_set()
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal, if it still lives."""
@@ -41,8 +44,7 @@ class Watched:
         """SIGTERM, and SIGKILL where that is not enough."""
         for number in (signal.SIGTERM, signal.SIGKILL):
             self.signal(number)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._gone.wait(), END_S)
+            if await self.ended(END_S):
                 return
 
     def leave(self) -> None:

@@ -179,6 +179,21 @@ def test_exabgp_that_hangs_is_replaced(site: tuple[Controlled, Bird, Lab]) -> No
     becomes(router, "announced", 20)
 
 
+def test_a_bridge_that_hangs_is_replaced_and_no_route_moves(site: tuple[Controlled, Bird, Lab]) -> None:
+    controlled, router, lab = site
+    controlled.announce(**dict.fromkeys(VIPS, "announced"))
+    becomes(router, "announced")
+    pid, at, bridge = controlled.exabgp, now(), controlled.bridge
+    with RouteClock(lab.router) as clock:
+        os.kill(bridge, signal.SIGSTOP)
+        controlled.wait("Ready", since=at, within_s=40)
+        assert clock.events() == []
+    assert controlled.bridge != bridge
+    assert controlled.exabgp == pid
+    controlled.announce()
+    becomes(router, "off")
+
+
 def test_exabgp_that_hung_without_a_controller_is_not_doubled(site: tuple[Controlled, Bird, Lab]) -> None:
     controlled, router, _ = site
     pid = controlled.exabgp

@@ -212,3 +212,32 @@ def test_sessions_are_told_once() -> None:
     assert speaker.receive(state("down", "wrong AS\\u001b[2J"), 2.0) == []
     assert len(speaker.receive(state("down", "refused"), 3.0)) == 1
     assert speaker.receive(state("up"), 4.0) == [SessionSaid(NEIGHBOR, up=True)]
+
+
+LINES = st.sampled_from(
+    [
+        "done",
+        "error",
+        "exabgp 5.0.15",
+        "exabgp ",
+        "[]",
+        "[1]",
+        '[{"peer": 1}]',
+        "[" * 9999,
+        state("up"),
+        "{}",
+        "#hello 1 2 0",
+        "#x",
+    ]
+)
+
+
+@given(st.lists(LINES | st.text(st.characters(max_codepoint=126), max_size=40), max_size=30))
+def test_nothing_that_is_heard_breaks_it(lines: list[str]) -> None:
+    speaker = Speaker(10.0)
+    speaker.want(ROUTES, drained(ROUTES))
+    speaker.connected(0.0)
+    for line in lines:
+        speaker.receive(line, 0.0)
+        speaker.tick(0.0)
+        assert sum(not said.startswith("#") for said in speaker.to_send()) <= 1
