@@ -26,6 +26,7 @@ from gslb.model.deployment import Address, Network
 ANSWER_S = 2.0  # ExaBGP answers within 3 ms; it is hung, or busy beyond hope
 AUDIT_S = 5.0  # between readings of ExaBGP's table, which are also how its hanging is noticed
 BEATS = 5  # heartbeats within the time after which the bridge acts
+CLOSING = "closing connection"  # what ExaBGP says after the reason, or where it knows none
 LOWEST_VERSION = (5, 0, 13)  # before it a router could write lines of its own into what we read
 
 
@@ -286,7 +287,8 @@ class Speaker:
 
     def _session(self, said: SessionSaid) -> list[Event]:
         before = self.sessions.get(said.neighbor)
-        if before and before.up == said.up and said.reason in ("", before.reason):
+        known = before.reason if before and before.up == said.up else None
+        if known is not None and (said.reason in ("", known) or (known and said.reason == CLOSING)):
             return []
         self.sessions[said.neighbor] = said
         return [said]

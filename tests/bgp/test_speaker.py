@@ -211,6 +211,8 @@ def test_sessions_are_told_once() -> None:
     ]
     assert speaker.receive(state("down", "wrong AS\\u001b[2J"), 2.0) == []
     assert len(speaker.receive(state("down", "refused"), 3.0)) == 1
+    assert speaker.receive(state("down", "closing connection"), 3.0) == []
+    assert speaker.receive(state("down", "refused"), 3.0) == []
     assert speaker.receive(state("up"), 4.0) == [SessionSaid(NEIGHBOR, up=True)]
 
 
