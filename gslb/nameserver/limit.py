@@ -17,8 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
 from ipaddress import IPv4Network, IPv6Network, ip_address
-
-from siphash24 import siphash13
+from struct import Struct
 
 from gslb.dnslayout import DNS_LIMIT_BURST_NS, DNS_LIMIT_SETS, DNS_LIMIT_WAYS
 from gslb.nameserver.counters import Counter
@@ -31,6 +30,8 @@ PLACES_MAX = 20_000  # sources whose places are remembered
 KEY_OCTETS = 16
 _SET_WORDS = 2 * DNS_LIMIT_WAYS
 _LOW = 0xFFFF_FFFF
+_WORD = 0xFFFF_FFFF_FFFF_FFFF
+_KEY = Struct("<2Q")
 _MAPPED = 0xFFFF << 32  # IPv4 inside IPv6
 _KINDS = {
     Counter.ANSWERED: POSITIVE,
@@ -117,7 +118,7 @@ class Limiter:
         if any(address >> shift == prefix for prefix, shift in self._exempt):
             found = -1, 0
         else:
-            hashed = int.from_bytes(siphash13(_subject(address, account), key=self._limit.key).digest(), "little")
+            hashed = _hash(address, account, self._limit.key)
             found = (hashed & DNS_LIMIT_SETS - 1) * _SET_WORDS, hashed >> 32
         self._places[source, account] = found
         return found
@@ -139,13 +140,17 @@ class Limiter:
         return chosen
 
 
-def _subject(address: int, account: int) -> bytes:
-    """What is hashed: 8 octets of network, account, family (little endian)."""
+def _hash(address: int, account: int, key: bytes) -> int:
+    """Of the network's octets, zeros behind them and the family as the eighth, and the account: two keyed multiplications."""
     if address >> 32 == _MAPPED >> 32:
         family, network = 4, (address & _LOW) >> 32 - NETWORK4 << 64 - NETWORK4
     else:
         family, network = 6, address >> 128 - NETWORK6 << 64 - NETWORK6
-    return network.to_bytes(8, "big") + account.to_bytes(4, "little") + family.to_bytes(4, "little")
+    first, second = _KEY.unpack(key)
+    hashed: int = (int.from_bytes(network.to_bytes(8, "big"), "little") | family << 56) ^ first
+    hashed = hashed * 0xFF51AFD7ED558CCD & _WORD
+    hashed = (hashed ^ hashed >> 32 ^ account) * (second | 1) & _WORD
+    return hashed ^ hashed >> 32
 
 
 def _number(source: str) -> int:

@@ -162,4 +162,4 @@ def test_every_executor_finds_the_same_place() -> None:
     subject = limiter()
     subject.verdict("192.0.2.1", POSITIVE, START)
     subject.verdict("2001:db8::1", NEGATIVE + 3, START)
-    assert list(subject._places.values()) == [(43960, 3559405197), (14424, 609214366)]
+    assert list(subject._places.values()) == [(107600, 608135651), (127096, 1731719464)]

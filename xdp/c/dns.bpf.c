@@ -34,7 +34,7 @@ _Static_assert(DNS_REPLY_MOST <= CHECKSUM_PART * CHECKSUM_PARTS, "a reply is sum
 /* What a CPU works with. */
 struct own {
 	struct dns_work work;
-	__u64 tick, now_ns; /* what the clock said at a tick of the timer */
+	__u64 tick, now_ns, now_s; /* what the clocks said at a tick of the timer */
 };
 
 /* Tables of one query. */
@@ -188,9 +188,10 @@ static __always_inline void tell_time(struct dns_context *c, struct own *own, co
 	if (own->tick != tick) {
 		own->tick = tick;
 		own->now_ns = bpf_ktime_get_coarse_ns();
+		own->now_s = (own->now_ns + s->unix_ns) / NS;
 	}
 	c->now_ns = own->now_ns;
-	c->now_s = (c->now_ns + s->unix_ns) / NS;
+	c->now_s = own->now_s;
 }
 
 /* The sum of a long reply's 16-bit words; what it is rounded up to is zeros. */

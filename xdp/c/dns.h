@@ -24,6 +24,7 @@ static __always_inline void dns_answer_from(struct dns_work *w, const struct dns
 	w->up = dns_read_query(w);
 	if (w->up)
 		return;
+	dns_limit_ahead(w, c, image);
 	dns_look_ahead(w, c, image);
 	dns_lower_name(w, image->seed);
 	w->up = dns_choose(w, c, image);

@@ -59,7 +59,7 @@ struct dns_prefix {
 
 /* How many responses one client network is given (gslb/nameserver/limit.py). */
 struct dns_limit {
-	__u64 key[2];	   /* of SipHash-1-3, in memory order */
+	__u64 key[2];	   /* of places */
 	__u64 interval_ns; /* between two responses; 0: no limit */
 	__u32 slip;	   /* of those over the limit each so manieth is sent, cut; 0: none */
 	__u32 dry_run;	   /* 1: only counted */

@@ -97,6 +97,8 @@ struct dns_work {
 	__u32 over;	  /* it is over the limit of its network */
 	__u32 slipped;	  /* and sent, cut */
 
+	__u64 limited; /* hash of the asker's network, whose responses are limited together */
+
 	/* what is counted */
 	__u32 verdict;				  /* enum dns_verdict */
 	__u32 up;				  /* enum dns_up */
@@ -286,6 +288,12 @@ static __always_inline void dns_write16(struct dns_work *w, __u64 at, __u16 valu
 static __always_inline __u64 dns_first(__u32 octets)
 {
 	return octets >= 8 ? ~0ULL : (1ULL << (8 * (octets & 7))) - 1;
+}
+
+/* All ones where two numbers of 32 bits are equal, else 0; without a branch, which nobody could foretell. */
+static __always_inline __u64 dns_if_equal(__u64 left, __u64 right)
+{
+	return -(((left ^ right) - 1) >> 63);
 }
 
 /* How many bits are set. */

@@ -313,6 +313,7 @@ enum dns_limit_verdict gslb_dns_charge(const struct dns_limit *limit, void *buck
 				       __u64 now_ns)
 {
 	struct dns_context c = {.buckets = buckets, .now_ns = now_ns};
+	__u64 high = dns_load64(source), low = dns_load64((const __u8 *)source + 8);
 
-	return dns_limit_charge(limit, &c, dns_load64(source), dns_load64((const __u8 *)source + 8), account);
+	return dns_limit_charge(limit, &c, high, low, dns_limit_network(limit, high, low), account);
 }
