@@ -69,7 +69,7 @@ class Station:
         self._occasions = Occasions()
         self.observer = Observer(store, clock, facts, wake, self._looked)
         balancing = self.observer.balancing
-        executor = Executors(dns, balancing.apply, balancing.serve)
+        executor = Executors(dns, balancing.apply, self.observer.serve)
         self.planner = Planner(store, executor, facts, self.observer.seen, lambda: balancing.version)
         self.planner.read_overrides()  # before the first plan: what is drained must not be answered by a restart
         folders = start.state / "geography", store.folder / "serving"

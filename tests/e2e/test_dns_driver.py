@@ -140,7 +140,7 @@ def test_plans_that_change_under_load_lose_nothing_and_are_never_mixed(
         asking = threading.Thread(target=ask)
         shots = []
         shooting = threading.Thread(target=lambda: shots.append(world.shoot(per_s=5_000, seconds=6)))
-        version = world.driver(program)["version"]
+        version, before = world.driver(program)["version"], world.inside(program)
         asking.start()
         shooting.start()
         changes = world.change_plans(5.0)
@@ -152,6 +152,9 @@ def test_plans_that_change_under_load_lose_nothing_and_are_never_mixed(
         assert shot.replied >= LEAST * shot.sent, shot.text
         assert {one for pair in found for one in pair} == {(HOME,), (AWAY,)}
         wait_until(lambda: world.driver(program)["version"] >= version + changes // 2, "the last plan")
+        wait_until(
+            lambda: world.inside(program) - before >= shot.replied, "the counts of plans that were in force briefly"
+        )
         assert world.status(program)["problems"] == {}
 
 
