@@ -273,6 +273,18 @@ def test_the_program_is_asked_itself(dns: DnsPlane, tmp_path: Path, one: Scene) 
     assert "passes on what it should answer" in later.silent
 
 
+def test_a_packet_that_comes_in_the_midst_of_the_question_is_no_silence(
+    dns: DnsPlane, tmp_path: Path, one: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before Linux 6.11 one may: the frame is then passed on, or has what that packet left in the CPU's memory."""
+    disturbed = iter([(XDP_PASS, b""), (XDP_TX, bytes(100))])
+    run = dns.plane.run
+    monkeypatch.setattr(dns.plane, "run", lambda packet: next(disturbed, None) or run(packet))
+    state = dns.answers.want(wanted(tmp_path, one.file, one.geography, probe=SOA.hex()), 0.0)
+    assert state is not None
+    assert (state.silent, next(disturbed, None)) == ("", None)
+
+
 def test_every_reply_is_of_one_plan_while_plans_change(dns: DnsPlane, one: Scene, other: Scene) -> None:
     dns.put(one)
     expected = {reply(one), reply(other)}
