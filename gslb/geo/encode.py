@@ -57,8 +57,8 @@ def encode(
     if networks is not None:
         v4 = networks.v4_packed
         levels, leaves = v6_leaves(memoryview(networks.v6_starts).cast("Q"), memoryview(networks.v6_classes).cast("I"))
-        sections |= {"v4_index": v4.index, "v4_entries": v4.entries, "v6_levels": levels}
-        sections |= {"v4_bitmaps": v4.bitmaps, "v4_runs": v4.runs, "v6_leaves": leaves}
+        sections |= {"v4_index": v4.index, "v4_entries": v4.entries, "v4_bitmaps": v4.bitmaps, "v4_runs": v4.runs}
+        sections |= {"v6_levels": levels, "v6_leaves": leaves}
     sections |= {"rankings": rankings, "catchments": catchments}  # from here on none that C reads
     if networks is not None:
         sections |= {"v6_starts": networks.v6_starts, "v6_classes": networks.v6_classes}

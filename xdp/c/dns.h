@@ -13,8 +13,7 @@
 #include "dns_reply.h"
 
 /* Sets w->verdict, and w->up where it goes up. */
-static __always_inline void dns_answer_from(struct dns_work *w, const struct dns_context *c,
-					    const struct dns_image *image)
+static __always_inline void dns_answer_from(struct dns_work *w, struct dns_context *c, const struct dns_image *image)
 {
 	const struct dns_answer *answer;
 	enum dns_limit_verdict verdict;
@@ -52,7 +51,7 @@ static __always_inline void dns_answer_from(struct dns_work *w, const struct dns
 	dns_write_reply(w, image, answer, body);
 }
 
-static __always_inline enum dns_verdict dns_answer(struct dns_work *w, const struct dns_context *c)
+static __always_inline enum dns_verdict dns_answer(struct dns_work *w, struct dns_context *c)
 {
 	const struct dns_image *image = dns_at(c->image, 0, DNS_VIEWS_AT);
 

@@ -82,7 +82,7 @@ struct dns_work {
 	__u64 high, low; /* as numbers: the 128 bits of IPv6; of IPv4 `low` holds 32 */
 	__u32 is_v6;
 	__u32 before;  /* bits of prefix before an embedded IPv4 address */
-	__u32 located; /* class << 8 | scope, read ahead */
+	__u32 located; /* of IPv4: class << 8 | scope, read ahead */
 	__u32 scope;   /* of the answer */
 	__u32 class;
 
@@ -134,6 +134,8 @@ struct dns_context {
 	__u64 now_s;	  /* since the epoch */
 	__u64 now_ns;	  /* of the monotonic clock */
 	void *buckets;	  /* of the limit: sets by number, for BPF in a map; 0: nothing is limited */
+
+	const struct dns_v6_leaf *leaf; /* of a query from IPv6, read ahead; 0: the table has none */
 };
 
 #ifdef __bpf__

@@ -138,7 +138,7 @@ static __attribute__((noinline)) void tell(struct dns_native *native, struct dns
 
 /* One function for both ways, so that it is compiled once. */
 static __attribute__((noinline)) enum dns_verdict answer(struct dns_native *native, struct dns_work *w,
-							 const struct dns_context *c)
+							 struct dns_context *c)
 {
 	enum dns_verdict verdict = dns_answer(w, c);
 
@@ -224,7 +224,7 @@ static void send_all(int socket, struct mmsghdr *replies, unsigned int count, st
 }
 
 /* One batch; how many datagrams it had. */
-static unsigned int drain_batch(struct dns_native *native, int socket, const struct dns_context *c, void **room,
+static unsigned int drain_batch(struct dns_native *native, int socket, struct dns_context *c, void **room,
 				struct dns_turn *turn)
 {
 	unsigned int replies = 0;

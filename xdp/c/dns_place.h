@@ -128,15 +128,14 @@ static __always_inline __u32 dns_range(const struct dns_v6_leaf *leaf, __u64 far
 }
 
 /* The entry of an IPv6 address: its class and scope, which is the depth at least that its range has among its neighbours. */
-static __always_inline __u32 dns_entry6(struct dns_work *w, const struct dns_context *c, const struct dns_image *image)
+static __always_inline __u32 dns_entry6(struct dns_work *w, const struct dns_image *image,
+					const struct dns_v6_leaf *leaf)
 {
 	__u32 scope = dns_shared_key_scope(w), depth, shift, place;
 	__u64 key = w->high >> 8, first, start, next, before, after;
-	const struct dns_v6_leaf *leaf;
 
 	if (!image->v6_leaves)
 		return scope;
-	leaf = dns_search(w, c, image, key);
 	if (!leaf)
 		return DNS_NO_ENTRY;
 	first = leaf->first & (DNS_KEYS_END - 1);
@@ -153,22 +152,29 @@ static __always_inline __u32 dns_entry6(struct dns_work *w, const struct dns_con
 }
 
 /*
- * The place, and its entry: asked for before the name is looked up, since to fetch the one from memory takes about as long as the other.
+ * The place, and what says where it is: asked for before the name is looked up, since to fetch the one from memory takes about as long
+ * as the other.  Of IPv6 the leaf is only asked for: what is reckoned from it would keep a processor from going on meanwhile.
  */
-static __always_inline void dns_look_ahead(struct dns_work *w, const struct dns_context *c,
-					   const struct dns_image *image)
+static __always_inline void dns_look_ahead(struct dns_work *w, struct dns_context *c, const struct dns_image *image)
 {
 	dns_place(w);
-	if (w->is_v6)
-		w->located = dns_entry6(w, c, image);
-	else /* without IPv4 in the table, all are of class 0 with depth 0 */
+	c->leaf = 0;
+	if (!w->is_v6) {
+		/* without IPv4 in the table, all are of class 0 with depth 0 */
 		w->located = w->before + (image->v4_index ? dns_entry4(c, image, w->low) : 0);
+	} else if (image->v6_leaves) {
+		c->leaf = dns_search(w, c, image, w->high >> 8);
+		if (c->leaf)
+			(void)*(const volatile __u64 *)c->leaf;
+	}
 }
 
-static __always_inline void dns_locate(struct dns_work *w)
+static __always_inline void dns_locate(struct dns_work *w, const struct dns_context *c, const struct dns_image *image)
 {
-	w->class = w->located >> 8;
-	w->scope = w->located & 0xFF;
+	__u32 located = w->is_v6 ? dns_entry6(w, image, c->leaf) : w->located;
+
+	w->class = located >> 8;
+	w->scope = located & 0xFF;
 }
 
 /* How many of the first bits an address of IPv6 shares with another. */
