@@ -73,6 +73,7 @@ class Balancing:
         self._plan: Plan | None = None
         self._want: Want | None = None
         self._serial = 0
+        self._attached_by = 0  # the serial with which interfaces or modes of DNS were asked for last
         self._state: State | None = None
         self._pulses: deque[Pulse] = deque(maxlen=MOST_PULSES)
         self._since = time.monotonic()  # nobody has heard of the process since
@@ -240,6 +241,8 @@ class Balancing:
             return Standing("; ".join(self._choice.left_out) or indriver.NO_INTERFACE)
         if self._state is None:
             return Standing(SILENT if self._silent() else indriver.UNKNOWN)
+        if self._state.serial < self._attached_by:  # it speaks of what was wanted before
+            return Standing(indriver.UNKNOWN)
         return indriver.standing(self._dns, self._want.dns, self._state, self._choice.left_out)
 
     def _dns_want(self) -> DnsWant | None:
@@ -269,6 +272,8 @@ class Balancing:
         want = replace(forwarding.want_of(orders, interfaces, tables, version, self._serial), dns=self._dns_want())
         if want != said:
             self._serial += 1
+            if _attaching(want) != _attaching(said):
+                self._attached_by = self._serial
             self._want = replace(want, serial=self._serial)
             self._news.set()
 
@@ -351,3 +356,8 @@ class Balancing:
         if now != (self._known or {}):
             self._known = dict(now)
             self._changed()
+
+
+def _attaching(want: Want | None) -> tuple[tuple[str, ...], Attach] | None:
+    """On which interfaces DNS is to be answered, and how."""
+    return (want.dns.interfaces, want.dns.attach) if want is not None and want.dns is not None else None
