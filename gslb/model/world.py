@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from gslb.model.deployment import PolicyId, PoolId
+from gslb.model.history import Shed
 
 
 class Health(StrEnum):
@@ -99,6 +100,8 @@ class World:
     taken as up.  `demand[policy][rtype][ranking]`: answers given, per second; empty while nobody measured, and then
     clients are weighed by the sizes of their networks.  `heavy` are resolvers without client subnets that alone ask more than
     one spill step.  `unbalanced[pool]`: why this node cannot balance a pool of its own site that asks for it.
+    `regional[continent]`: verdicts by the sites of that continent, where they differ from `verdicts`; for policies of `view: regional`.
+    `given[pool]`: what the one node that steers the pool says it sheds (None: nothing); a pool that is missing is steered here.
     """
 
     now: float
@@ -109,3 +112,5 @@ class World:
     heavy: tuple[str, ...] = ()
     rtts: Rtts = field(default_factory=dict)
     unbalanced: Mapping[PoolId, str] = field(default_factory=dict)
+    regional: Mapping[str, Verdicts] = field(default_factory=dict)
+    given: Mapping[PoolId, Shed | None] = field(default_factory=dict)
