@@ -87,6 +87,19 @@ class Override:
         return self.until is None or now < self.until
 
 
+@dataclass(frozen=True, slots=True)
+class GivenShed:
+    """What the one node that steers a pool says it sheds (None: nothing), and `node`, its name.
+
+    `as_of` is when that was last known to be its word: what this node found out later about a pool that left the answers holds
+    until then.  Times are by this node's clock: `stepped_at` of the shed is when it was heard.
+    """
+
+    shed: Shed | None
+    as_of: float
+    node: str = ""
+
+
 Verdicts = Mapping[PoolId, Mapping[str, Verdict]]
 Rtts = Mapping[PoolId, Mapping[tuple[int, int], Rtt]]  # by (address family 4 or 6, location class)
 Demand = Mapping[PolicyId, Mapping[int, tuple[float, ...]]]
@@ -101,7 +114,7 @@ class World:
     clients are weighed by the sizes of their networks.  `heavy` are resolvers without client subnets that alone ask more than
     one spill step.  `unbalanced[pool]`: why this node cannot balance a pool of its own site that asks for it.
     `regional[continent]`: verdicts by the sites of that continent, where they differ from `verdicts`; for policies of `view: regional`.
-    `given[pool]`: what the one node that steers the pool says it sheds (None: nothing); a pool that is missing is steered here.
+    `given[pool]`: what the one node that steers the pool says it sheds; a pool that is missing is steered here.
     """
 
     now: float
@@ -113,4 +126,4 @@ class World:
     rtts: Rtts = field(default_factory=dict)
     unbalanced: Mapping[PoolId, str] = field(default_factory=dict)
     regional: Mapping[str, Verdicts] = field(default_factory=dict)
-    given: Mapping[PoolId, Shed | None] = field(default_factory=dict)
+    given: Mapping[PoolId, GivenShed] = field(default_factory=dict)
