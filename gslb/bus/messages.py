@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
+
+import numpy.typing as npt
 
 from gslb.model.deployment import PolicyId, PoolId
 from gslb.model.world import Health
@@ -80,6 +83,14 @@ class Opinions:
     found: Mapping[int, Opinion]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """Opinions as they came: one row of `gslb.bus.rows.ROW` a target; `texts[row]` are (why, outlier) of those that have any."""
+
+    rows: npt.NDArray[Any]
+    texts: Mapping[int, tuple[str, str]]
+
+
 @dataclass(frozen=True, slots=True)
 class SharedLoad:
     """The load of one pool that a node knows: a share of its capacity.
@@ -110,23 +121,29 @@ class RoundTrips:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """Answers given per second by ranking of the table `geography`; `heavy` as in `World`."""
+    """Answers given per second by (policy, record type, ranking of the first number), by rankings of the table `geography`.
+
+    `heavy` as in `World`.
+    """
 
     geography: str
-    found: Mapping[tuple[PolicyId, int], tuple[float, ...]]
+    found: Mapping[tuple[PolicyId, int, int], tuple[float, ...]]
     heavy: tuple[str, ...] = ()
     age_s: float = 0.0
 
 
-Body = Life | Opinions | Loads | RoundTrips | Answers
+Body = Life | Opinions | Rows | Loads | RoundTrips | Answers
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A message as it was told."""
+    """A message as it was told.  `heard_at` by the receiver's monotonic clock; `skew_s`: the sender's calendar is ahead by that,
+    less the time that the message took.
+    """
 
     site: str
     node: str
     stamp: Stamp
     body: Body
     heard_at: float = field(default=0.0)
+    skew_s: float = 0.0
