@@ -72,6 +72,7 @@ class Override:
     `backend/web-fra/10.1.0.11`).
 
     `until` is seconds since the epoch; None does not expire.  `force` lets it break the last-site guard.
+    `node` is where it was made, empty where that is not known.
     """
 
     target: str
@@ -81,6 +82,7 @@ class Override:
     since: float
     until: float | None = None
     force: bool = False
+    node: str = field(default="", compare=False)
 
     def holds_at(self, now: float) -> bool:
         """Whether the override is in force at `now`."""

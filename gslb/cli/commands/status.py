@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -103,7 +103,7 @@ def show(found: Report, console: Console) -> None:
     if found["blind_since"] is not None:
         since = duration(max(0.0, found["now"] - found["blind_since"]))
         console.print(f"blind       for {since}: no reference target answers, so this site's checks do not count")
-    for line in _overrides(found["overrides"], found["now"]):
+    for line in _overrides(found):
         console.print(line, highlight=False, markup=False)
     for what, lines in found["problems"].items():
         for line in lines:
@@ -244,18 +244,20 @@ def _warnings(checks: Mapping[str, Any]) -> Iterator[str]:
             yield f"load        {pool}: {figures['error']}; the last one is kept"
 
 
-def _overrides(found: Sequence[Mapping[str, Any]], now: float) -> Iterator[str]:
+def _overrides(found: Report) -> Iterator[str]:
     """Those of targets that exist first; many are folded."""
-    ordered = sorted(found, key=lambda one: one["known"] is False)
+    ordered = sorted(found["overrides"], key=lambda one: one["known"] is False)
     for one in ordered[:_LISTED]:
-        yield _override(one, now)
-    if len(found) > _LISTED:
-        yield f"override    ... and {len(found) - _LISTED:,} more; --json has all"
+        yield _override(one, found["node"], found["now"])
+    if len(ordered) > _LISTED:
+        yield f"override    ... and {len(ordered) - _LISTED:,} more; --json has all"
 
 
-def _override(one: Mapping[str, Any], now: float) -> str:
+def _override(one: Mapping[str, Any], here: str, now: float) -> str:
+    """One of them; where it was made only if that was elsewhere."""
     until = "until ended" if one["until"] is None else f"for {duration(max(0.0, one['until'] - now))} more"
     state = one["state"] if one["holds"] else f"{one['state']} (expired)"
     if one["known"] is False:
         state += " (no such target)"
-    return f"override    {one['target']} {state} by {one['who']}, {until}: {one['why']}"
+    where = f" on {one['node']}" if one["node"] not in ("", here) else ""
+    return f"override    {one['target']} {state} by {one['who']}{where}, {until}: {one['why']}"
