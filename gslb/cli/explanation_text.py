@@ -166,6 +166,9 @@ def _burden(burden: Burden, now: float) -> Iterator[str]:
     if burden.shed is not None:
         shed = burden.shed
         yield f"sheds {shed.level:.1%} of its demand ({shed.cause}), last step {_age(shed.stepped_at, now)} ago"
+    if burden.given is not None:
+        heard = f"{burden.given.node}, heard {_age(burden.given.as_of, now)} ago"
+        yield f"what it sheds is said by {heard if burden.given.node else 'another node, of which nothing was heard yet'}"
 
 
 def _reasons(tried: Tried) -> Iterator[str]:

@@ -92,6 +92,9 @@ def _tried(tried: Tried, decided: Decided) -> dict[str, object]:
         "load": None if burden.load is None else asdict(burden.load),
         "marks": None if burden.marks is None else asdict(burden.marks),
         "shed": None if burden.shed is None else _shed(burden.shed, decided.now),
+        "given": None
+        if burden.given is None
+        else {"by": burden.given.node, "age_s": age(burden.given.as_of, decided.now) if burden.given.node else None},
         "out": None if tried.out is None else {"for_s": age(tried.out.since, decided.now), "held": tried.out.held},
         "kept": None
         if tried.kept is None
