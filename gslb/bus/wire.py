@@ -73,7 +73,7 @@ _Octets = Annotated[bytes, Meta(max_length=MESSAGE_MOST)]
 
 class _Head(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     run: _Count
-    number: _Count
+    number: Annotated[int, Meta(ge=0, lt=1 << 40)]
     sent_s: _Number
     wall_s: _Number
 
