@@ -228,9 +228,16 @@ class Sticky:
     v6: int = 56
 
 
+class View(StrEnum):
+    """Whose word on the health of pools a policy's clients go by."""
+
+    GLOBAL = "global"  # that of all sites
+    REGIONAL = "regional"  # that of the sites on the client's continent, where these say something else
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Ordered rules, then spill, stickiness, all-down mode and TTL.  The last rule catches all."""
+    """Ordered rules, then spill, stickiness, all-down mode, TTL and view.  The last rule catches all."""
 
     name: PolicyId
     rules: tuple[Rule, ...]
@@ -243,7 +250,7 @@ class Policy:
     velocity: float = 0.5
     ttl_max: int = 60
     ttl_min: int = 5
-    view: str | None = None
+    view: View = View.GLOBAL
 
     @property
     def pools(self) -> tuple[PoolId, ...]:

@@ -35,6 +35,7 @@ class Verdict:
     `settles_s`: how long the checks that remain need before the verdict could change (None: nothing speaks against it).
     `double`: at least two independent checks of the target, and every one of them, speak against it.
     `outlier`: how it stands out among its peers while its checks pass; empty where it does not.
+    `seen_from`: the continent whose sites say so; empty where it is all of them.
     """
 
     health: Health
@@ -43,6 +44,7 @@ class Verdict:
     settles_s: float | None = None
     double: bool = False
     outlier: str = ""
+    seen_from: str = ""
 
 
 @dataclass(frozen=True, slots=True)
