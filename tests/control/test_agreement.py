@@ -155,6 +155,7 @@ def test_a_later_word_of_the_one_who_was_cut_off_wins_and_all_others_tell_it(fra
         async with running(fra, iad):
             fra.line.cut()
             iad.say("site/sin", Forced.UP)
+            await until(lambda: iad.line.writes == 1)
             fra.now += 60
             fra.say("site/sin", Forced.DRAIN)
             fra.line.connect(fra)
