@@ -354,10 +354,27 @@ class Dns:
 
 
 @dataclass(frozen=True, slots=True)
+class BusTls:
+    """TLS to the NATS servers.  Files of certificates and keys; without `ca_file` the system's authorities."""
+
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Bus:
-    """The NATS servers; without any this node is alone."""
+    """The NATS servers; without any this node is alone.  Variables and files hold what shows who a node is."""
 
     nats: tuple[str, ...] = ()
+    user: str | None = None
+    password_env: str | None = None
+    password_file: str | None = None
+    token_env: str | None = None
+    token_file: str | None = None
+    credentials_file: str | None = None
+    nkey_file: str | None = None
+    tls: BusTls | None = None
 
 
 @dataclass(frozen=True, slots=True)

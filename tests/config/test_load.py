@@ -76,8 +76,9 @@ def meaning(document: Node) -> tuple[object, ...]:
 
 
 def test_full_uses_every_key() -> None:
-    """`secret_file` and `api.token_file` exclude their twins."""
-    excluded = {"secret_file", "api.token_file"}
+    """Files of secrets exclude their twins, and a user every other way to show who a node is."""
+    excluded = {"secret_file", "api.token_file", "bus.password_file"}
+    excluded |= {"bus.token_env", "bus.token_file", "bus.credentials_file", "bus.nkey_file"}
     assert {path for path, _ in keys_in(DOCUMENT)} == {key.path for key in KEYS} - excluded
 
 
