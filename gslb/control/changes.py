@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from gslb.control.endings import Ending, ending_of
+from gslb.control.words import Ended, Lost, Word
 from gslb.model.deployment import TYPE_A, TYPE_AAAA, PolicyId, PoolId
 from gslb.model.history import Ejection, History, Kept, Out, Shed
 from gslb.model.plan import BalancerTable, Serving
@@ -29,6 +30,7 @@ class What(StrEnum):
 
     CONFIGURATION = "configuration"
     OVERRIDE = "override"
+    CONFLICT = "conflict"
     TARGET = "target"
     POOL = "pool"
     EJECTION = "ejection"
@@ -113,6 +115,21 @@ def _overrides(before: Moment, after: Moment, endings: tuple[Ending, ...]) -> It
             yield Change(What.OVERRIDE, target, new.who, new.why, _override(old), _override(new))
         elif old is not None and new is None:
             yield _ended(old, after, endings)
+
+
+def conflict(lost: Lost) -> Change:
+    """A word on a target that lost against one whose writer did not know it."""
+    loser, winner = _word(lost.loser), _word(lost.winner)
+    why = f"{loser['state']} by {loser['who']} on {loser['node']} is lost: {winner['who']} on {winner['node']} did not know it"
+    return Change(What.CONFLICT, lost.winner.target, str(winner["who"]), why, loser, winner)
+
+
+def _word(word: Word) -> dict[str, object]:
+    said = word.said
+    where = {"node": word.stamp.node or "an unknown node", "at": word.stamp.ms / 1000}
+    if isinstance(said, Ended):
+        return {"state": "auto", "who": said.who, "why": said.why, **where}
+    return {"state": said.state.value, "who": said.who, "why": said.why, **where}
 
 
 def _ended(old: Override, after: Moment, endings: tuple[Ending, ...]) -> Change:

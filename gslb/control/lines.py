@@ -73,6 +73,7 @@ def _shed(value: Mapping[str, Any]) -> str:
 
 _WORDS: Mapping[What, Callable[[Any], str]] = {
     What.OVERRIDE: lambda value: str(value["state"]),
+    What.CONFLICT: lambda value: f"{value['state']} of {value['node']}",
     What.EJECTION: lambda _: "ejected",
     What.OUT: _out,
     What.KEPT: lambda value: f"kept by {value}",

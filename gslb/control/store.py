@@ -6,6 +6,7 @@
         observed.json              what was observed last (gslb.control.observed)
         figures.json               statistics of checks and loads, for people
         in-force.json              the files of the configuration in force (gslb.control.kept)
+        applied.json, applied-before.json    versions of the configuration (gslb.control.applied)
         overrides.json             the overrides; written under a lock on `overrides.lock`
         overrides.json.last-good   a copy of what was last written, for when the file itself cannot be read
         plan.json.bad, overrides.json.bad    one copy of what could not be read
@@ -180,18 +181,18 @@ class Store:
             return {}
         return found if isinstance(found, dict) else {}
 
-    def save_configuration(self, data: bytes) -> None:
-        """Keep the files of the configuration in force; not synced.  Raises StateError."""
-        self._replace(CONFIGURATION, data, sync=False)
+    def save_file(self, name: str, data: bytes, *, sync: bool = True) -> None:
+        """Keep a file of another module's.  Raises StateError."""
+        self._replace(name, data, sync=sync)
 
-    def drop_configuration(self) -> None:
+    def drop_file(self, name: str) -> None:
         """Keep none."""
         with suppress(OSError):
-            (self.folder / CONFIGURATION).unlink(missing_ok=True)
+            (self.folder / name).unlink(missing_ok=True)
 
-    def read_configuration(self) -> bytes | None:
-        """What `save_configuration` kept last.  Raises OSError, ValueError."""
-        return _bounded(self.folder / CONFIGURATION)
+    def read_file(self, name: str) -> bytes | None:
+        """What `save_file` kept last; None where there is none.  Raises OSError, ValueError."""
+        return _bounded(self.folder / name)
 
     def load_overrides(self) -> OverridesRead:
         """The overrides, also those that expired; no file is no overrides."""
