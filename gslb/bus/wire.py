@@ -143,11 +143,8 @@ def kind_of(body: Body) -> Kind:
 
 
 def encode(stamp: Stamp, body: Body) -> bytes:
-    """The octets of one message.  Raises Refused for one beyond MESSAGE_MOST: its sender tells less at once."""
-    raw = bytes((FORMAT,)) + msgspec.msgpack.encode(_written(stamp, body))
-    if len(raw) > MESSAGE_MOST:
-        raise Refused(Cause.OVERSIZED, f"a message of {len(raw)} octets, at most {MESSAGE_MOST} are sent")
-    return raw
+    """The octets of one message; its sender tells less at once where they are more than PART_MOST."""
+    return bytes((FORMAT,)) + msgspec.msgpack.encode(_written(stamp, body))
 
 
 def decode(message: Message, wall_s: float) -> Told:
