@@ -32,7 +32,8 @@ from gslb.config.kinds import (
 from gslb.config.read_bus import read_bus
 from gslb.config.section import Key, Section
 from gslb.config.source import Scalar
-from gslb.model.deployment import Anycast, Api, Bgp, Bus, Dns, Drain, Limits, Neighbor, PoolId
+from gslb.model.bgp import Bgp, Drain, Neighbor
+from gslb.model.deployment import Anycast, Api, Bus, Dns, Limits, PoolId
 
 
 class AnnounceWhen(StrEnum):

@@ -13,6 +13,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from itertools import chain
 from typing import NewType
 
+from gslb.model.bgp import Bgp
+
 SiteId = NewType("SiteId", str)
 NodeId = NewType("NodeId", str)
 MonitorId = NewType("MonitorId", str)
@@ -268,37 +270,6 @@ class Anycast:
     pools: tuple[PoolId, ...] = ()
     min_sites: int = 1
     on_controller_loss: str = "drain"
-
-
-@dataclass(frozen=True, slots=True)
-class Drain:
-    """How a route is de-preferred before it is withdrawn."""
-
-    community: str | None = None
-    prepend: int = 0
-    med: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Neighbor:
-    """One BGP neighbor of a node."""
-
-    address: Address
-    peer_as: int
-    md5_env: str | None = None
-    md5_file: str | None = None
-    port: int = 179
-    drain: Drain = Drain()
-
-
-@dataclass(frozen=True, slots=True)
-class Bgp:
-    """The BGP speaker of one node or site."""
-
-    name: str
-    local_as: int
-    router_id: IPv4Address
-    neighbors: tuple[Neighbor, ...]
 
 
 class Attach(StrEnum):
