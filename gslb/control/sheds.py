@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
 from contextlib import suppress
 
 from gslb.bus.bus import Away, Bus, Conflict, Entry
@@ -84,18 +84,25 @@ class Sheds:
         """Tell what is decided here, until `stop`."""
         calls = asyncio.Semaphore(AT_ONCE)
         async with asyncio.TaskGroup() as tasks:
+            running: set[asyncio.Task[None]] = set()
             while not stop.is_set():
                 if self._steering.look():
                     self._changed()
                 self._say()
-                if bus.standing.connected:
-                    for put in self._steering.due():
-                        tasks.create_task(self._write(bus, put, calls))
-                    if self._steering.silent_s() >= PROBE_S and time.monotonic() - self._probed_at >= PROBE_S:
-                        self._probed_at = time.monotonic()
-                        tasks.create_task(self._probe(bus))
+                for call in self._calls(bus, calls) if bus.standing.connected else ():
+                    running.add(tasks.create_task(call))
                 with suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), LOOK_S)
+                running = {task for task in running if not task.done()}
+            for task in running:  # the end of a node waits for no bus
+                task.cancel()
+
+    def _calls(self, bus: Bus, calls: asyncio.Semaphore) -> Iterator[Coroutine[None, None, None]]:
+        for put in self._steering.due():
+            yield self._write(bus, put, calls)
+        if self._steering.silent_s() >= PROBE_S and time.monotonic() - self._probed_at >= PROBE_S:
+            self._probed_at = time.monotonic()
+            yield self._probe(bus)
 
     async def _write(self, bus: Bus, put: Put, calls: asyncio.Semaphore) -> None:
         async with calls:
