@@ -133,7 +133,7 @@ def target_key(monitor: Monitor, address: Address | str) -> int:
     """What names one question to one target on the bus: the same where name and definition of the monitor are, its quorum apart."""
     raw = asdict(monitor)
     del raw["quorum"]
-    text = json.dumps([raw, str(address)], sort_keys=True, default=str, separators=(",", ":"))
+    text = json.dumps([raw, str(address)], sort_keys=True, default=_plain, separators=(",", ":"))
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
@@ -170,6 +170,10 @@ def decode(message: Message, wall_s: float) -> Told:
         )
     stamp = Stamp(raw.run, raw.number, raw.sent_s, raw.wall_s)
     return Told(message.site, message.node, stamp, body, message.heard_at, raw.wall_s - wall_s)
+
+
+def _plain(value: object) -> object:
+    return sorted(map(str, value)) if isinstance(value, (set, frozenset)) else str(value)
 
 
 def _written(stamp: Stamp, body: Body) -> msgspec.Struct:
