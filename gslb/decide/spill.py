@@ -24,7 +24,7 @@ from gslb.decide.levels import BAND, Pace, next_level, own_demand, pace_of, want
 from gslb.decide.receivers import Carrying, Rooms, carrying_of
 from gslb.decide.scene import Scene
 from gslb.model.deployment import PolicyId, PoolId
-from gslb.model.history import Cause, Shed
+from gslb.model.history import Cause, Shed, policy_of
 
 _TELLING = 0.9  # under a higher level, too little is left of a demand to tell it from
 _ASSUMED = 0.8  # the demand of a pool of which nothing is known, as a share of what it can carry
@@ -36,7 +36,7 @@ class _Shedding:
 
     course: Course
     out: float  # the share of the demand whose home does not answer
-    lost: tuple[tuple[PolicyId, int], ...]  # whose: policies and record types
+    lost: tuple[tuple[PolicyId, int], ...]  # whose: policies or parts of them, and record types
     elapsed_s: float
     pace: Pace
     at_once: bool  # what it shed because it was out, and is no longer, it takes back at once
@@ -226,9 +226,10 @@ def _mend(scene: Scene, one: _Shedding, previous: Shed) -> None:
 
 def _not_lost(one: _Shedding, previous: Shed) -> float:
     """What part of the slots that were moved is of clients whom their home does answer, where those are still told apart."""
-    here = {cell.ground.name for cell in one.parts.cells.values()}
+    here = {cell.key[:2] for cell in one.parts.cells.values()}
+    lost = {(policy_of(part), rtype) for part, rtype in one.lost}  # which rankings were whose, nobody knows any more
     known = [moved for moved in previous.moved if (moved.policy, moved.rtype) in here]
-    left = sum(moved.slots for moved in known if (moved.policy, moved.rtype) not in one.lost)
+    left = sum(moved.slots for moved in known if (moved.policy, moved.rtype) not in lost)
     return left / sum(moved.slots for moved in known) if known else float(not one.lost)
 
 
