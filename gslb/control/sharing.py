@@ -1,0 +1,79 @@
+"""The bus and all nodes of a deployment as one node knows them, as JSON values for people.  Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from gslb.bus.bus import Standing
+from gslb.bus.peers import Living
+from gslb.control.teller import Itself
+from gslb.model.deployment import Deployment, NodeId, SiteId
+
+
+def sharing(
+    deployment: Deployment,
+    standing: Standing,
+    lives: Mapping[NodeId, Living],
+    this: tuple[NodeId, SiteId, Itself],
+    refused: Mapping[str, int],
+) -> dict[str, Any]:
+    """`this` is the node that knows it; `heard_s` of a node that was never heard is None."""
+    name, site, itself = this
+    own = {
+        "node": name,
+        "site": site,
+        "this": True,
+        "alive": True,
+        "heard_s": 0.0,
+        "config": itself.config,
+        "config_version": itself.config_version,
+        "other_config": False,
+        "plan_version": itself.plan_version,
+        "plan": itself.plan,
+        "balancers": itself.balancers,
+        "routes": dict(itself.routes),
+    }
+    others = [
+        _node(one.name, one.site, lives.get(one.name), itself) for one in deployment.nodes.values() if one.name != name
+    ]
+    strangers = [
+        _node(one.node, one.site, one, itself) | {"stranger": True}
+        for one in lives.values()
+        if one.node not in deployment.nodes
+    ]
+    return {
+        "bus": asdict(standing),
+        "nodes": [own, *others, *strangers],
+        "refused": dict(refused),
+    }
+
+
+def _node(name: NodeId, site: SiteId, living: Living | None, itself: Itself) -> dict[str, Any]:
+    found: dict[str, Any] = {"node": name, "site": site, "this": False, "alive": False, "heard_s": None}
+    if living is None:
+        return found
+    found |= {
+        "alive": living.alive,
+        "heard_s": round(living.age_s, 1),
+        "delay_s": round(living.delay_s, 3),
+        "skew_s": round(living.skew_s, 1),
+        "refused": dict(living.refused),
+    }
+    life = living.life
+    if life is None:
+        return found
+    return found | {
+        "config": life.config,
+        "config_version": life.config_version,
+        "other_config": bool(itself.config) and life.config != itself.config,
+        "plan_version": life.plan_version,
+        "plan": life.plan,
+        "geography": life.geography,
+        "balancers": life.balancers,
+        "blind_s": None if life.blind_s is None else round(life.blind_s, 1),
+        "routes": dict(life.routes),
+        "version": life.version,
+        "up_s": round(life.up_s, 1),
+    }
