@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gslb.bus.bus import Away, Bus, Conflict, Entry, Standing
 from gslb.control import endings
@@ -153,6 +153,7 @@ class Agreement:
                     await asyncio.wait_for(self._wake.wait(), wait_s)
         finally:
             ending.cancel()
+            self.standing(replace(bus.standing, connected=False))
 
     async def _step(self, bus: Bus) -> float:
         """Take and put what is due; how long nothing more is."""

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gslb.bus.stamps import MOST_MS
-from gslb.config.load import Loaded, load_copy
+from gslb.config.load import Loaded, load, load_copy
 from gslb.config.problem import Refused
 from gslb.control.bundle import BundleRefused, copy_at, digest_of, unpacked
-from gslb.control.store import Store
+from gslb.control.store import StateError, Store
 from gslb.model.unreadable import defect, shown
 
 FORMAT = 1
@@ -73,6 +74,37 @@ class Chosen:
 
     loaded: Loaded
     version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Considered:
+    """What counts, and the node's `own` files: None where they are refused, for the reasons in `lines`; `files` are to be watched."""
+
+    chosen: Chosen
+    own: Loaded | None
+    files: tuple[Path, ...]
+    lines: tuple[str, ...] = ()
+
+
+def consider(config: Path, store_of: Callable[[Loaded | None], Store | None]) -> Considered:
+    """Look at a node's own files and at the version that was applied; keep whether the files were edited since.
+
+    `store_of` gives the node's state folder, as far as it is known without own files.  Raises Refused, and what `store_of` raises.
+    """
+    try:
+        own = load(config)
+    except Refused as error:
+        store = store_of(None)
+        found = chosen(store, config, None) if store is not None else None
+        if found is None:
+            raise
+        return Considered(found, None, error.files or (config,), tuple(str(one) for one in error.errors))
+    store = store_of(own)
+    if store is None:
+        return Considered(Chosen(own), own, own.files)
+    with suppress(StateError):  # it is kept when there is room
+        remember(store, own)
+    return Considered(chosen(store, config, own) or Chosen(own), own, own.files)
 
 
 def chosen(store: Store, config: Path, own: Loaded | None) -> Chosen | None:
