@@ -13,6 +13,7 @@ from typing import Any
 from gslb import __version__
 from gslb.control import balancerfile, facts, imaging, lock, standing
 from gslb.control.observed import Observed
+from gslb.control.sharedfile import read_seen, read_sharing
 from gslb.control.store import Store
 from gslb.control.targets import targets
 from gslb.dnslayout import DnsQtype, DnsUp
@@ -81,6 +82,7 @@ def report(store: Store, deployment: Deployment | None, now: float, known: Known
         "checks": checks,
         **_driven(store.folder / "run", checks if itself or _answers(controller) else {}),
         "unbalanced": dict(seen.unbalanced),
+        "sharing": None if itself else read_sharing(store),
     }
 
 
@@ -96,7 +98,7 @@ def _driven(run: Path, checks: Mapping[str, Any]) -> Report:
 
 def _stored(store: Store, now: float) -> Known:
     overrides = store.load_overrides().overrides or ()
-    return Known(store.read_observed().seen or Observed(now), store.read_plan().plan, overrides)
+    return Known(read_seen(store).seen or Observed(now), store.read_plan().plan, overrides)
 
 
 def _controller(folder: Path, told: Mapping[str, Any], now: float) -> Report:

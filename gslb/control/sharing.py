@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from hashlib import blake2b
 from typing import Any
 
 from gslb.bus.bus import Standing
 from gslb.bus.peers import Living
 from gslb.control.teller import Itself
 from gslb.model.deployment import Deployment, NodeId, SiteId
+from xdp.messages import State
 
 
 def sharing(
@@ -48,6 +50,14 @@ def sharing(
         "nodes": [own, *others, *strangers],
         "refused": dict(refused),
     }
+
+
+def balancers_digest(state: State | None) -> str:
+    """The same on balancers whose tables send every flow to the same backends; empty where nothing is balanced."""
+    if state is None or not state.tables:
+        return ""
+    said = "".join(f"{pool} {table.digest}\n" for pool, table in sorted(state.tables.items()))
+    return blake2b(said.encode(), digest_size=8).hexdigest()
 
 
 def _node(name: NodeId, site: SiteId, living: Living | None, itself: Itself) -> dict[str, Any]:

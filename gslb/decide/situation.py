@@ -114,7 +114,7 @@ def _condition(pool: Pool, world: World, ruling: Ruling, active: Ejected, lately
         backends=backends,
         answers=answers,
         grades={rtype: grade_of(of_type, backends) for rtype, of_type in answers.items()},
-        doubly=cut_off or _doubly(backends or candidates),
+        doubly=cut_off or _doubly(backends) or _doubly(candidates),
         asked_up=any(one.forced_up for one in candidates),
         below_soft=below_soft,
         below_hard=below_hard,
