@@ -23,6 +23,7 @@ from gslb.control.applied import (
     APPLIED,
     BEFORE,
     Applied,
+    Chosen,
     Record,
     RecordUnreadable,
     load_bundle,
@@ -90,7 +91,7 @@ class Rollout:
         self._revisions: dict[str, int] = {}
         self._refused: Counter[str] = Counter()
         self._proposed = False
-        self._config = ""
+        self._config, self._in_force = "", 0
         self._unlike: dict[NodeId, float] = {}  # since when (monotonic) a node has run another configuration
 
     def state(self) -> Mapping[str, Any]:
@@ -101,25 +102,29 @@ class Rollout:
             refusals[self._store.folder.name] = self._mine
         return {
             "published": None if release is None else record_json(release.record),
+            "before": None if release is None or release.before is None else record_json(release.before),
             "taken": None if applied is None else record_json(applied.record),
-            "own_file": applied is None or applied.over,
+            "in_force": self._in_force,
             "refused": {node: {"version": one.version, "lines": list(one.lines)} for node, one in refusals.items()},
             "malformed": dict(self._refused),
         }
 
     # --- what it is told ---
 
-    def considered(self, own: Loaded | None, version: int) -> None:
-        """The controller looked at the node's `own` files (None: they are refused); it goes by `version` (0: by them)."""
+    def considered(self, own: Loaded | None, found: Chosen) -> None:
+        """The controller looked at the node's `own` files (None: they are refused); `found` is what counts."""
         self._own = own.digest if own is not None else ""
-        self.version = version
+        self.version = found.version
+        if self._config == found.loaded.digest:
+            self._in_force = found.version
         self._applied = read(self._store, APPLIED)
         self._say()
         self._wake.set()
 
     def in_force(self, digest: str) -> None:
         """The configuration with this digest is in force here."""
-        self._config = digest
+        self._config, self._in_force = digest, self.version
+        self._say()
 
     def others(self, lives: Mapping[NodeId, Living]) -> None:
         """What is known of other nodes; called each second.  One that goes on with another configuration is a problem."""
@@ -222,12 +227,12 @@ class Rollout:
         mine = self._applied
         if mine is None or (self._release is not None and self._release.record.rank >= mine.record.rank):
             return
-        before = read(self._store, BEFORE)
+        revision, before = self._revision, read(self._store, BEFORE)
         await bus.store(mine.record.object, mine.bundle)
         if before is not None:
             await bus.store(before.record.object, before.bundle)
         release = Release(mine.record, None if before is None else before.record)
-        await self._publish(bus, release)
+        await self._publish(bus, release, revision)
         log.warning("the bus had lost the version of the configuration", extra={"version": mine.record.version})
 
     async def _take(self, bus: Bus) -> None:
@@ -318,7 +323,7 @@ class Rollout:
     async def _publish_proposal(self, bus: Bus, proposal: Proposal) -> int:
         """The version that it is now.  Raises _Unpublished, Away, Conflict, StateError."""
         self._take_release(await bus.get(CURRENT))
-        present = self._release.record if self._release is not None else None
+        revision, present = self._revision, self._release.record if self._release is not None else None
         if proposal.base != (present.version if present is not None else 0):
             by = f"version {present.version} by {present.who}" if present is not None else "no version"
             raise _Unpublished(f"{by} is published now, not {proposal.base}: look at it and apply again")
@@ -339,15 +344,16 @@ class Rollout:
         if present is None:
             present = await self._own_version(bus)
         await bus.store(record.object, data)
-        await self._publish(bus, Release(record, present))
+        await self._publish(bus, Release(record, present), revision)
         log.info("version of the configuration published", extra={"version": record.version, "who": record.who})
         await self._take_bundle(record, data)
         return record.version
 
-    async def _publish(self, bus: Bus, release: Release) -> None:
-        value = dump_release(self._store.deployment, release)
-        self._revision = await bus.put(CURRENT, value, self._revision)
-        self._release = release
+    async def _publish(self, bus: Bus, release: Release, revision: int) -> None:
+        """Write the present version in place of that of `revision`.  Raises Away, Conflict."""
+        revision = await bus.put(CURRENT, dump_release(self._store.deployment, release), revision)
+        if revision > self._revision:  # else a later one was heard already
+            self._revision, self._release = revision, release
         self._say()
 
     async def _before(self, bus: Bus) -> bytes:
