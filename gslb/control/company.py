@@ -38,6 +38,7 @@ class Watchman:
     def __init__(self) -> None:
         self.company = Company()
         self._connected_at: float | None = None
+        self.settled = False  # the bus is there for long enough to know who lives
 
     def look(self, standing: Standing, lives: Mapping[NodeId, Living], configuration: str, now: float) -> Company:
         """The company now; `configuration` is the digest of our own."""
@@ -51,9 +52,9 @@ class Watchman:
             self._connected_at = now
         before = self.company
         if self._connected_at is None:
-            self.company = replace(before, bus=False)
+            self.company, self.settled = replace(before, bus=False), False
             return self.company
-        settled = now - self._connected_at >= SETTLE_S
+        self.settled = settled = now - self._connected_at >= SETTLE_S
         alive = {
             name: one.alive or (not settled and before.alive.get(name, False))
             for name, one in lives.items()

@@ -53,11 +53,11 @@ class JoinedLoads:
                 continue
             stale_s = STALE_AFTER_S[pool.load.kind]
             if pool.load.kind == Source.BALANCER:
-                new = _summed(pool.datacenter, at_home, own.get(name), others.get(name, ()), stale_s)
+                new = _summed(pool.datacenter, at_home, own.get(name), others.get(name, ()))
             else:
-                new = _freshest(own.get(name), others.get(name, ()))
+                new = _freshest(own.get(name), others.get(name, ()), self._known.get(name), now)
             known = self._known.get(name)
-            if new is not None and (known is None or now - new.age_s >= known.at):
+            if new is not None:
                 known = self._known[name] = _Known(new.share, now - new.age_s)
             if known is not None:
                 age_s = max(0.0, now - known.at)
@@ -65,15 +65,9 @@ class JoinedLoads:
         return found
 
 
-def _summed(
-    pool_site: SiteId, at_home: Home, mine: Load | None, told: Iterable[Carried], stale_s: float
-) -> SharedLoad | None:
-    """What the living nodes of the pool's site carry together."""
-    parts = [
-        one.load
-        for one in told
-        if one.load.part and one.site == pool_site and one.node in at_home.living and one.load.age_s <= stale_s
-    ]
+def _summed(pool_site: SiteId, at_home: Home, mine: Load | None, told: Iterable[Carried]) -> SharedLoad | None:
+    """What the living nodes of the pool's site carry together: as old as the oldest part."""
+    parts = [one.load for one in told if one.load.part and one.site == pool_site and one.node in at_home.living]
     if mine is not None and pool_site == at_home.site and not mine.stale:
         parts.append(SharedLoad(mine.share, mine.age_s, part=True))
     if not parts:
@@ -81,10 +75,12 @@ def _summed(
     return SharedLoad(sum(one.share for one in parts), max(one.age_s for one in parts), part=False)
 
 
-def _freshest(mine: Load | None, told: Iterable[Carried]) -> SharedLoad | None:
+def _freshest(mine: Load | None, told: Iterable[Carried], known: _Known | None, now: float) -> SharedLoad | None:
     wholes = [one.load for one in told if not one.load.part]
     if mine is not None:
         wholes.append(SharedLoad(mine.share, mine.age_s, part=False))
+    if known is not None:
+        wholes.append(SharedLoad(known.share, now - known.at, part=False))
     return min(wholes, key=lambda one: (one.age_s, one.share), default=None)
 
 

@@ -187,7 +187,8 @@ class Shared:
         if joins is None or self.alone:
             return own
         now = time.monotonic()
-        living = {name for name, alive in self.company.alive.items() if alive}
+        unknown = not self._watchman.settled  # who lives; then what they told last counts on
+        living = [name for name in self.peers.lives(now) if self.company.alive.get(name, unknown)]
         home = Home(joins.deployment, joins.node.site, living)
         return self._loads.join(home, own, self.peers.loads(now), now)
 
