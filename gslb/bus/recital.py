@@ -38,16 +38,16 @@ class Given(Generic[Value]):
 class Recital(Generic[Key, Value]):
     """Things by key.  `differs(told, now)`: whether a value is another than what was told.
 
-    `octets` is for its teller: what one thing took in the last message.
+    Its teller keeps in `octets` what one thing took when it was told last, and when it was told again; `room` is that of a part.
     """
 
-    def __init__(self, pace: Pace, differs: Callable[[Given[Value], Given[Value]], bool]) -> None:
-        self.pace, self._differs = pace, differs
+    def __init__(self, pace: Pace, differs: Callable[[Given[Value], Given[Value]], bool], room: int) -> None:
+        self.pace, self._differs, self._room = pace, differs, room
         self._values: dict[Key, Given[Value]] = {}
         self._told: dict[Key, tuple[float, Given[Value]]] = {}  # in the order of telling
         self._waiting: dict[Key, float] = {}  # since when, in this order
         self._changed_at = self._again_at = -math.inf
-        self.octets = 1.0
+        self.octets = {False: 1.0, True: 1.0}  # by whether it was told again
 
     def __len__(self) -> int:
         return len(self._values)
@@ -113,4 +113,5 @@ class Recital(Generic[Key, Value]):
 
     def _gap(self) -> float:
         """Seconds between two parts, so that all parts find their time in a period."""
-        return self.pace.period_s / (-(-len(self._told) // self.pace.fit) + 1)
+        fit = min(self.pace.fit, max(self.pace.few, self._room / self.octets[True]))
+        return self.pace.period_s / (math.ceil(len(self._told) / fit) + 1)

@@ -31,6 +31,7 @@ DEMAND = Pace(gather_s=0.0, pace_s=5.0, period_s=30.0, fit=16, few=1)
 # What must be left of the burst behind each:
 LOADS_LEAVE, CHANGES_LEAVE, AGAIN_LEAVE, DEMAND_LEAVE, TRIPS_LEAVE, REASONS_LEAVE = 0.0, 0.05, 0.1, 0.2, 0.3, 0.4
 REASONS_OF_CHANGES_LEAVE = 0.15
+_HEAD = 40  # octets of a body before the first thing
 _MOVED_S = 1.0  # an opinion that began this much later was another one in between
 _NEAR_SHARE = 0.002  # loads that differ less are not told before their period
 _NEAR = 0.1  # so are round trips that differ by less of themselves
@@ -56,10 +57,10 @@ class Telling:
         self._filled_at: float | None = None
         self._life: Given[Life] | None = None
         self._life_told_at = -math.inf
-        self._opinions: Recital[int, Opinion] = Recital(OPINIONS, _other_opinion)
-        self._loads: Recital[PoolId, SharedLoad] = Recital(LOADS, _other_load)
-        self._trips: Recital[tuple[PoolId, int, int], Trip] = Recital(ROUND_TRIPS, _other_trip)
-        self._demand: Recital[tuple[PolicyId, int, int], tuple[float, ...]] = Recital(DEMAND, _other_rates)
+        self._opinions: Recital[int, Opinion] = Recital(OPINIONS, _other_opinion, PART_MOST)
+        self._loads: Recital[PoolId, SharedLoad] = Recital(LOADS, _other_load, PART_MOST)
+        self._trips: Recital[tuple[PoolId, int, int], Trip] = Recital(ROUND_TRIPS, _other_trip, PART_MOST)
+        self._demand: Recital[tuple[PolicyId, int, int], tuple[float, ...]] = Recital(DEMAND, _other_rates, PART_MOST)
         self._geographies = {Kind.ROUND_TRIPS: "", Kind.DEMAND: ""}
         self._heavy: tuple[str, ...] = ()
         self._demand_age_s = 0.0
@@ -87,13 +88,13 @@ class Telling:
     def round_trips(self, told: RoundTrips, now: float) -> None:
         """All round trips that this node measured."""
         if self._relocated(Kind.ROUND_TRIPS, told.geography):
-            self._trips = Recital(ROUND_TRIPS, _other_trip)
+            self._trips = Recital(ROUND_TRIPS, _other_trip, PART_MOST)
         self._trips.know(told.found, now, whole=True)
 
     def demand(self, geography: str, demand: Demand, heavy: Sequence[str], now: float, age_s: float = 0.0) -> None:
         """All answers that this node gives."""
         if self._relocated(Kind.DEMAND, geography):
-            self._demand = Recital(DEMAND, _other_rates)
+            self._demand = Recital(DEMAND, _other_rates, PART_MOST)
         self._heavy, self._demand_age_s = tuple(heavy), age_s
         rows = {
             (policy, rtype, first): row[first : first + SEGMENT]
@@ -145,24 +146,25 @@ class Telling:
     def _recite(
         self, recital: Recital[Key, Value], keys: list[Key], body: Making[Key, Value], leave: float, *, again: bool
     ) -> list[tuple[str, bytes]]:
-        """Tell of these, in parts, while there is room."""
+        """Tell of these, in parts, while there is room; of what is told again one part."""
         out: list[tuple[str, bytes]] = []
+        fit = recital.pace.fit
         while keys:
             room = self._room - leave * self._most - ENVELOPE
-            most = min(recital.pace.fit, max(recital.pace.few, int(min(room, PART_MOST) / recital.octets)))
+            most = min(fit, max(recital.pace.few, int(min(room, PART_MOST) / recital.octets[again])))
             part = keys[:most]
             told = body(recital.given(part), len(keys))
             raw = self._encoded(told)
-            recital.octets = max(1.0, len(raw) / len(part))
+            recital.octets[again] = max(1.0, (len(raw) - _HEAD) / len(part))
             if len(raw) > min(room, PART_MOST) and len(part) > recital.pace.few:
-                recital.octets *= 1.1  # they are not alike: fewer
+                fit = len(part) * 9 // 10  # they are not alike
                 continue
             if len(raw) > room:
                 self._short_until = self._clocks[0] + AGAIN_S
                 break
             out.append(self._spend(raw, kind_of(told)))
             recital.tell(part, self._clocks[0], again=again)
-            keys = keys[len(part) :]
+            keys = [] if again else keys[len(part) :]
         return out
 
     def _changed_opinions(self, found: Mapping[int, Given[Opinion]], waiting: int) -> Body:
