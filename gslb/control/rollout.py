@@ -170,6 +170,7 @@ class Rollout:
     async def run(self, bus: Bus, stop: asyncio.Event) -> None:
         """Publish and take versions until `stop`."""
         self.standing(bus.standing)
+        self._listed = self._listed or bus.standing.alone
         self._proposed = True  # one that an earlier controller left
         ending = asyncio.create_task(stop.wait())
         ending.add_done_callback(lambda _: self._wake.set())

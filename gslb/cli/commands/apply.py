@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `gslb apply`."""
     parser.add_argument("file", metavar="FILE", type=Path, nargs="?", help="the configuration that all nodes shall run")
     parser.add_argument("--back", action="store_true", help="go back to the version before the present one")
-    parser.add_argument("--why", metavar="TEXT", type=_reason, default="", help="for those who read it later")
+    parser.add_argument("--why", metavar="TEXT", type=_reason, help="for those who read it later")
     parser.add_argument("--yes", action="store_true", help="do not ask")
     parser.add_argument("--json", action="store_true", help="print JSON; needs --yes")
     add_config(parser)
@@ -164,7 +164,7 @@ def _base(store: Store) -> int:
 
 def _proposal(arguments: argparse.Namespace, base: int, data: bytes | None) -> Proposal:
     now = time.time()  # noqa: TID251  # the one clock of this command
-    return Proposal(os.urandom(8).hex(), base, operator(), arguments.why, now, data)
+    return Proposal(os.urandom(8).hex(), base, operator(), arguments.why or "", now, data)
 
 
 def _publish(store: Store, proposal: Proposal) -> int:
