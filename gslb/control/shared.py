@@ -72,33 +72,49 @@ class Joins:
     access: Access | None = None
 
 
-class Shared:
-    """The shared world of one node; `gslb.bus.bus.Hearer` of its bus.
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose world is shared.
 
     `observe` tells what the node itself knows, `itself` how it is; `changed` is called when a decision may come out otherwise.
     """
+
+    observe: Callable[[float], Observed]
+    itself: Callable[[], Itself]
+    changed: Callable[[], None]
+
+
+def bus_of(joins: Joins, clock: Clock) -> Bus:
+    """The bus that the configuration asks for."""
+    deployment, node = joins.deployment, joins.node
+    if joins.access is None:
+        return Lone(len(deployment.nodes), clock.now())
+    return Nats(joins.access, deployment.name, node.site, node.name, clock.now)
+
+
+class Shared:
+    """The shared world of one node; `gslb.bus.bus.Hearer` of its bus."""
 
     def __init__(
         self,
         store: Store,
         clock: Clock,
         facts: Facts,
-        observe: Callable[[float], Observed],
-        itself: Callable[[], Itself],
-        changed: Callable[[], None],
+        owner: Owner,
+        make_bus: Callable[[Joins, Clock], Bus] = bus_of,
     ) -> None:
         self._store = store
         self._clock = clock
         self._facts = facts
-        self._observe = observe
-        self._changed = changed
+        self._observe, self._changed = owner.observe, owner.changed
+        self._make_bus = make_bus
         self._node = NodeId(store.folder.name)
         self.peers = Peers(self._node)
         self._opinions = Opinions()
         self._voting = Voting(self._opinions, self.peers)
         self._loads = JoinedLoads()
         self._watchman = Watchman()
-        self._teller = Teller(clock, self._opinions, observe, itself, self._learned)
+        self._teller = Teller(clock, self._opinions, owner.observe, owner.itself, self._learned)
         self._parts: list[Part] = []
         self._watchers: list[Callable[[Mapping[NodeId, Living]], None]] = []
         self._joins: Joins | None = None
@@ -148,7 +164,7 @@ class Shared:
         self.peers.keep([(one.site, one.name) for one in deployment.nodes.values()], time.monotonic())
         self._due.update(self._topics.by_key)
         if before is None or _line(before) != _line(joins):
-            self._bus = self._made(joins)
+            self._bus = self._make_bus(joins, self._clock)
             if self._again is not None:
                 self._again.set()
         if self.alone:
@@ -281,12 +297,6 @@ class Shared:
         self._look()
 
     # --- within ---
-
-    def _made(self, joins: Joins) -> Bus:
-        deployment, node = joins.deployment, joins.node
-        if joins.access is None or not deployment.bus.nats:
-            return Lone(len(deployment.nodes), self._clock.now())
-        return Nats(joins.access, deployment.name, node.site, node.name, self._clock.now)
 
     def _learn(self, own: Observed, now: float) -> None:
         """What the node itself says now."""

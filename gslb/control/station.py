@@ -31,7 +31,7 @@ from gslb.control.planner import Model, Planner
 from gslb.control.queries import Queries
 from gslb.control.report import Known, Report, report
 from gslb.control.rollout import Rollout
-from gslb.control.shared import Joins, Shared
+from gslb.control.shared import Joins, Owner, Shared
 from gslb.control.sharing import balancers_digest
 from gslb.control.sheds import Sheds
 from gslb.control.start import Start
@@ -76,7 +76,7 @@ class Station:
         facts.open(store.folder)
         self._occasions = Occasions()
         self.observer = Observer(store, clock, facts, self._observed, self._looked)
-        self.shared = Shared(store, clock, facts, self.observer.seen, self._itself, wake)
+        self.shared = Shared(store, clock, facts, Owner(self.observer.seen, self._itself, wake))
         self.sheds = Sheds(clock, wake)
         balancing = self.observer.balancing
         executor = Executors(dns, balancing.apply, balancing.serve)
