@@ -15,14 +15,12 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
-from gslb.bus.access import Access
 from gslb.bus.bus import Bus, Entry, Message, Standing
 from gslb.bus.lone import Lone
-from gslb.bus.nats import Nats
 from gslb.bus.peers import Living, Peers
 from gslb.bus.wire import Refused, decode
 from gslb.control import sharedfile
@@ -30,15 +28,16 @@ from gslb.control.clock import Clock
 from gslb.control.company import Company, Watchman, alarms
 from gslb.control.facts import Facts
 from gslb.control.joined import Home, JoinedLoads, joined_demand, joined_heavy, joined_rtts
+from gslb.control.membership import Joins, Owner, Part, bus_of, line_of
 from gslb.control.observed import Observed
 from gslb.control.opinions import Opinions
 from gslb.control.sharing import sharing
 from gslb.control.store import Store
 from gslb.control.tasks import keep_running
-from gslb.control.teller import Itself, Teller
+from gslb.control.teller import Teller
 from gslb.control.topics import Topics, topics_of
 from gslb.control.voting import Voting
-from gslb.model.deployment import Deployment, Node, NodeId, PoolId
+from gslb.model.deployment import NodeId, PoolId
 from gslb.model.world import Load, Verdict, Verdicts
 
 GATHER_S = 0.003  # what comes within that is judged together
@@ -47,49 +46,6 @@ SLICES = 10  # parts of all topics: one of them is judged again at each tick, fo
 WORLD_S, KNOWN_S = 2.0, 10.0  # between two writings of files
 
 log = logging.getLogger("gslb.bus")
-
-
-class Part(Protocol):
-    """Who takes part in the bus besides; all but `run` is called in the event loop and returns at once."""
-
-    def entry(self, entry: Entry) -> None:
-        """As `gslb.bus.bus.Hearer`."""
-
-    def listed(self, keys: frozenset[str]) -> None:
-        """As `gslb.bus.bus.Hearer`."""
-
-    async def run(self, bus: Bus, stop: asyncio.Event) -> None:
-        """Take part in this bus until `stop`; called again with another when the configuration changed it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Joins:
-    """The deployment that is shared, and who this node is in it.  `geography` is the digest of its location table."""
-
-    deployment: Deployment
-    node: Node
-    geography: str
-    access: Access | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """Whose world is shared.
-
-    `observe` tells what the node itself knows, `itself` how it is; `changed` is called when a decision may come out otherwise.
-    """
-
-    observe: Callable[[float], Observed]
-    itself: Callable[[], Itself]
-    changed: Callable[[], None]
-
-
-def bus_of(joins: Joins, clock: Clock) -> Bus:
-    """The bus that the configuration asks for."""
-    deployment, node = joins.deployment, joins.node
-    if joins.access is None:
-        return Lone(len(deployment.nodes), clock.now())
-    return Nats(joins.access, deployment.name, node.site, node.name, clock.now)
 
 
 class Shared:
@@ -163,7 +119,7 @@ class Shared:
         self._teller.want(deployment, joins.geography)
         self.peers.keep([(one.site, one.name) for one in deployment.nodes.values()], time.monotonic())
         self._due.update(self._topics.by_key)
-        if before is None or _line(before) != _line(joins):
+        if before is None or line_of(before) != line_of(joins):
             self._bus = self._make_bus(joins, self._clock)
             if self._again is not None:
                 self._again.set()
@@ -405,13 +361,6 @@ class Shared:
         if self._refused[cause] == 1:
             extra = {"cause": cause, "node": message.node, "site": message.site, "why": why}
             log.warning("a message of another node is refused", extra=extra)
-
-
-def _line(joins: Joins) -> tuple[object, ...]:
-    """What another bus follows from."""
-    access = replace(joins.access, tls=None) if joins.access is not None else None
-    deployment = joins.deployment
-    return deployment.name, deployment.bus, access, joins.node.site, joins.node.name, len(deployment.nodes)
 
 
 async def _any_of(*events: asyncio.Event) -> None:

@@ -24,6 +24,7 @@ from gslb.control.fullness import Fullness
 from gslb.control.locator import Locator
 from gslb.control.lock import BEAT_S, CONTROLLER, Lock
 from gslb.control.losses import Losses
+from gslb.control.membership import Joins, Owner
 from gslb.control.observed import Observed
 from gslb.control.observer import Observer
 from gslb.control.occasion import Occasions, Signs, signs_of
@@ -31,7 +32,7 @@ from gslb.control.planner import Model, Planner
 from gslb.control.queries import Queries
 from gslb.control.report import Known, Report, report
 from gslb.control.rollout import Rollout
-from gslb.control.shared import Joins, Owner, Shared
+from gslb.control.shared import Shared
 from gslb.control.sharing import balancers_digest
 from gslb.control.sheds import Sheds
 from gslb.control.start import Start

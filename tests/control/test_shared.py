@@ -14,8 +14,9 @@ from gslb.bus.lone import Lone
 from gslb.control import sharedfile
 from gslb.control.clock import Clock
 from gslb.control.facts import Facts
+from gslb.control.membership import Joins, Owner
 from gslb.control.observed import Observed
-from gslb.control.shared import Joins, Owner, Shared
+from gslb.control.shared import Shared
 from gslb.control.store import Store
 from gslb.control.teller import Itself
 from gslb.model.deployment import Datacenter, Deployment, Monitor, MonitorId, Node, NodeId, PoolId, SiteId
