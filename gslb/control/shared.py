@@ -42,6 +42,7 @@ from gslb.model.world import Load, Verdict, Verdicts
 
 GATHER_S = 0.003  # what comes within that is judged together
 TICK_S = 1.0
+FADED = 300  # topics at a tick: when the bus is lost all opinions fade at once
 SLICES = 10  # parts of all topics: one of them is judged again at each tick, for the ages
 WORLD_S, KNOWN_S = 2.0, 10.0  # between two writings of files
 
@@ -77,6 +78,7 @@ class Shared:
         self._bus: Bus = Lone(1, clock.now())
         self._topics = Topics()
         self._due: set[int] = set()
+        self._faded: set[int] = set()  # opinions on them ceased to be fresh
         self._judging: asyncio.TimerHandle | None = None
         self._slice = 0
         self._blind = False
@@ -330,9 +332,12 @@ class Shared:
             self._keep()
 
     def _renew(self) -> None:
-        """Judge what ceased to be fresh, and a part of all for its age."""
+        """Judge what ceased to be fresh, where it is much bit by bit, and a part of all for its age."""
         now = time.monotonic()
-        self._due |= self.peers.due(now)
+        self._faded |= self.peers.due(now)
+        for key in list(self._faded)[:FADED]:
+            self._faded.discard(key)
+            self._due.add(key)
         self._slice = (self._slice + 1) % SLICES
         self._due.update(key for key in self._topics.by_key if key % SLICES == self._slice)
         if self._joins is not None and self._slice == 0:

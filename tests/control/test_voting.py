@@ -7,6 +7,8 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gslb.bus.messages import Life, Opinion, Opinions, Stamp, Told
 from gslb.bus.peers import Peers
@@ -30,6 +32,7 @@ from gslb.model.deployment import (
     View,
 )
 from gslb.model.world import Health, Verdict
+from healthcheck.quorum import Heard, judged
 from tests.control.make import DEPLOYMENT, FRA, FRA_ADDRESS, IAD, POLICY, POOLS
 
 UP, DOWN = Health.UP, Health.DOWN
@@ -267,3 +270,31 @@ def test_without_a_regional_policy_there_is_no_regional_view(room: Room) -> None
     room.hear("iad1", {room.key(): DOWN})
     room.judge()
     assert room.voting.regional(room.now) == {}
+
+
+@given(st.data())
+def test_what_is_known_without_a_count_is_what_a_count_says(data: st.DataObject) -> None:
+    """Where all find a target up, no vote is counted: the same comes out as of one."""
+    room = Room(deployment(policies={POLICY.name: replace(POLICY, view=View.REGIONAL)}))
+    verdicts = st.builds(
+        Verdict,
+        st.sampled_from((UP, UP, UP, DOWN)),
+        st.integers(0, 30).map(float),
+        st.sampled_from(("", "", "slow")),
+        st.sampled_from((None, None, 4.0)),
+        st.booleans() if data.draw(st.booleans()) else st.just(value=False),
+        st.sampled_from(("", "", "", "twice as slow")),
+    )
+    own = data.draw(verdicts)
+    room.find({FRA_ADDRESS: own})
+    heard = [Heard("fra", "fra1", own, own.age_s, 15.0)]
+    for node in data.draw(st.lists(st.sampled_from(("fra2", "iad1", "sin1")), unique=True)):
+        one = data.draw(verdicts)
+        opinion = Opinion(one.health, one.age_s, one.age_s, 15.0, one.settles_s, one.double, one.outlier, one.why)
+        room.tell(node, Opinions({room.key(): opinion}))
+        (said,) = (
+            each.opinion for each in room.voting.said(PoolId("web-fra"), FRA_ADDRESS, room.now) if each.node == node
+        )
+        heard.append(Heard(node[:3], node, replace(one, age_s=said.age_s), said.for_s, 15.0))
+    room.judge()
+    assert room.verdict() == judged(heard, WEB.quorum)
