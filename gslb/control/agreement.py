@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 
 from gslb.bus.bus import Away, Bus, Conflict, Entry, Standing
 from gslb.control import endings
-from gslb.control.facts import Facts
+from gslb.control.facts import AGREEMENT, Facts
 from gslb.control.overrides import KEY, OverridesUnreadable, dump_word, key_of, parse_word
 from gslb.control.store import StateError, Store, Took
 from gslb.control.words import MAX_WORDS, Ended, Lost, Word, merged
@@ -97,6 +97,7 @@ class Agreement:
         self._losses = 0
         self._waiting = 0
         self._told = _Told()
+        self._said: Mapping[str, object] = {}
 
     def state(self) -> Mapping[str, object]:
         """For status: words that the bus has not yet, refusals by cause, words that were lost."""
@@ -163,14 +164,20 @@ class Agreement:
         except StateError as error:  # a full disk: what was heard stays in the bucket
             self._facts.problem("overrides of other nodes", (str(error),))
         self._waiting = sum(map(self._is_due, self._words.values()))
-        if not (self._connected and self._listed):
-            return self._pace.refused_s
-        try:
-            await self._put(bus)
-            await self._ask(bus)
-        except Away:
-            return self._pace.away_s
-        return self._pace.refused_s
+        wait_s = self._pace.refused_s
+        if self._connected and self._listed:
+            try:
+                await self._put(bus)
+                await self._ask(bus)
+            except Away:
+                wait_s = self._pace.away_s
+        self._say()
+        return wait_s
+
+    def _say(self) -> None:
+        if self._said != (state := self.state()):
+            self._said = state
+            self._facts.say(**{AGREEMENT: dict(state)})
 
     # --- into the file ---
 

@@ -73,6 +73,8 @@ def report(store: Store, deployment: Deployment | None, now: float, known: Known
         "passed_up": passed_up,
         "types": types,
         "overrides": _overrides(overrides, deployment, now),
+        "agreement": told.get(facts.AGREEMENT),
+        "rollout": told.get(facts.ROLLOUT),
         "problems": told.get("problems", {}),
         "warnings": told.get("warnings", []),
         "observed_s": round(max(0.0, now - seen.at), 1) if seen.verdicts or seen.loads else None,

@@ -32,7 +32,7 @@ from gslb.control.applied import (
     write,
 )
 from gslb.control.bundle import BundleRefused, bundle_of, digest_of, packed
-from gslb.control.facts import Facts
+from gslb.control.facts import ROLLOUT, Facts
 from gslb.control.kept import kept
 from gslb.control.proposal import ANSWERED, LIFE_S, Proposal, take_proposal
 from gslb.control.release import (
@@ -50,7 +50,6 @@ from gslb.control.start import Start
 from gslb.control.store import StateError, Store
 from gslb.model.deployment import NodeId
 
-SAID = "rollout"  # the fact for `gslb status` and `gslb apply`
 _AGAIN_S = 1.0  # after the bus could not be reached
 _IDLE_S = 30.0
 _SLOTS = 4  # objects that one node uses in turn, so that what it replaces is needed no more
@@ -387,7 +386,7 @@ class Rollout:
         return record
 
     def _say(self) -> None:
-        self._facts.say(**{SAID: dict(self.state())})
+        self._facts.say(**{ROLLOUT: dict(self.state())})
 
 
 def _named(version: int, digest: str) -> str:

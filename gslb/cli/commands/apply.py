@@ -30,7 +30,6 @@ from gslb.control.applied import BEFORE, load_bundle, read
 from gslb.control.bundle import BundleRefused, bundle_of, packed
 from gslb.control.lock import holder
 from gslb.control.proposal import ANSWERED, Proposal, propose
-from gslb.control.rollout import SAID
 from gslb.control.store import StateError, Store
 from gslb.inspect.basis import from_files, with_table
 from gslb.inspect.override import words
@@ -112,7 +111,7 @@ def _new(here: Situation, arguments: argparse.Namespace) -> _New:
 def _before(here: Situation) -> _New:
     """The version before, as far as this node has it."""
     kept = read(here.store, BEFORE)
-    said = facts.read(here.store.folder).get(SAID) or {}
+    said = facts.read(here.store.folder).get(facts.ROLLOUT) or {}
     if kept is None or (said.get("before") or {}).get("digest") != kept.record.digest:
         return _New(None, None)
     return _New(None, load_bundle(here.store, here.config, kept.bundle))
@@ -158,7 +157,7 @@ def _base(store: Store) -> int:
     if holder(store.folder) is None:
         why = "it is the running node that publishes; start it, or edit its own file"
         raise _NotApplied(f"node {store.folder.name} is not running with this state folder: {why}")
-    published = (facts.read(store.folder).get(SAID) or {}).get("published")
+    published = (facts.read(store.folder).get(facts.ROLLOUT) or {}).get("published")
     return 0 if published is None else int(published["version"])
 
 
@@ -186,7 +185,7 @@ def _taken(store: Store, version: int) -> bool:
     """Whether the node goes by the version; waits for it, within bounds."""
     until = time.monotonic() + _TAKES_S
     while time.monotonic() < until:
-        said = facts.read(store.folder).get(SAID) or {}
+        said = facts.read(store.folder).get(facts.ROLLOUT) or {}
         if said.get("in_force") == version:
             return True
         time.sleep(_LOOK_S)

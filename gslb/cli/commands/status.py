@@ -19,6 +19,7 @@ from gslb.cli.console import console as stdout
 from gslb.cli.driver_text import driver_lines
 from gslb.cli.executor_text import executor_lines
 from gslb.cli.options import add_config, add_node, add_state, node_of
+from gslb.cli.rollout_text import rollout_lines
 from gslb.cli.situation import configuration
 from gslb.config.problem import Refused
 from gslb.control import facts
@@ -103,7 +104,7 @@ def show(found: Report, console: Console) -> None:
     if found["blind_since"] is not None:
         since = duration(max(0.0, found["now"] - found["blind_since"]))
         console.print(f"blind       for {since}: no reference target answers, so this site's checks do not count")
-    for line in _overrides(found):
+    for line in (*rollout_lines(found), *_overrides(found)):
         console.print(line, highlight=False, markup=False)
     for what, lines in found["problems"].items():
         for line in lines:
