@@ -1,7 +1,8 @@
 """The other nodes of a deployment and the bus to them, as events and alarms tell of them.  Pure; times are monotonic.
 
 Rule 1: while the bus is gone nothing is known of other nodes, so nothing is told of them, and for SETTLE_S after it is back.
-Rule 2: nodes that the configuration does not name are shown, and told as strangers.
+Rule 2: that a bus is not there yet is told after PATIENCE_S: a start is no loss.
+Rule 3: nodes that the configuration does not name are shown, and told as strangers.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from gslb.model.deployment import Deployment, NodeId
 
 SKEW_S = 1.0  # calendars that differ by more are told
 SKEW_OVER_S = 0.5  # down to which they are told on
+PATIENCE_S = 3.0
 SETTLE_S = 6.0  # signs of life come each second and hold for five
 
 
 @dataclass(frozen=True, slots=True)
 class Company:
-    """`bus`: whether it is connected; None where none is configured.  `alive` by node, of those that were ever heard.
+    """`bus`: whether it is connected; None where none is configured, or it was not waited for long enough.  `alive` by node, of those that were ever heard.
 
     `configurations`: digests of living nodes that run another configuration; `skewed`: how far their calendars are ahead.
     """
@@ -37,22 +39,31 @@ class Watchman:
 
     def __init__(self) -> None:
         self.company = Company()
+        self._began: float | None = None
+        self._met = False  # the bus was there
         self._connected_at: float | None = None
         self.settled = False  # the bus is there for long enough to know who lives
+
+    def begin(self) -> None:
+        """There is another bus."""
+        self._began, self._met, self._connected_at = None, False, None
+        self.company = replace(self.company, bus=None)
 
     def look(self, standing: Standing, lives: Mapping[NodeId, Living], configuration: str, now: float) -> Company:
         """The company now; `configuration` is the digest of our own."""
         if standing.alone:
-            self._connected_at = None
             self.company = Company()
             return self.company
+        self._began = now if self._began is None else self._began
+        self._met = self._met or standing.connected
         if not standing.connected:
             self._connected_at = None
         elif self._connected_at is None:
             self._connected_at = now
         before = self.company
         if self._connected_at is None:
-            self.company, self.settled = replace(before, bus=False), False
+            awaited = not self._met and now - self._began < PATIENCE_S
+            self.company, self.settled = replace(before, bus=None if awaited else False), False
             return self.company
         self.settled = settled = now - self._connected_at >= SETTLE_S
         alive = {
@@ -93,15 +104,13 @@ def alarms(
         for name, ahead in company.skewed.items()
     ]
     return {
-        "bus": _bus(standing),
+        "bus": _bus(standing) if company.bus is not None else (),
         "nodes": tuple(sorted((*lost, *strangers))),
         "clocks": tuple(sorted(clocks)),
     }
 
 
 def _bus(standing: Standing) -> tuple[str, ...]:
-    if standing.alone:
-        return ()
     if not standing.connected:
         since = datetime.fromtimestamp(standing.since, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         return (f"no bus since {since}: what other nodes say is as old ({standing.why})",)

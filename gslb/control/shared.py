@@ -123,6 +123,7 @@ class Shared:
         self._due.update(self._topics.by_key)
         if before is None or line_of(before) != line_of(joins):
             self._bus = self._make_bus(joins, self._clock)
+            self._watchman.begin()
             if self._again is not None:
                 self._again.set()
         if self.alone:

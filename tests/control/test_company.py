@@ -8,7 +8,7 @@ from gslb.bus.bus import Standing
 from gslb.bus.messages import Life
 from gslb.bus.peers import Living
 from gslb.control.changes import Moment, What, changes
-from gslb.control.company import SETTLE_S, Company, Watchman, alarms
+from gslb.control.company import PATIENCE_S, SETTLE_S, Company, Watchman, alarms
 from gslb.model.deployment import Node, NodeId
 from tests.control.make import DEPLOYMENT, IAD, NODE
 
@@ -24,6 +24,17 @@ def living(name: str = "iad", *, alive: bool = True, config: str = "c1", skew_s:
 
 def test_alone_there_is_no_company() -> None:
     assert Watchman().look(Standing(connected=False, since=0.0, alone=True), {}, "c1", 0.0) == Company()
+
+
+def test_a_start_is_no_loss() -> None:
+    watchman = Watchman()
+    found = watchman.look(NO_BUS, {}, "c1", 0.0)
+    assert found.bus is None
+    assert not any(alarms(found, NO_BUS, {}, MODEL).values())
+    assert watchman.look(NO_BUS, {}, "c1", PATIENCE_S).bus is False
+    assert watchman.look(BUS, {}, "c1", 10.0).bus is True
+    watchman.begin()
+    assert watchman.look(NO_BUS, {}, "c1", 11.0).bus is None
 
 
 def test_while_the_bus_is_gone_nothing_is_told_of_nodes() -> None:
