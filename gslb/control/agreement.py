@@ -27,7 +27,7 @@ from gslb.model.world import Override
 
 _ASKED = 8  # refused keys that are asked for at once
 _MAX_KEYS = 2 * MAX_WORDS  # in the bucket that are remembered
-_MAX_OCTETS = 16 << 10  # of a key's value
+_MAX_OCTETS = 32 << 10  # of a key's value
 _MAX_TOLD = 1_000  # refusals and losses that are remembered, to tell them once
 
 log = logging.getLogger("gslb.node")
@@ -87,7 +87,7 @@ class Agreement:
         self._pace = pace
         self._wake = asyncio.Event()
         self._bucket: dict[str, _Held] = {}
-        self._news: list[Word] = []
+        self._news: dict[str, Word] = {}  # by target: what was heard and not taken yet
         self._words: dict[str, Word] = {}
         self._read: str | None = ""  # the stamp of the file when it was read; never that of a file at first
         self._connected = False
@@ -116,7 +116,7 @@ class Agreement:
             word = self._accepted(entry)
             self._bucket[entry.key] = _Held(entry.revision, word, time.monotonic())
             if word is not None:
-                self._news.append(word)
+                self._hear(word)
         self._wake.set()
 
     def listed(self, keys: frozenset[str]) -> None:
@@ -187,11 +187,12 @@ class Agreement:
         if written != self._read:
             self._words = await asyncio.to_thread(self._store.load_words)
             self._read = written
-            known = (held.word for held in self._bucket.values())  # also for a file that somebody took away
-            self._news = [*(word for word in known if word is not None), *self._news]
+            for held in self._bucket.values():  # also for a file that somebody took away
+                if held.word is not None:
+                    self._hear(held.word)
         if not self._news:
             return
-        news, self._news = self._news, []
+        news, self._news = list(self._news.values()), {}
         found = merged(self._words, news)
         for lost in found.lost:
             self._tell(lost)
@@ -200,11 +201,17 @@ class Agreement:
         try:
             took = await asyncio.to_thread(self._merge, news, self._now())
         except StateError:
-            self._news = [*news, *self._news]
+            for word in news:
+                self._hear(word)
             raise
         self._read = ""  # the file was written, by us and perhaps by a command just after that
         self._words = dict(took.words)
         self._written()
+
+    def _hear(self, word: Word) -> None:
+        known = self._news.get(word.target)
+        if known is None or known.stamp <= word.stamp:
+            self._news[word.target] = word
 
     def _merge(self, news: list[Word], now: float) -> Took:
         for word in news:

@@ -20,7 +20,7 @@ from gslb.config.load import Loaded, load, load_copy
 from gslb.config.problem import Refused
 from gslb.control.bundle import BundleRefused, copy_at, digest_of, unpacked
 from gslb.control.store import StateError, Store
-from gslb.model.unreadable import defect, shown
+from gslb.model.unreadable import shown
 
 FORMAT = 1
 APPLIED = "applied.json"  # the version that this node has taken
@@ -194,10 +194,6 @@ def record_of(raw: object) -> Record:
 
 def _text(raw: Mapping[str, object], name: str) -> str:
     value = raw.get(name)
-    if not isinstance(value, str) or len(value) > _MAX_TEXT:
-        raise RecordUnreadable(f"{name} {shown(value)}, expected a text of at most {_MAX_TEXT} characters")
-    try:
-        value.encode()
-    except UnicodeError as error:
-        raise RecordUnreadable(f"{name}: {defect(error)}") from error
+    if not isinstance(value, str) or len(value) > _MAX_TEXT or not value.isprintable():
+        raise RecordUnreadable(f"{name} {shown(value)}, expected a text of at most {_MAX_TEXT} characters on one line")
     return value

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable
+from functools import lru_cache
 from hashlib import blake2b
 
 from gslb.bus.stamps import MOST_MS, Written
@@ -66,6 +67,7 @@ def dump_overrides(deployment: str, words: Iterable[Word]) -> bytes:
     return data
 
 
+@lru_cache(maxsize=2 * MAX_WORDS)
 def key_of(target: str) -> str:
     """The key of a target's word on the bus."""
     return KEY + blake2b(target.encode(), digest_size=16).hexdigest()
@@ -91,6 +93,9 @@ def parse_word(key: str, data: bytes, deployment: str) -> Word:
         if isinstance(error, OverridesUnreadable):
             raise
         raise OverridesUnreadable(f"not an override: {defect(error)}") from error
+    texts = (word.target, word.said.who, word.said.why, word.stamp.node)
+    if not all(text.isprintable() for text in texts):
+        raise OverridesUnreadable("a text has characters that cannot be shown")
     if key_of(word.target) != key:
         raise OverridesUnreadable(f"the override of {shown(word.target)} stands under another target's key")
     return word

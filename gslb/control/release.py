@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gslb.config.problem import printable
 from gslb.control.applied import Record, RecordUnreadable, record_json, record_of
 from gslb.model.unreadable import defect, shown
 
@@ -72,7 +73,7 @@ def parse_refusal(data: bytes, deployment: str) -> Refusal:
 
 def refusal(version: int, lines: Sequence[str]) -> Refusal:
     """A refusal, cut to what is told of one."""
-    told = [line if len(line) <= _LINE else f"{line[:_LINE]}..." for line in lines[:_LINES]]
+    told = [printable(line if len(line) <= _LINE else f"{line[:_LINE]}...") for line in lines[:_LINES]]
     if len(lines) > _LINES:
         told.append(f"and {len(lines) - _LINES:,} more")
     return Refusal(version, tuple(told))

@@ -209,7 +209,7 @@ def test_bad_entries_change_nothing_are_counted_and_told_once(
                 bucket.write(key, b"{")
                 bucket.write(key, dump_word("other", good))
                 bucket.write(key_of("site/fra"), dump_word("test", good))
-                bucket.write(key, dump_word("test", good).replace(b'"eve"', b'"' + b"e" * 20_000 + b'"'))
+                bucket.write(key, dump_word("test", good).replace(b'"eve"', b'"' + b"e" * 40_000 + b'"'))
                 bucket.write(key, dump_word("test", ahead))
             fra.say("pool/web-fra", Forced.UP)
             await until(lambda: key_of("pool/web-fra") in bucket.held)

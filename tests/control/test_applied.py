@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gslb.control.applied import BEFORE, Applied, Record, RecordUnreadable, read, record_json, record_of, write
 from gslb.control.bundle import digest_of
 from gslb.control.proposal import Proposal, propose, take_proposal
-from gslb.control.release import Release, dump_release, parse_release
+from gslb.control.release import (
+    Refusal,
+    Release,
+    dump_refusal,
+    dump_release,
+    parse_refusal,
+    parse_release,
+    refusal,
+)
 from gslb.control.store import Store
 
 NOW = 1_000_000.0
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
+)
 
 
 @pytest.fixture
@@ -55,3 +71,24 @@ def test_a_proposal_is_taken_once_and_a_damaged_one_never(store: Store) -> None:
     for damaged in (b"{", b"[]", b'{"format":1}', b'{"format":2}'):
         store.save_file("proposed.json", damaged)
         assert take_proposal(store) is None
+
+
+@given(st.sampled_from(["format", "deployment", "record", "before", "version", "lines"]), JSON)
+def test_what_comes_by_the_bus_is_read_or_refused(field: str, value: object) -> None:
+    record = Record(7, "o", "0" * 32, "c", "eve", "CHG", NOW, "x")
+    release = json.loads(dump_release("test", Release(record, record)))
+    refused = json.loads(dump_refusal("test", Refusal(7, ("a", "b"))))
+    for raw in (value, release | {field: value}, release | {"record": release["record"] | {field: value}}):
+        with suppress(RecordUnreadable):
+            assert parse_release(json.dumps(raw).encode(), "test").record.version >= 0
+    for raw in (value, refused | {field: value}):
+        with suppress(RecordUnreadable):
+            assert all(line.isprintable() for line in parse_refusal(json.dumps(raw).encode(), "test").lines)
+
+
+def test_a_long_refusal_is_cut() -> None:
+    told = refusal(7, ["x" * 1000, *(f"line {number}" for number in range(30))])
+    assert len(told.lines) == 21
+    assert told.lines[0] == "x" * 500 + "..."
+    assert told.lines[-1] == "and 11 more"
+    assert parse_refusal(dump_refusal("test", told), "test").version == 7

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from gslb.bus.bus import Entry, Message, Standing
+from gslb.bus.lone import Lone
 from gslb.bus.messages import Life
 from gslb.bus.peers import Living
 from gslb.config.load import load
@@ -319,6 +320,28 @@ def test_a_bucket_that_was_lost_is_given_the_version_again(fra: Member, iad: Mem
                 await until(lambda: fra.ttl == iad.ttl == 20)
 
     asyncio.run(scenario())
+
+
+def test_a_node_that_is_alone_applies_to_itself_and_goes_back_after_a_restart(fra: Member) -> None:
+    async def scenario() -> None:
+        bus, stop = Lone(1, NOW), asyncio.Event()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(bus.run(fra, stop))
+            tasks.create_task(fra.rollout.run(bus, stop))
+            if fra.ttl == 30:
+                assert (await fra.answer(fra.apply(OTHER, 0)))["version"] == 1
+                await until(lambda: fra.ttl == 20)
+            else:
+                assert (await fra.answer(fra.apply(None, 1)))["version"] == 2
+                await until(lambda: fra.ttl == 30)
+            stop.set()
+
+    asyncio.run(scenario())
+    fra.begin()
+    assert fra.ttl == 20
+    asyncio.run(scenario())
+    fra.begin()
+    assert (fra.ttl, fra.rollout.version) == (30, 2)
 
 
 def test_a_version_that_is_no_version_changes_nothing(fra: Member, bucket: Bucket) -> None:

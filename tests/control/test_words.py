@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gslb.bus.stamps import Written
-from gslb.control.overrides import dump_overrides, dump_word, key_of, parse_overrides, parse_word
+from gslb.control.overrides import OverridesUnreadable, dump_overrides, dump_word, key_of, parse_overrides, parse_word
 from gslb.control.words import (
     KEEP_S,
     MAX_OVERRIDES,
@@ -101,6 +103,33 @@ def test_nodes_that_edit_and_meet_agree(steps: list[tuple[str, str, bool, int]])
     told = [word for words in known.values() for word in words.values()]
     final = [dict(merged(mine, told).words) for mine in known.values()]
     assert all(one == final[0] for one in final)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
+)
+
+
+@given(
+    words(), st.sampled_from(["format", "deployment", "target", "state", "who", "at", "since", "stamp", "after"]), JSON
+)
+def test_what_comes_by_the_bus_is_read_or_refused(word: Word, field: str, value: object) -> None:
+    raw = json.loads(dump_word("test", word))
+    for one in (value, raw | {field: value}, {key: raw[key] for key in raw if key != field}):
+        try:
+            found = parse_word(key_of(word.target), json.dumps(one).encode(), "test")
+        except OverridesUnreadable:
+            continue
+        assert found.target == word.target
+
+
+def test_what_would_move_the_cursor_is_refused() -> None:
+    word = drain("site/fra", 100, "fra1")
+    assert isinstance(word.said, Override)
+    bad = replace(word, said=replace(word.said, why="x\x1b[2J"))
+    with pytest.raises(OverridesUnreadable, match="cannot be shown"):
+        parse_word(key_of("site/fra"), dump_word("test", bad), "test")
 
 
 def drain(target: str, ms: int, node: str, after: Written | None = None) -> Word:
