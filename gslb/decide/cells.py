@@ -130,13 +130,16 @@ def _ground(
     return Ground(routes.value, continent, asked, usable, resting)
 
 
-def cells_of(grounds: Iterable[Ground], homes: Collection[PoolId]) -> Mapping[PoolId, Sequence[Cell]]:
-    """The cells of some pools, by home."""
+def cells_of(grounds: Collection[Ground], homes: Collection[PoolId]) -> Mapping[PoolId, Sequence[Cell]]:
+    """The cells of some pools, by home, in the order of policies, record types and rankings."""
     found: dict[PoolId, list[Cell]] = {}
     for ground in grounds:
         for home in ground.routes.at_home:
             if home in homes and (own := ground.cells(home)):
                 found.setdefault(home, []).extend(own)
+    if any(ground.continent for ground in grounds):
+        for cells in found.values():
+            cells.sort(key=lambda cell: cell.key)
     return found
 
 

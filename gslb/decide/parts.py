@@ -92,8 +92,8 @@ class Views:
             return seen
         own = replace(
             history,
-            out={**history.out, policy.name: history.out[name]},
-            kept={**history.kept, policy.name: history.kept.get(name, {})},
+            out={**history.out, policy.name: history.outs_of(name)},
+            kept={**history.kept, policy.name: history.kept_of(name)},
         )
         return replace(seen, history=own)
 

@@ -122,6 +122,17 @@ class History:
     ejected: Mapping[str, Ejection] = field(default_factory=dict)
     kept: Mapping[PolicyId, Mapping[PoolId, Kept]] = field(default_factory=dict)
 
+    def outs_of(self, part: PolicyId) -> Mapping[PoolId, Out]:
+        """What is out of the answers to a policy's clients, or to those of one continent."""
+        return self.out.get(self._entry(part), {})
+
+    def kept_of(self, part: PolicyId) -> Mapping[PoolId, Kept]:
+        """What is kept in the answers to a policy's clients, or to those of one continent."""
+        return self.kept.get(self._entry(part), {})
+
+    def _entry(self, part: PolicyId) -> PolicyId:
+        return part if part in self.out else policy_of(part)
+
     def to_json(self) -> dict[str, object]:
         """JSON values, without what is empty."""
         return {
