@@ -135,7 +135,7 @@ class Station:
         """Put in force what follows from all that is known now; False when that failed."""
         self.overrides()
         done = self.planner.plan(self._clock.now())
-        if self.planner.last is not None:
+        if done and self.planner.last is not None:
             self.sheds.decided(self.planner.last)
         if done and self._taken != self._read:
             self._taken = self._read
