@@ -43,7 +43,7 @@ async def bounded(seconds: float = CALL_S) -> AsyncIterator[None]:
     except (errors.NoRespondersError, refusals.NoStreamResponseError) as error:
         raise Away("the servers have no JetStream, or no leader of it now") from error
     except TimeoutError as error:
-        raise Away(f"no answer within {seconds:g} s") from error
+        raise Away("the servers did not answer in time") from error
     except (errors.Error, OSError) as error:
         raise Away(words(error)) from error
 

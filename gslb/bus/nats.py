@@ -183,18 +183,20 @@ class Nats:
 
     async def _follow(self, hearer: Hearer) -> None:
         assert self._bucket is not None
-        watch = Watch(self._bucket, hearer, self._refuse)
+        watch = Watch(self._bucket, hearer, self._refuse, lambda: self._keys_stand(""))
         while True:
             try:
                 await watch.follow()
-                why = ""
             except Away as away:
-                why = str(away)
-            if why != self._keys_why:
-                self._keys_why = why
-                hearer.standing(self.standing)
-            if why:
+                self._keys_stand(str(away))
                 await asyncio.sleep(1)
+
+    def _keys_stand(self, why: str) -> None:
+        """Whether keys can be reached; said when it changed, and not at each other reason why not."""
+        changed = bool(why) != bool(self._keys_why)
+        self._keys_why = why
+        if changed and self._hearer is not None:
+            self._hearer.standing(self.standing)
 
     async def _heard(self, message: Msg) -> None:
         heard_at = time.monotonic()
@@ -213,6 +215,8 @@ class Nats:
         if isinstance(error, errors.SlowConsumerError):
             self._refuse("dropped")
             return
+        if isinstance(error, errors.StaleConnectionError | OSError):
+            return  # the line is lost, which `standing` tells
         if "permissions violation" in str(error).lower():
             self._refuse("permission")
         if str(error) not in self._said and len(self._said) < 100:

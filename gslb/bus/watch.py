@@ -25,12 +25,16 @@ _MESSAGES, _OCTETS = 4096, 16 << 20  # that may wait here
 
 
 class Watch:
-    """What was told of the keys by one connection; `refuse` counts what is not told, by its cause."""
+    """What was told of the keys by one connection.
 
-    def __init__(self, bucket: Bucket, hearer: Hearer, refuse: Callable[[str], None]) -> None:
+    `refuse` counts what is not told, by its cause; `well` is called when all was listed.
+    """
+
+    def __init__(self, bucket: Bucket, hearer: Hearer, refuse: Callable[[str], None], well: Callable[[], None]) -> None:
         self._bucket = bucket
         self._hearer = hearer
         self._refuse = refuse
+        self._well = well
         self._told: dict[str, int] = {}  # key -> revision, 0: it is not there
         self._made: object = None  # when the bucket was made that it was told of
 
@@ -66,6 +70,7 @@ class Watch:
                     await turn.complete.wait()
             if not turn.gap.is_set():
                 self._list(turn.seen)
+                self._well()
                 await self._changes(turn, info)
         finally:
             with contextlib.suppress(errors.Error, OSError, TimeoutError):
