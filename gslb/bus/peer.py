@@ -17,13 +17,16 @@ from gslb.bus.held import NONE, Held, Keys
 from gslb.bus.messages import Answers, Body, Life, Loads, Opinions, RoundTrips, Rows, SharedLoad
 from gslb.bus.rows import pack
 from gslb.model.deployment import NodeId, PolicyId, PoolId, SiteId
-from gslb.model.world import Demand, Rtt
+from gslb.model.world import Demand, Rtt, Rtts
 
 LIFE_S = 5.0  # a node whose last sign of life is older is not taken as alive
 FORGET_S = 3600.0  # of loads, round trips and nodes that nobody expects
 ASKED_S = 100.0  # of answers: each is told every 30 s
 WINDOW_S = 120.0  # clocks drift, and a machine that slept has another one: the quickest of one or two windows counts
 POOLS_MOST, TRIPS_MOST, SEGMENTS_MOST = 4_096, 20_000, 512  # of one node
+SHOWN_S = 5.0
+LIVES_MOST = 1 << 22  # of one node; who has had more is forgotten and begins anew
+_OLDEST_S = 1e9
 _ROWS, _ITEMS = 2_000, 200  # at once
 
 Key = TypeVar("Key")
@@ -69,6 +72,8 @@ class Peer:
         self.delays = Delays()
         self._loads: dict[PoolId, At] = {}
         self._trips: dict[tuple[PoolId, int, int], At] = {}
+        self._shown: Rtts = {}
+        self._shown_at = -math.inf
         self._answers: dict[tuple[PolicyId, int, int], At] = {}
         self._heavy = At((), 0.0, -1)
         self._located: dict[type, tuple[str, int]] = {RoundTrips: ("", -1), Answers: ("", -1)}
@@ -99,6 +104,7 @@ class Peer:
             case RoundTrips() if self._of_table(body, order):
                 trips = {where: At(one[:3], sent_at - one[3], order) for where, one in body.found.items()}
                 self._put(self._trips, trips, TRIPS_MOST)
+                self._shown_at = -math.inf
             case Answers() if self._of_table(body, order):
                 at = sent_at - body.age_s
                 self._put(
@@ -113,12 +119,17 @@ class Peer:
         for pool, one in self._loads.items():
             yield pool, replace(one.value, age_s=_age(one, now))
 
-    def trips(self, geography: str, now: float) -> Iterator[tuple[tuple[PoolId, int, int], Rtt]]:
-        """Round trips by (pool, family, class) of that location table."""
-        if self._located[RoundTrips][0] == geography:
-            for where, one in self._trips.items():
+    def trips(self, geography: str, now: float) -> Rtts:
+        """Round trips by classes of that location table; kept, so that their ages may be SHOWN_S too young."""
+        if self._located[RoundTrips][0] != geography:
+            return {}
+        if now - self._shown_at > SHOWN_S:
+            shown: dict[PoolId, dict[tuple[int, int], Rtt]] = {}
+            for (pool, family, place), one in self._trips.items():
                 p50_s, p90_s, count = one.value
-                yield where, Rtt(p50_s, p90_s, count, _age(one, now))
+                shown.setdefault(pool, {})[family, place] = Rtt(p50_s, p90_s, count, _age(one, now))
+            self._shown, self._shown_at = shown, now
+        return self._shown
 
     def asked(self, geography: str, now: float) -> tuple[Demand, tuple[str, ...], float] | None:
         """Answers given by rankings of that location table, heavy resolvers, age; None where nothing is known.
@@ -142,6 +153,7 @@ class Peer:
         for table in tables:
             for key in [key for key, one in table.items() if now - one.at > FORGET_S]:
                 del table[key]
+        self._shown_at = -math.inf
 
     def bodies(self, now: float) -> Iterator[tuple[Body, float]]:
         """All that is known of it, as it would tell it at `now`, each small enough for a message; and how old that is."""
@@ -185,7 +197,7 @@ class Peer:
 
 
 def _age(one: At, now: float) -> float:
-    return max(0.0, now - one.at)
+    return min(max(0.0, now - one.at), _OLDEST_S)
 
 
 def _chunks(table: Mapping[Key, At], most: int) -> Iterator[dict[Key, At]]:

@@ -17,7 +17,7 @@ import numpy as np
 from gslb.bus.bus import Message
 from gslb.bus.held import NONE, Keys
 from gslb.bus.messages import Kind, Life, Opinion, SharedLoad, Stamp, Told
-from gslb.bus.peer import FORGET_S, Peer
+from gslb.bus.peer import FORGET_S, LIVES_MOST, Peer
 from gslb.bus.wire import Refused, decode, encode, kind_of
 from gslb.model.deployment import NodeId, PoolId, SiteId
 from gslb.model.world import Demand, Rtt, Rtts
@@ -106,9 +106,9 @@ class Peers:
             return Taken(refused="own_name")
         where = SiteId(told.site), NodeId(told.node)
         peer = self._peers.get(where)
-        if peer is None:
-            if not self._room(where, told.heard_at):
-                return Taken(refused="too_many_nodes")
+        if peer is None and not self._room(where, told.heard_at):
+            return Taken(refused="too_many_nodes")
+        if peer is None or peer.epoch > LIVES_MOST:
             peer = self._peers[where] = Peer(*where)
         now = told.heard_at
         if told.stamp.run != peer.run:
@@ -172,15 +172,14 @@ class Peers:
     def round_trips(self, geography: str, now: float) -> dict[SiteId, Rtts]:
         """Round trips by the site that measured them, of those who use that location table.
 
-        Of several nodes of a site the means, by the number of handshakes.
+        Of several nodes of a site the means, by the number of handshakes; ages may be some seconds too young.
         """
-        found: dict[SiteId, dict[PoolId, dict[tuple[int, int], Rtt]]] = {}
+        found: dict[SiteId, Rtts] = {}
         for (site, _node), peer in self._peers.items():
-            for (pool, family, place), one in peer.trips(geography, now):
-                by_class = found.setdefault(site, {}).setdefault(pool, {})
-                before = by_class.get((family, place))
-                by_class[family, place] = one if before is None else _joined(before, one)
-        return dict(found)
+            trips = peer.trips(geography, now)
+            if trips:
+                found[site] = _joined(found[site], trips) if site in found else trips
+        return found
 
     def answers(self, geography: str, now: float) -> list[Asked]:
         """Answers that each node gives, of those who use that location table."""
@@ -262,7 +261,16 @@ def _aged(life: Life, age_s: float) -> Life:
     return replace(life, up_s=life.up_s + age_s, blind_s=blind_s)
 
 
-def _joined(one: Rtt, other: Rtt) -> Rtt:
+def _joined(some: Rtts, others: Rtts) -> Rtts:
+    found = {pool: dict(by_class) for pool, by_class in some.items()}
+    for pool, by_class in others.items():
+        into = found.setdefault(pool, {})
+        for where, one in by_class.items():
+            into[where] = _mean(into[where], one) if where in into else one
+    return found
+
+
+def _mean(one: Rtt, other: Rtt) -> Rtt:
     count = one.count + other.count
     share = one.count / count if count else 0.5
     return Rtt(

@@ -2,58 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gslb.bus.bus import Message
-from gslb.bus.held import MOVED_S, TARGETS_MOST
-from gslb.bus.messages import Answers, Body, Life, Loads, Opinion, Opinions, RoundTrips, SharedLoad, Stamp, Told
+from gslb.bus.held import MOVED_S
+from gslb.bus.messages import Answers, Loads, Opinions, RoundTrips, SharedLoad
 from gslb.bus.peer import LIFE_S, WINDOW_S
-from gslb.bus.peers import NODES_MOST, SILENT_S, STRANGERS_MOST, Peers, PeersUnreadable, Taken
+from gslb.bus.peers import SILENT_S, Peers, Taken
 from gslb.bus.rows import pack
-from gslb.bus.wire import SEGMENT, decode, encode, kind_of
-from gslb.model.deployment import NodeId, PolicyId, PoolId, SiteId
+from gslb.bus.wire import SEGMENT
+from gslb.model.deployment import NodeId, PoolId, SiteId
 from gslb.model.world import Health
-
-UP, DOWN = Health.UP, Health.DOWN
-NOW, WALL = 10_000.0, 1_700_000_000.0
-FRA, WEB = PoolId("web-fra"), PolicyId("web")
-LIFE = Life("c", 0, 1, "p", "g", "b", None, {}, "1", 5.0)
-
-
-@dataclass
-class Sender:
-    """A node with clocks of its own; `tell` makes a message that is sent at `now` (our clock)."""
-
-    node: str = "iad1"
-    site: str = "iad"
-    run: int = 1
-    clock_s: float = 500_000.0  # its monotonic clock is ahead of ours
-    skew_s: float = 0.0
-    number: int = field(default=0)
-
-    def tell(self, body: Body, now: float) -> Message:
-        self.number += 1
-        stamp = Stamp(self.run, self.number, now + self.clock_s, WALL + now + self.skew_s)
-        return Message(self.site, self.node, kind_of(body), encode(stamp, body), now)
-
-
-def hear(peers: Peers, message: Message, took_s: float = 0.0) -> Taken:
-    heard_at = message.heard_at + took_s
-    return peers.take(decode(replace(message, heard_at=heard_at), WALL + heard_at))
-
-
-def one(health: Health = UP, *, age_s: float = 1.0, for_s: float = 60.0, why: str = "") -> Opinion:
-    return Opinion(health, age_s, for_s, 15.0, why=why)
-
-
-def said(peers: Peers, now: float, keys: Iterable[int] | None = None) -> dict[int, dict[str, Opinion]]:
-    found = peers.opinions(peers.keys() if keys is None else keys, now)
-    return {key: {voice.node: voice.opinion for voice in voices} for key, voices in found.items()}
+from tests.bus.senders import DOWN, FRA, LIFE, NOW, UP, WEB, Sender, hear, one, said
 
 
 def test_an_opinion_is_heard_with_its_age() -> None:
@@ -179,10 +143,10 @@ Script = list[tuple[str, dict[int, Health], float, int]]
 Healths = dict[int, dict[str, Health]]
 
 
-def play(script: Script, senders: dict[str, Sender]) -> list[tuple[float, Message]]:
-    """One step a second: messages and when they arrive."""
+def play(script: Script, senders: dict[str, Sender], first: int = 0) -> list[tuple[float, Message]]:
+    """One step a second, from the `first` on: messages and when they arrive."""
     arrivals = []
-    for second, (node, states, delay_s, times) in enumerate(script):
+    for second, (node, states, delay_s, times) in enumerate(script, first):
         body = Opinions({key: one(health, age_s=0.0) for key, health in states.items()})
         message = senders[node].tell(body, NOW + second)
         arrivals += [(NOW + second + delay_s * (turn + 1), message) for turn in range(times)]
@@ -225,6 +189,27 @@ def test_any_order_repetition_loss_and_delay_lead_to_the_same(script: Script) ->
     for node, sender in senders.items():
         mine = {key: one(by_node[node], age_s=0.0) for key, by_node in everything.items() if node in by_node}
         hear(peers, sender.tell(Opinions(mine), now))
+    assert healths(peers, now) == everything
+
+
+@given(steps, st.dictionaries(st.integers(0, 29), st.integers(-3, 3).filter(bool), max_size=4), st.floats(0, 1e6))
+def test_restarts_and_lost_state_lead_to_the_same(script: Script, restarts: dict[int, int], clock_s: float) -> None:
+    """A node that begins again, with a higher run or a lower one and another clock, is heard again after its silence."""
+    peers, now = Peers(NodeId("fra1")), NOW + 100
+    senders = {"iad1": Sender(run=50), "sin1": Sender("sin1", "sin", run=50)}
+    arrivals = []
+    for second, step in enumerate(script):
+        if second in restarts:
+            old = senders[step[0]]
+            senders[old.node] = Sender(old.node, old.site, old.run + restarts[second], clock_s)
+        arrivals += play([step], senders, second)
+    for arrives_at, message in sorted(arrivals, key=lambda arrival: arrival[0]):
+        hear(peers, message, took_s=arrives_at - message.heard_at)
+    everything = without_times(last(script, heard=False))
+    for node, sender in senders.items():
+        mine = {key: one(by_node[node], age_s=0.0) for key, by_node in everything.items() if node in by_node}
+        if mine:
+            assert not hear(peers, sender.tell(Opinions(mine), now)).refused
     assert healths(peers, now) == everything
 
 
@@ -279,77 +264,3 @@ def test_round_trips_of_two_nodes_of_a_site_are_joined_by_their_counts() -> None
         hear(peers, Sender(node).tell(told, NOW))
     joined = peers.round_trips("g", NOW)[SiteId("iad")][FRA][4, 1]
     assert (joined.p50_s, joined.p90_s, joined.count) == (0.15625, 0.3125, 40)
-
-
-def test_nodes_are_bounded_and_those_of_the_configuration_find_room() -> None:
-    peers = Peers(NodeId("fra1"))
-    for number in range(NODES_MOST):
-        assert not hear(peers, Sender(f"n{number}").tell(LIFE, NOW + number / 1000)).refused
-    assert hear(peers, Sender("one-more").tell(LIFE, NOW + 1)).refused == "too_many_nodes"
-    peers.keep([(SiteId("iad"), NodeId("one-more"))], NOW + 1)
-    assert not hear(peers, Sender("one-more").tell(LIFE, NOW + 1)).refused
-    assert NodeId("n0") not in peers.lives(NOW + 1)
-    peers.keep([(SiteId("iad"), NodeId("one-more"))], NOW + 3700)
-    assert peers.lives(NOW + 3700).keys() == {"one-more"}
-    for number in range(STRANGERS_MOST):
-        assert not hear(peers, Sender(f"s{number}").tell(LIFE, NOW + 3700)).refused
-    assert hear(peers, Sender("another").tell(LIFE, NOW + 3700)).refused == "too_many_nodes"
-    assert not hear(peers, Sender("another").tell(LIFE, NOW + 3701 + SILENT_S)).refused
-
-
-def test_targets_of_a_node_are_bounded_and_those_that_were_asked_last_stay() -> None:
-    peers, iad = Peers(NodeId("fra1")), Sender()
-    for first in range(0, TARGETS_MOST + 2000, 2000):
-        hear(peers, iad.tell(Opinions(dict.fromkeys(range(first, first + 2000), one())), NOW + first))
-    assert peers.keys() == frozenset(range(2000, TARGETS_MOST + 2000))
-
-
-@given(
-    st.dictionaries(st.integers(0, (1 << 64) - 1), st.sampled_from(Health), max_size=20),
-    st.floats(0, 1e5),
-    st.text(max_size=9),
-)
-def test_what_was_told_is_kept_over_a_restart_and_ages(states: dict[int, Health], away_s: float, why: str) -> None:
-    peers, iad, sin = Peers(NodeId("fra1")), Sender(), Sender("sin1", "sin")
-    hear(peers, iad.tell(Opinions({key: one(health, why=why) for key, health in states.items()}), NOW))
-    hear(peers, iad.tell(Loads({FRA: SharedLoad(0.5, 2.0, part=False)}), NOW))
-    hear(peers, iad.tell(Answers("g", {(WEB, 1, 0): (1.0, 2.0)}), NOW))
-    hear(peers, sin.tell(RoundTrips("g", {(FRA, 4, 1): (0.25, 0.5, 9, 0.0)}), NOW))
-    hear(peers, sin.tell(replace(LIFE, blind_s=4.0), NOW))
-    data = peers.dump("example", NOW + 1, WALL)
-    again, now = Peers(NodeId("fra1")), 5.0  # the machine was started anew: its monotonic clock as well
-    again.load(data, "example", now, WALL + away_s)
-    older = 1 + away_s
-    for key, by_node in said(peers, NOW + older).items():
-        told = said(again, now)[key]["iad1"]
-        assert replace(told, age_s=0.0, for_s=0.0) == replace(by_node["iad1"], age_s=0.0, for_s=0.0)
-        assert told.age_s == pytest.approx(by_node["iad1"].age_s, abs=0.01)
-        assert told.for_s == pytest.approx(by_node["iad1"].for_s, abs=0.01)
-    assert again.keys() == states.keys()
-    assert again.loads(now)[FRA][0].load.age_s == pytest.approx(2 + older, abs=0.01)
-    life = again.lives(now)[NodeId("sin1")].life
-    assert life is not None
-    assert life.blind_s == pytest.approx(4 + older, abs=0.01)
-    trip = again.round_trips("g", now)[SiteId("sin")][FRA][4, 1]
-    assert (trip.p50_s, trip.p90_s, trip.count) == (0.25, 0.5, 9)
-    assert trip.age_s == pytest.approx(older)
-    went_on = decode(sin.tell(LIFE, NOW + older), WALL + NOW + older)
-    assert not again.take(replace(went_on, heard_at=now)).refused
-
-
-def test_a_file_that_is_none_is_refused_and_changes_nothing() -> None:
-    peers = Peers(NodeId("fra1"))
-    hear(peers, Sender().tell(LIFE, NOW))
-    data = peers.dump("example", NOW, WALL)
-    for broken in (b"", data[:-1], data[:40] + b"\xff" + data[41:], b"\x94\x02\xa7example\0\x90"):
-        with pytest.raises(PeersUnreadable):
-            peers.load(broken, "example", NOW, WALL)
-    with pytest.raises(PeersUnreadable, match="deployment 'example', expected 'other'"):
-        peers.load(data, "other", NOW, WALL)
-    assert peers.lives(NOW).keys() == {"iad1"}
-
-
-def test_a_message_is_taken_as_it_was_decoded_or_given() -> None:
-    """Values that were never octets are taken as well."""
-    peers = Peers(NodeId("fra1"))
-    assert peers.take(Told("iad", "iad1", Stamp(1, 1, 0.0, 0.0), Opinions({7: one()}), NOW)).keys == {7}
