@@ -70,7 +70,7 @@ def sheds_of(scene: Scene) -> Mapping[PoolId, Shed]:
     rooms = Rooms(scene.model, carrying)
     waiting = {pool for pool, of_pool in cells.items() if all(cell.ground.resting for cell in of_pool)}
     shedding = {pool: _shedding(scene, pool, cells[pool], rooms) for pool in sorted(cells.keys() - waiting)}
-    found = {pool: _kept(shed, scene) for pool, shed in scene.previous.items() if pool in waiting}
+    found = {pool: _kept(shed, scene, cells[pool]) for pool, shed in scene.previous.items() if pool in waiting}
     rooms.closed |= {*found, *(pool for pool, one in shedding.items() if one.parts.of_choice)}
     guests = _guests(shedding)
     for pool in sorted(shedding, key=lambda pool: (*shedding[pool].turn, pool)):
@@ -84,9 +84,14 @@ def sheds_of(scene: Scene) -> Mapping[PoolId, Shed]:
     return dict(sorted(found.items()))
 
 
-def _kept(shed: Shed, scene: Scene) -> Shed:
-    """The same, unless the clock went back."""
-    return shed if shed.stepped_at <= scene.world.now else replace(shed, stepped_at=scene.world.now)
+def _kept(shed: Shed, scene: Scene, cells: Sequence[Cell]) -> Shed:
+    """The same, unless the clock went back, or some are at home elsewhere now (an answer's weight changed), and may be answered."""
+    here = {cell.key for cell in cells}
+    moved = tuple(one for one in shed.moved if (one.policy, one.rtype, one.ranking) in here)
+    if shed.geography != scene.geography or len(moved) == len(shed.moved):
+        moved = shed.moved
+    new = replace(shed, moved=moved, stepped_at=min(shed.stepped_at, scene.world.now))
+    return shed if new == shed else new
 
 
 def _shedding(scene: Scene, pool: PoolId, cells: Sequence[Cell], rooms: Rooms) -> _Shedding:

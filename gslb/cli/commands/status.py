@@ -186,6 +186,7 @@ def _pools(found: Report) -> Table:
     )
     for one in found["pools"]:
         true_state = one["true_state"] if one["checked"] else f"{one['true_state']} (not checked)"
+        true_state += "".join(f", {own['true_state']} from {name}" for name, own in one["regional"].items())
         answered = "yes" if one["answered"] else "held" if one["out"] and one["out"]["held"] else "no"
         cells = (true_state, one["override"] or "-", answered, *_load(one["load"]), _sheds(one["shed"]))
         table.add_row(one["name"], one["site"], *cells)
@@ -233,6 +234,11 @@ def _targets(found: Report) -> Iterator[str]:
                 yield f"ejected     {name} for {duration(one['ejected_s'])} more: {one['outlier']}"
             elif one["settles_s"] is not None:
                 yield f"contrary    {name}: {one['why'] or 'checks pass again'}"
+        for continent, seen in pool["regional"].items():
+            for one in seen["targets"]:
+                why = f": {one['why']}" if one["why"] else ""
+                told = f"{one['health']} as seen from {continent}{why} (checked {duration(one['age_s'])} ago)"
+                yield f"regional    {pool['name']} {one['address']} is {told}"
 
 
 def _warnings(checks: Mapping[str, Any]) -> Iterator[str]:
