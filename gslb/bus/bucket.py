@@ -27,6 +27,7 @@ _KEYS_OCTETS = 32 << 20  # a server sets so much aside for a stream
 _FILES_OCTETS = 128 << 20
 _PIECE = 256 << 10  # octets of an object in one message
 _ROOM = 4096  # octets of headers beside a value
+_NO_LEADER = "the servers have no JetStream for this user, or no leader of it now"
 _NO_STREAM = 10059
 _WRONG_SEQUENCE = (10071, 10164)
 _TOO_MANY_REPLICAS = (10005, 10023, 10052, 10074)  # no suitable peers, no resources, needs a cluster
@@ -39,9 +40,9 @@ async def bounded(seconds: float = CALL_S) -> AsyncIterator[None]:
         async with asyncio.timeout(seconds):
             yield
     except refusals.APIError as error:
-        raise Away(error.description or words(error)) from error
+        raise Away(error.description or _NO_LEADER) from error
     except (errors.NoRespondersError, refusals.NoStreamResponseError) as error:
-        raise Away("the servers have no JetStream, or no leader of it now") from error
+        raise Away(_NO_LEADER) from error
     except TimeoutError as error:
         raise Away("the servers did not answer in time") from error
     except (errors.Error, OSError) as error:
