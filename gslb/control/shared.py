@@ -180,21 +180,21 @@ class Shared:
             self._joins.deployment,
             self._bus.standing,
             self.peers.lives(now),
-            (self._node, self._joins.node.site, self._teller.itself()),
+            (self._node, self._joins.node.site, self._teller.life(self._observe(self._clock.now()))),
             self._refused,
         )
 
     def said(self, pool: PoolId, address: str) -> list[dict[str, Any]]:
-        """What each other node says of a target, as JSON values."""
+        """What each node says of a target, this one among them, as JSON values."""
         return [
             {
                 "site": one.site,
                 "node": one.node,
-                "health": one.opinion.health.value,
-                "age_s": round(one.opinion.age_s, 1),
-                "for_s": round(one.opinion.for_s, 1),
-                "fresh": one.opinion.age_s <= one.opinion.ttl_s,
-                "why": one.opinion.why,
+                "health": one.verdict.health.value,
+                "age_s": round(one.verdict.age_s, 1),
+                "for_s": round(one.for_s, 1),
+                "fresh": one.fresh,
+                "why": one.verdict.why,
             }
             for one in self._voting.said(pool, address, time.monotonic())
         ]

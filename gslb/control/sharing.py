@@ -8,8 +8,8 @@ from hashlib import blake2b
 from typing import Any
 
 from gslb.bus.bus import Standing
+from gslb.bus.messages import Life
 from gslb.bus.peers import Living
-from gslb.control.teller import Itself
 from gslb.model.deployment import Deployment, NodeId, SiteId
 from xdp.messages import State
 
@@ -18,38 +18,21 @@ def sharing(
     deployment: Deployment,
     standing: Standing,
     lives: Mapping[NodeId, Living],
-    this: tuple[NodeId, SiteId, Itself],
+    this: tuple[NodeId, SiteId, Life],
     refused: Mapping[str, int],
 ) -> dict[str, Any]:
     """`this` is the node that knows it; `heard_s` of a node that was never heard is None."""
-    name, site, itself = this
-    own = {
-        "node": name,
-        "site": site,
-        "this": True,
-        "alive": True,
-        "heard_s": 0.0,
-        "config": itself.config,
-        "config_version": itself.config_version,
-        "other_config": False,
-        "plan_version": itself.plan_version,
-        "plan": itself.plan,
-        "balancers": itself.balancers,
-        "routes": dict(itself.routes),
-    }
+    name, site, own = this
+    itself = {"node": name, "site": site, "this": True, "alive": True, "heard_s": 0.0} | _life(own, own)
     others = [
-        _node(one.name, one.site, lives.get(one.name), itself) for one in deployment.nodes.values() if one.name != name
+        _node(one.name, one.site, lives.get(one.name), own) for one in deployment.nodes.values() if one.name != name
     ]
     strangers = [
-        _node(one.node, one.site, one, itself) | {"stranger": True}
+        _node(one.node, one.site, one, own) | {"stranger": True}
         for one in lives.values()
         if one.node not in deployment.nodes
     ]
-    return {
-        "bus": asdict(standing),
-        "nodes": [own, *others, *strangers],
-        "refused": dict(refused),
-    }
+    return {"bus": asdict(standing), "nodes": [itself, *others, *strangers], "refused": dict(refused)}
 
 
 def balancers_digest(state: State | None) -> str:
@@ -60,7 +43,7 @@ def balancers_digest(state: State | None) -> str:
     return blake2b(said.encode(), digest_size=8).hexdigest()
 
 
-def _node(name: NodeId, site: SiteId, living: Living | None, itself: Itself) -> dict[str, Any]:
+def _node(name: NodeId, site: SiteId, living: Living | None, own: Life) -> dict[str, Any]:
     found: dict[str, Any] = {"node": name, "site": site, "this": False, "alive": False, "heard_s": None}
     if living is None:
         return found
@@ -71,13 +54,14 @@ def _node(name: NodeId, site: SiteId, living: Living | None, itself: Itself) -> 
         "skew_s": round(living.skew_s, 1),
         "refused": dict(living.refused),
     }
-    life = living.life
-    if life is None:
-        return found
-    return found | {
+    return found if living.life is None else found | _life(living.life, own)
+
+
+def _life(life: Life, own: Life) -> dict[str, Any]:
+    return {
         "config": life.config,
         "config_version": life.config_version,
-        "other_config": bool(itself.config) and life.config != itself.config,
+        "other_config": bool(own.config) and life.config != own.config,
         "plan_version": life.plan_version,
         "plan": life.plan,
         "geography": life.geography,

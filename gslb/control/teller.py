@@ -130,7 +130,7 @@ class Teller:
         elif self._untold:
             changed, self._untold = self._untold, set()
             self._telling.opinions(self._opinions.told(now, changed), now, whole=False)
-        self._telling.life(self._life(own), now)
+        self._telling.life(self.life(own), now)
 
     def _gather_counts(self, own: Observed, now: float) -> None:
         if own.geography == self._geography:
@@ -142,7 +142,8 @@ class Teller:
             }
             self._telling.round_trips(RoundTrips(own.geography, trips), now)
 
-    def _life(self, own: Observed) -> Life:
+    def life(self, own: Observed) -> Life:
+        """How this node is, with what it observes itself."""
         one = self.itself()
         blind_s = None if own.blind_since is None else max(0.0, own.at - own.blind_since)
         return Life(

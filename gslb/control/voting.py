@@ -84,10 +84,14 @@ class Voting:
         """Verdicts by the sites of each continent, where they find another health."""
         return {name: self._by_owner(found, now) for name, found in self._regional.items() if found}
 
-    def said(self, pool: PoolId, address: str, now: float) -> list[Voice]:
-        """What other nodes say of a target."""
+    def said(self, pool: PoolId, address: str, now: float) -> list[Heard]:
+        """What each node says of a target, by site and node."""
         key = self._topics.keys.get((pool, address))
-        return [] if key is None else self._peers.opinions([key], now).get(key, [])
+        if key is None:
+            return []
+        found = [_heard(one, blind=False) for one in self._peers.opinions([key], now).get(key, ())]
+        own = self._opinions.heard(key, self._topics.by_key[key], now, blind=False)
+        return sorted([*found, *([own] if own is not None else [])], key=lambda one: (one.site, one.node))
 
     def _take(self, key: int, topic: Topic, heard: list[Heard], own: Heard | None, now: float) -> bool:
         known = self._judged.get(key)

@@ -300,3 +300,27 @@ def test_a_damaged_file_of_others_is_as_if_there_were_none(tmp_path: Path) -> No
         assert sharedfile.read_seen(store).note is not None
 
     asyncio.run(scenario())
+
+
+def test_what_is_known_of_nodes_and_of_what_they_say(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        seats = seats_in(tmp_path, Ether())
+        async with running(*seats):
+            await all_alive(seats)
+            seats[1].find(DOWN)
+            await until(lambda: "down: iad" in seats[0].verdict().why, "the word of iad is heard")
+            said = seats[0].shared.said(POOL, FRA_ADDRESS)
+            found = seats[0].shared.state()["nodes"]
+        assert [(one["site"], one["health"], one["why"]) for one in said] == [
+            ("fra", "up", ""),
+            ("iad", "down", "refused"),
+            ("sin", "up", ""),
+        ]
+        assert all(one["fresh"] for one in said)
+        assert [(one["node"], one["this"], one["config"], one["other_config"]) for one in found] == [
+            ("fra1", True, "c", False),
+            ("iad1", False, "c", False),
+            ("sin1", False, "c", False),
+        ]
+
+    asyncio.run(scenario())

@@ -292,9 +292,7 @@ def test_what_is_known_without_a_count_is_what_a_count_says(data: st.DataObject)
         one = data.draw(verdicts)
         opinion = Opinion(one.health, one.age_s, one.age_s, 15.0, one.settles_s, one.double, one.outlier, one.why)
         room.tell(node, Opinions({room.key(): opinion}))
-        (said,) = (
-            each.opinion for each in room.voting.said(PoolId("web-fra"), FRA_ADDRESS, room.now) if each.node == node
-        )
-        heard.append(Heard(node[:3], node, replace(one, age_s=said.age_s), said.for_s, 15.0))
+        (said,) = (each for each in room.voting.said(PoolId("web-fra"), FRA_ADDRESS, room.now) if each.node == node)
+        heard.append(Heard(node[:3], node, said.verdict, said.for_s, 15.0))
     room.judge()
     assert room.verdict() == judged(heard, WEB.quorum)
