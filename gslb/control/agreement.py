@@ -25,6 +25,7 @@ from gslb.control.store import StateError, Store, Took
 from gslb.control.words import MAX_WORDS, Ended, Lost, Word, merged
 from gslb.model.world import Override
 
+_AT_ONCE = 16  # keys that are written at once
 _ASKED = 8  # refused keys that are asked for at once
 _MAX_KEYS = 2 * MAX_WORDS  # in the bucket that are remembered
 _MAX_OCTETS = 32 << 10  # of a key's value
@@ -206,7 +207,8 @@ class Agreement:
             raise
         self._read = ""  # the file was written, by us and perhaps by a command just after that
         self._words = dict(took.words)
-        self._written()
+        if took.changed:
+            self._written()
 
     def _hear(self, word: Word) -> None:
         known = self._news.get(word.target)
@@ -230,17 +232,26 @@ class Agreement:
 
     async def _put(self, bus: Bus) -> None:
         """Put into the bucket what is later than it, or missing there.  Raises Away."""
-        for word in [word for word in self._words.values() if self._is_due(word)]:
-            key = key_of(word.target)
-            held = self._bucket.get(key)
-            data = dump_word(self._store.deployment, word)
-            try:
-                revision = await bus.put(key, data, held.revision if held is not None else 0)
-            except Conflict:
-                self.entry(await bus.get(key))  # another was quicker: that is looked at first
-                continue
-            self._bucket[key] = _Held(revision, word, time.monotonic())
-            self._waiting -= 1
+        due = [word for word in self._words.values() if self._is_due(word)]
+        for first in range(0, len(due), _AT_ONCE):
+            done = await asyncio.gather(
+                *(self._put_one(bus, word) for word in due[first : first + _AT_ONCE]), return_exceptions=True
+            )
+            for error in done:
+                if error is not None:
+                    raise error
+
+    async def _put_one(self, bus: Bus, word: Word) -> None:
+        key = key_of(word.target)
+        held = self._bucket.get(key)
+        data = dump_word(self._store.deployment, word)
+        try:
+            revision = await bus.put(key, data, held.revision if held is not None else 0)
+        except Conflict:
+            self.entry(await bus.get(key))  # another was quicker: that is looked at first
+            return
+        self._bucket[key] = _Held(revision, word, time.monotonic())
+        self._waiting -= 1
 
     def _is_due(self, word: Word) -> bool:
         """Whether the bucket has less than `word`.  What nobody would take, with a stamp from the future, is not put there."""

@@ -244,8 +244,9 @@ class Rollout:
             return  # this run has refused it
         data = await bus.fetch(release.record.object)
         if data is None or digest_of(data) != release.record.digest:
-            self._facts.problem(_PROBLEM, (f"version {release.record.version}: its files are not on the bus",))
-            return
+            missing = f"version {release.record.version}: its files are not on the bus"
+            self._facts.problem(_PROBLEM, (missing,))
+            raise Away(missing)
         await self._take_bundle(release.record, data)
 
     async def _take_bundle(self, record: Record, data: bytes) -> None:
