@@ -17,7 +17,7 @@ from gslb.decide.order import fits
 from gslb.decide.parts import Sight, Views, continents_of, parts_of
 from gslb.decide.situation import situation_of
 from gslb.model.deployment import DYNAMIC_TYPES, TYPE_A, AllDown, Capacity, Deployment, PolicyId, PoolId, Return, View
-from gslb.model.history import Cause, History, Keeper, Out
+from gslb.model.history import WHOLE, Cause, History, Keeper, Moved, Out, Shed
 from gslb.model.location import Geography
 from gslb.model.plan import Mode, Plan, from_bytes
 from gslb.model.world import Forced, Health, Load, Verdict, Verdicts, World
@@ -26,6 +26,7 @@ from tests.decide.sequences import moments, services
 from tests.decide.test_settle import GOOD, answered_by
 from tests.decide.twin import Left, Twin
 from tests.decide.worlds import (
+    CLOUD,
     FRA,
     IAD,
     NEAREST,
@@ -234,6 +235,7 @@ def placed(model: Deployment) -> Geography:
 
 PLACES = placed(MODEL)
 NOWHERE, EUROPE, ASIA = range(3)
+EVERYTHING = (FRA, IAD, SIN, CLOUD)
 
 
 def at(second: float, verdicts: Verdicts | None = None, **seen: Verdicts) -> World:
@@ -271,11 +273,10 @@ def test_the_reason_says_from_where() -> None:
 
 def test_a_continent_that_sees_nothing_at_all_goes_by_the_others() -> None:
     """More likely it is cut off itself; and what it may not say is not in the history."""
-    everything = (FRA, IAD, SIN, PoolId("web-cloud"))
     plan = decide(MODEL, PLACES, at(0), None)
-    after = decide(MODEL, PLACES, at(1, down(SIN), EU=down(*everything), AS=up(SIN)), plan)
+    after = decide(MODEL, PLACES, at(1, down(SIN), EU=down(*EVERYTHING), AS=up(SIN)), plan)
     assert firsts(after) == [FRA, FRA, SIN]
-    told = explain(MODEL, PLACES, at(1, down(SIN), EU=down(*everything)), plan, (WEB, EUROPE, TYPE_A))
+    told = explain(MODEL, PLACES, at(1, down(SIN), EU=down(*EVERYTHING)), plan, (WEB, EUROPE, TYPE_A))
     assert told.sight is Sight.NOTHING
     assert [reason.why for reason in told.tried[0].reasons] == ["its checks find it down: timeout"]
     assert WEB_EU not in after.history.out
@@ -283,8 +284,7 @@ def test_a_continent_that_sees_nothing_at_all_goes_by_the_others() -> None:
 
 def test_an_empty_answer_is_for_everybody() -> None:
     model = deployment(replace(NEAREST, view=View.REGIONAL, on_all_down=AllDown.NODATA))
-    everything = (FRA, IAD, SIN, PoolId("web-cloud"))
-    world = at(0, down(*everything), AS=up(SIN))
+    world = at(0, down(*EVERYTHING), AS=up(SIN))
     plan = decide(model, PLACES, world, None)
     assert [plan.choices[index].mode for index in plan.policies[WEB].choices[TYPE_A]] == [Mode.NODATA] * 3
     assert explain(model, PLACES, world, None, (WEB, ASIA, TYPE_A)).sight is Sight.EMPTY
@@ -347,7 +347,7 @@ def test_a_continent_ends_to_be_apart_once_nothing_tells_it_apart() -> None:
     assert late.history.out.keys() == {WEB}
 
 
-LOADS = {name: Load(0.3) for name in (FRA, IAD, SIN, PoolId("web-cloud"))}
+LOADS = {name: Load(0.3) for name in (FRA, IAD, SIN, CLOUD)}
 
 
 def full_service() -> Deployment:
@@ -418,3 +418,14 @@ def test_the_history_names_what_is_answered_to_whom() -> None:
     history = History(out={WEB: {FRA: Out(1.0)}, WEB_EU: {}})
     assert history.outs_of(WEB_EU) == {}
     assert history.outs_of(WEB_AS) == history.outs_of(WEB) == {FRA: Out(1.0)}
+
+
+def test_what_is_at_home_elsewhere_by_now_does_not_wait_with_a_pool_that_is_down() -> None:
+    """All is down but for Asia, so what Frankfurt shed waits; a client of Asia that was at home there no longer is."""
+    plan = decide(MODEL, PLACES, at(0), None)
+    stale = tuple(Moved(WEB, TYPE_A, ranking, CLOUD, WHOLE) for ranking in (NOWHERE, ASIA))
+    shed = Shed(Cause.LOAD, 0.5, NOW, PLACES.digest, stale)
+    before = replace(plan, history=History(sheds={FRA: shed}))
+    after = decide(MODEL, PLACES, at(1, down(*EVERYTHING), AS=up(SIN)), before)
+    assert after.history.sheds[FRA].moved == stale[:1]
+    assert firsts(after) == [FRA, SIN, SIN]
