@@ -96,10 +96,18 @@ class Held:
         where = np.searchsorted(self._keys, keys)
         known = where < len(self._keys)
         known[known] = self._keys[where[known]] == keys[known]
-        rows = self._kept[where[known]]
-        for key, (at, since, ttl, settles, flags, *_others) in zip(keys[known].tolist(), rows.tolist(), strict=True):
-            times = max(0.0, now - at), max(0.0, now - since)
-            yield key, opinion(times, ttl, settles, flags, self._texts.get(key, UNSAID))
+        kept = self._kept[where[known]]
+        columns = (
+            keys[known],
+            np.maximum(now - kept["at"], 0.0),
+            np.maximum(now - kept["since"], 0.0),
+            kept["ttl"],
+            kept["settles"],
+            kept["flags"],
+        )
+        texts = self._texts
+        for key, age_s, for_s, ttl, settles, flags in zip(*(one.tolist() for one in columns), strict=True):
+            yield key, opinion((age_s, for_s), ttl, settles, flags, texts.get(key, UNSAID))
 
     def rows(self, now: float, most: int) -> Iterator[Rows]:
         """All of it as it would be told at `now`, at most so many rows at once."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -44,9 +45,8 @@ class Taken:
     news: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Voice:
-    """What one node says of one target."""
+class Voice(NamedTuple):
+    """What one node says of one target; many are made, so it is a tuple."""
 
     site: SiteId
     node: NodeId

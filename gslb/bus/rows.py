@@ -38,15 +38,9 @@ def unpack(told: Rows) -> Iterator[tuple[int, Opinion]]:
 def opinion(times: tuple[float, float], ttl_s: float, settles: int, flags: int, texts: tuple[str, str]) -> Opinion:
     """The opinion that a row stands for.  `times`: its age, and for how long it has been held; `texts`: why, outlier."""
     why, outlier = texts
-    return Opinion(
-        Health.DOWN if flags & DOWN else Health.UP,
-        *times,
-        float(ttl_s),
-        None if settles == NEVER else settles / 100,
-        bool(flags & DOUBLE),
-        outlier,
-        why,
-    )
+    health = Health.DOWN if flags & DOWN else Health.UP
+    settles_s = None if settles == NEVER else settles / 100
+    return Opinion(health, times[0], times[1], float(ttl_s), settles_s, flags & DOUBLE != 0, outlier, why)
 
 
 def pack(found: Mapping[int, Opinion], *, texts: bool = True) -> Rows:
