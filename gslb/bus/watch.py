@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable
 
 from nats import errors
@@ -22,6 +23,8 @@ LIST_S = 30.0  # so old a miss can be that nothing else showed
 CHECK_S = 3.0
 _GONE_S = 10.0  # after which a server forgets a consumer that nobody hears
 _MESSAGES, _OCTETS = 4096, 16 << 20  # that may wait here
+
+log = logging.getLogger("gslb.bus")
 
 
 class Watch:
@@ -94,8 +97,14 @@ class Watch:
     def _list(self, seen: set[str]) -> None:
         for key in [key for key, revision in self._told.items() if revision and key not in seen]:
             self._told[key] = 0
-            self._hearer.entry(Entry(key, None, 0))
+            self._tell(Entry(key, None, 0))
         self._hearer.listed(frozenset(key for key, revision in self._told.items() if revision))
+
+    def _tell(self, entry: Entry) -> None:
+        try:
+            self._hearer.entry(entry)
+        except Exception:  # one entry that its hearer cannot stand must not keep the others from it
+            log.exception("an entry of the bus was not taken", extra={"key": entry.key, "revision": entry.revision})
 
     def _take(self, message: Msg, revision: int) -> str | None:
         """Tell an entry; its key where it is one of ours."""
@@ -109,7 +118,7 @@ class Watch:
         gone = bool(message.headers and message.headers.get("KV-Operation"))
         if self._told.get(key, 0 if gone else -1) != (0 if gone else revision):
             self._told[key] = 0 if gone else revision
-            self._hearer.entry(Entry(key, None if gone else message.data, self._told[key]))
+            self._tell(Entry(key, None if gone else message.data, self._told[key]))
         return None if gone else key
 
 

@@ -15,9 +15,10 @@ WAIT_S = 40.0
 
 
 class Ear:
-    """Keeps what it is told."""
+    """Keeps what it is told; raises an error when it is told the value that it cannot stand."""
 
-    def __init__(self) -> None:
+    def __init__(self, cannot_stand: bytes = b"\0unheard of") -> None:
+        self._cannot_stand = cannot_stand
         self.messages: list[Message] = []
         self.entries: list[Entry] = []
         self.keys: dict[str, bytes | None] = {}
@@ -28,6 +29,8 @@ class Ear:
         self.messages.append(message)
 
     def entry(self, entry: Entry) -> None:
+        if entry.value == self._cannot_stand:
+            raise ValueError("this cannot be stood")
         self.entries.append(entry)
         self.keys[entry.key] = entry.value
 

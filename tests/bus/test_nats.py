@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import nats
 import pytest
 
+from gslb.bus import watch
 from gslb.bus.bus import MESSAGE_MOST, VALUE_MOST, Away, Conflict, Entry
 from tests.bus.cluster import Cluster, Server
-from tests.bus.hearing import bus_at, running, until
+from tests.bus.hearing import Ear, bus_at, running, until
+from tests.ports import free_port
 
 
 @pytest.fixture
@@ -236,6 +238,89 @@ def test_a_put_makes_the_bucket_that_is_gone(server: Server) -> None:
             assert await bus.put("override.a", b"1", 0) == 1
 
     asyncio.run(main())
+
+
+def test_a_consumer_that_was_lost_in_silence_is_noticed(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "CHECK_S", 0.2)
+
+    async def main() -> None:
+        bus = bus_at(server.url)
+        async with running(bus) as ear, await nats.connect(server.url) as client:
+            stream = client.jetstream()
+            for consumer in await stream.consumers_info("KV_gslb-example"):
+                await stream.delete_consumer("KV_gslb-example", consumer.name)
+            await bus.put("override.a", b"1")
+            await until(lambda: ear.keys.get("override.a") == b"1", 5)
+
+    asyncio.run(main())
+
+
+def test_an_entry_that_its_hearer_cannot_stand_keeps_no_other_from_it(server: Server) -> None:
+    async def main() -> None:
+        bus, stop, ear = bus_at(server.url), asyncio.Event(), Ear(cannot_stand=b"bad")
+        async with running(bus_at(server.url, node="fra2")) as other:
+            task = asyncio.ensure_future(bus.run(ear, stop))
+            await until(lambda: ear.lists)
+            await bus.put("override.a", b"bad")
+            await bus.put("override.b", b"good")
+            await until(lambda: ear.keys.get("override.b") == b"good" == other.keys.get("override.b"))
+            assert "override.a" not in ear.keys
+            stop.set()
+            await task
+
+    asyncio.run(main())
+
+
+@pytest.mark.slow
+def test_a_way_of_a_second_is_no_loss(server: Server) -> None:
+    async def main() -> None:
+        port = free_port()
+        async with _slow(port, server.port, 1.0):
+            far, near = bus_at(f"nats://127.0.0.1:{port}"), bus_at(server.url, node="iad1")
+            async with running(near) as heard, running(far) as ear:
+                loop = asyncio.get_running_loop()
+                began = loop.time()
+                assert far.publish("life", b"late")
+                await until(lambda: heard.messages)
+                assert 0.9 < loop.time() - began < 2
+                await far.put("override.a", b"1", 0)
+                await until(lambda: heard.keys.get("override.a") == b"1" == ear.keys.get("override.a"))
+                await asyncio.sleep(7)  # longer than an answer to a ping may take
+                assert [standing.connected for standing in ear.standings] == [False, True]
+                assert not far.standing.keys_why
+
+    asyncio.run(main())
+
+
+@contextlib.asynccontextmanager
+async def _slow(port: int, to: int, seconds: float) -> AsyncIterator[None]:
+    """A TCP relay whose octets take so long each way."""
+    loop = asyncio.get_running_loop()
+    writers: list[asyncio.StreamWriter] = []
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            loop.call_later(seconds, writer.write, data)
+        loop.call_later(seconds, writer.close)
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        other_reader, other_writer = await asyncio.open_connection("127.0.0.1", to)
+        writers.extend((writer, other_writer))
+        for work in (copy(reader, other_writer), copy(other_reader, writer)):
+            task = asyncio.ensure_future(work)
+            tasks.add(task)
+
+    relay = await asyncio.start_server(accept, "127.0.0.1", port)
+    try:
+        yield
+    finally:
+        relay.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for writer in writers:
+            writer.close()
 
 
 def test_a_flood_is_bounded_counted_and_stops_nobody(server: Server) -> None:
