@@ -137,10 +137,10 @@ def test_all_targets_flap_and_a_site_stays_within_its_octets(nodes: int) -> None
 
 def test_where_octets_are_short_reasons_go_first_then_round_trips_then_demand() -> None:
     def told_of(targets: int, nodes: int) -> tuple[Counter[str], bool]:
-        """How many things of each kind were told in half a minute, and whether reasons were."""
+        """How many things of each kind were told in twenty seconds, and whether reasons were."""
         telling, heard, random = Telling(1), Heard(), Random(1)
         telling.share(nodes)
-        for second in range(60):
+        for second in range(30):
             now = NOW + second
             telling.life(LIFE, now)
             telling.opinions({key: one(DOWN, for_s=60.0 + second, why="no answer " * 4) for key in range(targets)}, now)
@@ -150,7 +150,7 @@ def test_where_octets_are_short_reasons_go_first_then_round_trips_then_demand() 
             drive(telling, heard, now + 1, now)
         found: Counter[str] = Counter()
         said = False
-        for _at, told in (one for one in heard.told if one[0] >= NOW + 30):
+        for _at, told in (one for one in heard.told if one[0] >= NOW + 10):
             match told.body:
                 case Rows():
                     found["opinions"] += len(told.body.rows)
@@ -163,16 +163,16 @@ def test_where_octets_are_short_reasons_go_first_then_round_trips_then_demand() 
 
     plenty, said = told_of(500, 1)
     assert said
-    assert plenty["RoundTrips"] > 5 * 300
-    assert plenty["Answers"] >= 6
+    assert plenty["RoundTrips"] > 3 * 300
+    assert plenty["Answers"] > 3
     short, said = told_of(1500, 5)
     assert not said
     assert short["RoundTrips"] < 300 * short["Answers"]
     none, said = told_of(2000, 20)
     assert not said
-    assert none["opinions"] > 30 * 1000 / 21
+    assert none["opinions"] > 20 * 1000 / 21
     assert none["RoundTrips"] == none["Answers"] == 0
-    assert none["life"] >= 29
+    assert none["life"] >= 19
 
 
 def test_reasons_that_were_left_out_are_told_when_there_is_room() -> None:

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gslb.bus.bus import MESSAGE_MOST, Message
@@ -37,7 +37,7 @@ STAMP = Stamp(7, 41, 1234.5, WALL)
 LIFE = Life("c" * 32, 3, 17, "p" * 32, "g" * 32, "", 2.5, {"192.0.2.53/32": "announced"}, "1.0", 60.0)
 WEB = Monitor(MonitorId("web"), "http", 5.0, 2.0, 3, 5, 0.5, 80, {"path": "/healthz", "expect": 200})
 
-names = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,62}", fullmatch=True)
+names = st.text("ab0_-", min_size=1, max_size=63)
 texts = st.text(max_size=TEXT_MOST).filter(str.isprintable)
 floats = st.floats(0, 1e9, width=32)
 opinions = st.builds(
@@ -173,7 +173,6 @@ def test_a_sender_cuts_what_is_too_long() -> None:
     assert (len(told.routes), len(told.version)) == (256, TEXT_MOST)
 
 
-@settings(max_examples=300)
 @given(
     st.sampled_from(Kind), st.binary(max_size=400) | st.binary(max_size=400).map(lambda body: bytes((FORMAT,)) + body)
 )
@@ -187,7 +186,6 @@ def test_any_octets_are_a_message_or_refused(kind: Kind, body: bytes) -> None:
     encode(told.stamp, told.body)
 
 
-@settings(max_examples=300)
 @given(
     bodies, st.lists(st.tuples(st.integers(0, 1 << 16), st.integers(0, 255)), min_size=1, max_size=4), st.integers(0, 4)
 )
