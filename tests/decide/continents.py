@@ -97,7 +97,7 @@ def of_policies(plan: Plan) -> History:
     """The plan's history with the names of policies alone."""
     history = plan.history
     sheds = {
-        pool: replace(shed, out=tuple(dict.fromkeys((policy_of(name), rtype) for name, rtype in shed.out)))
+        pool: replace(shed, out=tuple(sorted({(policy_of(name), rtype) for name, rtype in shed.out})))
         for pool, shed in history.sheds.items()
     }
     return replace(history, sheds=sheds)
