@@ -83,7 +83,10 @@ class Sea:
         if revision is not None and current.revision != revision:
             return None
         self.revision += self.dice.choice((1, 1, 3))
-        self.entries[key] = Entry(key, value, self.revision)
+        entry = self.entries[key] = Entry(key, value, self.revision)
+        for client in self.clients:  # their watch of the keys: late now and then, out of order, or never
+            if client.alive and self.dice.random() < 0.8:
+                self.after(self.dice.choice((0.001, 0.001, 0.5, 8.0)), partial(client.leases.entry, entry))
         return self.revision
 
     def lose_the_bucket(self) -> None:
@@ -100,7 +103,7 @@ class Client:
     def __init__(self, sea: Sea, name: str, run: int) -> None:
         self.sea, self.name, self.alive = sea, name, True
         self._offset = sea.dice.uniform(-1e6, 1e6)
-        self._rate = sea.dice.uniform(0.98, 1.02)
+        self._rate = sea.dice.uniform(0.95, 1.05)
         bus: Bus = self  # type: ignore[assignment]  # only what leases need
         self.leases = Leases(bus, name, f"{name}-{run}", lambda: self._offset + self._rate * sea.now)
 
