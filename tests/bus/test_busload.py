@@ -19,6 +19,6 @@ def test_twenty_nodes_share_two_thousand_targets(tmp_path: Path) -> None:
     said = "\n".join(table(found))
     assert found["share_of_core"] <= BUDGET, said
     assert max(found["octets_per_s"], found["octets_of_others_per_s"]) <= MOST_PER_S, said
+    assert found["delays_s"]["count"] >= 8 * 19, said
     for delays in (found["delays_s"], found["delays_at_others_s"]):
-        assert delays["count"] >= 8 * 19, said
         assert delays["p50"] <= DELAY_S, said
