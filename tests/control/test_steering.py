@@ -233,7 +233,7 @@ def test_no_level_jumps_whoever_dies_or_comes_back(nodes: int, delay: Delays, sk
 
 
 @pytest.mark.slow
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     st.integers(2, 5),
     buses,
