@@ -13,7 +13,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -164,11 +164,12 @@ class Agreement:
             self._facts.problem("overrides of other nodes", ())
         except StateError as error:  # a full disk: what was heard stays in the bucket
             self._facts.problem("overrides of other nodes", (str(error),))
-        self._waiting = sum(map(self._is_due, self._words.values()))
+        due = [word for word in self._words.values() if self._is_due(word)]
+        self._waiting = len(due)
         wait_s = self._pace.refused_s
         if self._connected and self._listed:
             try:
-                await self._put(bus)
+                await self._put(bus, due)
                 await self._ask(bus)
             except Away:
                 wait_s = self._pace.away_s
@@ -230,9 +231,8 @@ class Agreement:
 
     # --- into the bucket ---
 
-    async def _put(self, bus: Bus) -> None:
+    async def _put(self, bus: Bus, due: Sequence[Word]) -> None:
         """Put into the bucket what is later than it, or missing there.  Raises Away."""
-        due = [word for word in self._words.values() if self._is_due(word)]
         for first in range(0, len(due), _AT_ONCE):
             done = await asyncio.gather(
                 *(self._put_one(bus, word) for word in due[first : first + _AT_ONCE]), return_exceptions=True
