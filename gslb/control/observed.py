@@ -117,6 +117,8 @@ def parse_observed(data: bytes, deployment: str) -> Observed:
 
 
 def _aged(verdicts: Verdicts, passed: float) -> Verdicts:
+    if not passed:
+        return verdicts
     return {
         pool: {address: replace(verdict, age_s=verdict.age_s + passed) for address, verdict in found.items()}
         for pool, found in verdicts.items()

@@ -83,6 +83,7 @@ class Shared:
         self._slice = 0
         self._blind = False
         self._refused: Counter[str] = Counter()
+        self._wanted = asyncio.Event()
         self._again: asyncio.Event | None = None
         self._kept = {"world": 0.0, "known": 0.0}
         self.last = sharedfile.read_seen(store).seen
@@ -114,6 +115,7 @@ class Shared:
     def want(self, joins: Joins) -> None:
         """Share the world of this deployment from now on."""
         before, self._joins = self._joins, joins
+        self._wanted.set()
         deployment, node = joins.deployment, joins.node
         self._topics = topics_of(deployment)
         self._opinions.want(self._topics, deployment, node.site, node.name)
@@ -200,7 +202,8 @@ class Shared:
         ]
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Take part in the bus until `stop`."""
+        """Take part in the bus until `stop`, from when it is known which."""
+        await _any_of(stop, self._wanted)
         while not stop.is_set():
             again, ended = asyncio.Event(), asyncio.Event()
             self._again = again

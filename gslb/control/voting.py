@@ -9,7 +9,7 @@ checks them, or where that site says that they are down.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from gslb.bus.peers import Peers, Voice
 from gslb.control.opinions import Opinions
@@ -146,7 +146,9 @@ class Voting:
         return verdicts
 
     def _aged(self, one: _Judged, now: float) -> Verdict:
-        return replace(one.verdict, age_s=one.verdict.age_s + max(0.0, now - one.at))
+        known = one.verdict  # of thousands at each decision: `replace` takes several times as long
+        age_s = known.age_s + max(0.0, now - one.at)
+        return Verdict(known.health, age_s, known.why, known.settles_s, known.double, known.outlier)
 
 
 def _heard(voice: Voice, *, blind: bool) -> Heard:
