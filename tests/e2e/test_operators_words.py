@@ -40,8 +40,8 @@ def waiting(node: Node) -> bool:
 
 def others(node: Node) -> set[str]:
     """The nodes that run another configuration, as a node knows."""
-    told = json.loads(node.command("status", "--json").stdout)["sharing"]["nodes"]
-    return {one["node"] for one in told if one.get("other_config")}
+    told = json.loads(node.command("status", "--json").stdout)["sharing"] or {"nodes": []}
+    return {one["node"] for one in told["nodes"] if one.get("other_config")}
 
 
 def on_each(nodes: Iterable[Node], condition: Callable[[Node], bool], what: str, within_s: float = 30) -> None:
