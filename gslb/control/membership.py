@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -10,7 +11,6 @@ from typing import Protocol
 from gslb.bus.access import Access
 from gslb.bus.bus import Bus, Entry
 from gslb.bus.lone import Lone
-from gslb.bus.nats import Nats
 from gslb.control.clock import Clock
 from gslb.control.observed import Observed
 from gslb.control.teller import Itself
@@ -57,7 +57,9 @@ def bus_of(joins: Joins, clock: Clock) -> Bus:
     deployment, node = joins.deployment, joins.node
     if joins.access is None:
         return Lone(len(deployment.nodes), clock.now())
-    return Nats(joins.access, deployment.name, node.site, node.name, clock.now)
+    nats = importlib.import_module("gslb.bus.nats")  # heavy: only a node with a bus loads it
+    made: Bus = nats.Nats(joins.access, deployment.name, node.site, node.name, clock.now)
+    return made
 
 
 def line_of(joins: Joins) -> tuple[object, ...]:
