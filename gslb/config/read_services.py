@@ -1,4 +1,4 @@
-"""Anycast, BGP, reference targets, limits, the nameserver, bus, API, secrets: everything beside pools and policies."""
+"""Anycast, BGP, reference targets, limits, the nameserver, API, secrets: everything beside pools and policies."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from gslb.config.kinds import (
     ENVIRONMENT,
     NAME,
     NAMED,
-    NATS,
     PREFIX,
     REFERENCE,
     ROUTER_ID,
@@ -30,9 +29,11 @@ from gslb.config.kinds import (
     raw,
     text_like,
 )
+from gslb.config.read_bus import read_bus
 from gslb.config.section import Key, Section
 from gslb.config.source import Scalar
-from gslb.model.deployment import Anycast, Api, Bgp, Bus, Dns, Drain, Limits, Neighbor, PoolId
+from gslb.model.bgp import Bgp, Drain, Neighbor
+from gslb.model.deployment import Anycast, Api, Bus, Dns, Limits, PoolId
 
 
 class AnnounceWhen(StrEnum):
@@ -159,9 +160,6 @@ NSID = Key(
     "site",
 )
 
-BUS = Key("bus", SECTION, "What nodes tell one another by; without it each node is alone.", later=True)
-NATS_URLS = Key("bus.nats", many(NATS), "The NATS servers.", "[]", later=True)
-
 API = Key("api", SECTION, "The HTTP API and page.")
 API_LISTEN = Key("api.listen", SOCKET, "Address and port.", "127.0.0.1:8053")
 TOKEN_ENV = Key("api.token_env", ENVIRONMENT, "Variable with the token that writes need.")
@@ -199,7 +197,7 @@ def read_services(root: Section) -> Services:
         reference=root.defaulted(HEALTHCHECK, (REFERENCES,), lambda section: section.get(REFERENCES)),
         limits=root.defaulted(LIMITS, _LIMITS, _limits),
         dns=root.defaulted(DNS, _DNS, _dns),
-        bus=Bus(root.defaulted(BUS, (NATS_URLS,), lambda section: section.get(NATS_URLS))),
+        bus=read_bus(root),
         api=root.defaulted(API, _API, _api),
     )
 

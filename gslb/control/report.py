@@ -13,6 +13,7 @@ from typing import Any
 from gslb import __version__
 from gslb.control import balancerfile, facts, imaging, lock, standing
 from gslb.control.observed import Observed
+from gslb.control.sharedfile import read_seen, read_sharing
 from gslb.control.store import Store
 from gslb.control.targets import targets
 from gslb.dnslayout import DnsQtype, DnsUp
@@ -72,6 +73,8 @@ def report(store: Store, deployment: Deployment | None, now: float, known: Known
         "passed_up": passed_up,
         "types": types,
         "overrides": _overrides(overrides, deployment, now),
+        "agreement": told.get(facts.AGREEMENT),
+        "rollout": told.get(facts.ROLLOUT),
         "problems": told.get("problems", {}),
         "warnings": told.get("warnings", []),
         "observed_s": round(max(0.0, now - seen.at), 1) if seen.verdicts or seen.loads else None,
@@ -81,6 +84,7 @@ def report(store: Store, deployment: Deployment | None, now: float, known: Known
         "checks": checks,
         **_driven(store.folder / "run", checks if itself or _answers(controller) else {}),
         "unbalanced": dict(seen.unbalanced),
+        "sharing": None if itself else read_sharing(store),
     }
 
 
@@ -96,7 +100,7 @@ def _driven(run: Path, checks: Mapping[str, Any]) -> Report:
 
 def _stored(store: Store, now: float) -> Known:
     overrides = store.load_overrides().overrides or ()
-    return Known(store.read_observed().seen or Observed(now), store.read_plan().plan, overrides)
+    return Known(read_seen(store).seen or Observed(now), store.read_plan().plan, overrides)
 
 
 def _controller(folder: Path, told: Mapping[str, Any], now: float) -> Report:

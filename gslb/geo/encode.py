@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from gslb.geo.lines import V4_BITMAP, V6_LEAF, V4Sections, v6_leaves
@@ -101,8 +101,15 @@ def encode(
 
 
 def _rankings_json(policies: Mapping[PolicyId, Ranked]) -> bytes:
-    rows: list[tuple[str, Sequence[tuple[int, Iterable[str], Iterable[str]]]]] = [
-        (name, [(ranking.rule, ranking.pools4, ranking.pools6) for ranking in policy.rankings])
+    """A continent stands only where there is one, so that what other policies have is what it always was."""
+    rows = [
+        (
+            name,
+            [
+                (ranking.rule, ranking.pools4, ranking.pools6, *([ranking.continent] if ranking.continent else []))
+                for ranking in policy.rankings
+            ],
+        )
         for name, policy in policies.items()
     ]
     return json.dumps(rows, separators=(",", ":"), ensure_ascii=True).encode()

@@ -20,7 +20,7 @@ The file (little endian, each section 64-byte aligned; offsets are from the star
 | 72-79, 80-87 | offset of the IPv6 starts, number n of ranges: n + 1 keys of 64 bits, ascending, the first 0, the last 2^56 |
 | 88-95 | offset of the IPv6 classes: n of 32 bits |
 | 96-103 | offset of the IPv6 index: 2^b + 1 of 32 bits; entry i counts the starts below i * 2^(56 - b) |
-| 104-111, 112-119 | offset and length of the rankings: canonical JSON |
+| 104-111, 112-119 | offset and length of the rankings: canonical JSON, `[[policy, [[rule, [pool, ...], [pool, ...]], ...]], ...]`; a ranking of one continent's clients ends with it |
 | 120-127, 128-135 | offset of the first policy's class -> ranking array (16 bits a class), distance to the next policy's |
 | 136-143, 144-151 | offset and length of the catchments (`gslb.geo.catchments`); 0 where no place is known |
 | 152-159 | offset of the IPv4 /16s (`gslb.geo.lines`, as all that follows): 2^16 of 64 bits, by the first 16 bits of the address |
@@ -335,7 +335,8 @@ def _read_header(view: memoryview) -> Header:
 
 
 def _ranking(raw: object) -> Ranking:
-    if not isinstance(raw, list) or len(raw) != 3 or not isinstance(raw[0], int):
+    if not isinstance(raw, list) or len(raw) not in (3, 4) or not isinstance(raw[0], int):
         raise ValueError(f"{raw!r} is no ranking")
-    rule, pools4, pools6 = raw
-    return Ranking(rule, tuple(PoolId(str(pool)) for pool in pools4), tuple(PoolId(str(pool)) for pool in pools6))
+    rule, pools4, pools6, *rest = raw
+    order4, order6 = (tuple(PoolId(str(pool)) for pool in pools) for pools in (pools4, pools6))
+    return Ranking(rule, order4, order6, str(rest[0]) if rest else "")

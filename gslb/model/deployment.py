@@ -13,6 +13,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from itertools import chain
 from typing import NewType
 
+from gslb.model.bgp import Bgp
+
 SiteId = NewType("SiteId", str)
 NodeId = NewType("NodeId", str)
 MonitorId = NewType("MonitorId", str)
@@ -228,9 +230,16 @@ class Sticky:
     v6: int = 56
 
 
+class View(StrEnum):
+    """Whose word on the health of pools a policy's clients go by."""
+
+    GLOBAL = "global"  # that of all sites
+    REGIONAL = "regional"  # that of the sites on the client's continent, where these say something else
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Ordered rules, then spill, stickiness, all-down mode and TTL.  The last rule catches all."""
+    """Ordered rules, then spill, stickiness, all-down mode, TTL and view.  The last rule catches all."""
 
     name: PolicyId
     rules: tuple[Rule, ...]
@@ -243,7 +252,7 @@ class Policy:
     velocity: float = 0.5
     ttl_max: int = 60
     ttl_min: int = 5
-    view: str | None = None
+    view: View = View.GLOBAL
 
     @property
     def pools(self) -> tuple[PoolId, ...]:
@@ -261,37 +270,6 @@ class Anycast:
     pools: tuple[PoolId, ...] = ()
     min_sites: int = 1
     on_controller_loss: str = "drain"
-
-
-@dataclass(frozen=True, slots=True)
-class Drain:
-    """How a route is de-preferred before it is withdrawn."""
-
-    community: str | None = None
-    prepend: int = 0
-    med: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Neighbor:
-    """One BGP neighbor of a node."""
-
-    address: Address
-    peer_as: int
-    md5_env: str | None = None
-    md5_file: str | None = None
-    port: int = 179
-    drain: Drain = Drain()
-
-
-@dataclass(frozen=True, slots=True)
-class Bgp:
-    """The BGP speaker of one node or site."""
-
-    name: str
-    local_as: int
-    router_id: IPv4Address
-    neighbors: tuple[Neighbor, ...]
 
 
 class Attach(StrEnum):
@@ -347,10 +325,27 @@ class Dns:
 
 
 @dataclass(frozen=True, slots=True)
+class BusTls:
+    """TLS to the NATS servers.  Files of certificates and keys; without `ca_file` the system's authorities."""
+
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Bus:
-    """The NATS servers; without any this node is alone."""
+    """The NATS servers; without any this node is alone.  Variables and files hold what shows who a node is."""
 
     nats: tuple[str, ...] = ()
+    user: str | None = None
+    password_env: str | None = None
+    password_file: str | None = None
+    token_env: str | None = None
+    token_file: str | None = None
+    credentials_file: str | None = None
+    nkey_file: str | None = None
+    tls: BusTls | None = None
 
 
 @dataclass(frozen=True, slots=True)

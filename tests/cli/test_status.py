@@ -149,6 +149,21 @@ def test_a_policy_of_which_all_is_down_is_told_with_mode_and_ttl(
         assert policies_of(capsys.readouterr().out) == told
 
 
+def test_what_a_continent_finds_otherwise(options: list[str], store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    store.create()
+    name, (address, *_) = PoolId("web-fra"), load(Path(options[1])).deployment.pools[PoolId("web-fra")].answers
+    target = str(address.address)
+    of_all = {name: {target: Verdict(Health.UP)}}
+    store.save_observed(
+        Observed(time.time(), of_all, regional={"AS": {name: {target: Verdict(Health.DOWN, 3.0, "refused")}}})
+    )
+    main(["status", *options])
+    out = capsys.readouterr().out
+    (line,) = (line for line in out.splitlines() if line.startswith("web-fra"))
+    assert "up, down from AS" in line
+    assert f"regional    web-fra {target} is down as seen from AS: refused (checked 3 s ago)" in out
+
+
 def test_loads_over_a_mark_and_marks_that_were_computed(
     options: list[str], store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:

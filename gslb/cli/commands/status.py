@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from gslb.cli.console import console as stdout
 from gslb.cli.driver_text import driver_lines
 from gslb.cli.executor_text import executor_lines
 from gslb.cli.options import add_config, add_node, add_state, node_of
+from gslb.cli.rollout_text import rollout_lines
 from gslb.cli.situation import configuration
 from gslb.config.problem import Refused
 from gslb.control import facts
@@ -103,7 +104,7 @@ def show(found: Report, console: Console) -> None:
     if found["blind_since"] is not None:
         since = duration(max(0.0, found["now"] - found["blind_since"]))
         console.print(f"blind       for {since}: no reference target answers, so this site's checks do not count")
-    for line in _overrides(found["overrides"], found["now"]):
+    for line in (*rollout_lines(found), *_overrides(found)):
         console.print(line, highlight=False, markup=False)
     for what, lines in found["problems"].items():
         for line in lines:
@@ -185,6 +186,7 @@ def _pools(found: Report) -> Table:
     )
     for one in found["pools"]:
         true_state = one["true_state"] if one["checked"] else f"{one['true_state']} (not checked)"
+        true_state += "".join(f", {own['true_state']} from {name}" for name, own in one["regional"].items())
         answered = "yes" if one["answered"] else "held" if one["out"] and one["out"]["held"] else "no"
         cells = (true_state, one["override"] or "-", answered, *_load(one["load"]), _sheds(one["shed"]))
         table.add_row(one["name"], one["site"], *cells)
@@ -232,6 +234,11 @@ def _targets(found: Report) -> Iterator[str]:
                 yield f"ejected     {name} for {duration(one['ejected_s'])} more: {one['outlier']}"
             elif one["settles_s"] is not None:
                 yield f"contrary    {name}: {one['why'] or 'checks pass again'}"
+        for continent, seen in pool["regional"].items():
+            for one in seen["targets"]:
+                why = f": {one['why']}" if one["why"] else ""
+                told = f"{one['health']} as seen from {continent}{why} (checked {duration(one['age_s'])} ago)"
+                yield f"regional    {pool['name']} {one['address']} is {told}"
 
 
 def _warnings(checks: Mapping[str, Any]) -> Iterator[str]:
@@ -244,18 +251,20 @@ def _warnings(checks: Mapping[str, Any]) -> Iterator[str]:
             yield f"load        {pool}: {figures['error']}; the last one is kept"
 
 
-def _overrides(found: Sequence[Mapping[str, Any]], now: float) -> Iterator[str]:
+def _overrides(found: Report) -> Iterator[str]:
     """Those of targets that exist first; many are folded."""
-    ordered = sorted(found, key=lambda one: one["known"] is False)
+    ordered = sorted(found["overrides"], key=lambda one: one["known"] is False)
     for one in ordered[:_LISTED]:
-        yield _override(one, now)
-    if len(found) > _LISTED:
-        yield f"override    ... and {len(found) - _LISTED:,} more; --json has all"
+        yield _override(one, found["node"], found["now"])
+    if len(ordered) > _LISTED:
+        yield f"override    ... and {len(ordered) - _LISTED:,} more; --json has all"
 
 
-def _override(one: Mapping[str, Any], now: float) -> str:
+def _override(one: Mapping[str, Any], here: str, now: float) -> str:
+    """One of them; where it was made only if that was elsewhere."""
     until = "until ended" if one["until"] is None else f"for {duration(max(0.0, one['until'] - now))} more"
     state = one["state"] if one["holds"] else f"{one['state']} (expired)"
     if one["known"] is False:
         state += " (no such target)"
-    return f"override    {one['target']} {state} by {one['who']}, {until}: {one['why']}"
+    where = f" on {one['node']}" if one["node"] not in ("", here) else ""
+    return f"override    {one['target']} {state} by {one['who']}{where}, {until}: {one['why']}"
