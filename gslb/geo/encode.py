@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from gslb.geo.lines import V4_BITMAP, V6_LEAF, V4Sections, v6_leaves
