@@ -75,6 +75,10 @@ class Sheds:
         """Which node steers each pool, as far as is known here."""
         return self._steering.writers
 
+    def state(self) -> Mapping[str, object]:
+        """For status: who steers each pool (None: not known), and how many values were no sheds."""
+        return {"writers": dict(self.writers), "refused": self.refused}
+
     @property
     def refused(self) -> int:
         """How many values were no sheds of this deployment."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 from gslb.bus.peers import Peers, Voice
 from gslb.control.opinions import Opinions
@@ -18,6 +19,7 @@ from gslb.model.deployment import Deployment, NodeId, PoolId, SiteId, View
 from gslb.model.world import Health, Verdict, Verdicts
 from healthcheck.quorum import Heard, judged
 
+CONTESTED = 50  # targets on which all opinions are shown
 _WELL = (Health.UP, None, False, "", "")
 
 
@@ -87,11 +89,27 @@ class Voting:
     def said(self, pool: PoolId, address: str, now: float) -> list[Heard]:
         """What each node says of a target, by site and node."""
         key = self._topics.keys.get((pool, address))
-        if key is None:
-            return []
-        found = [_heard(one, blind=False) for one in self._peers.opinions([key], now).get(key, ())]
-        own = self._opinions.heard(key, self._topics.by_key[key], now, blind=False)
-        return sorted([*found, *([own] if own is not None else [])], key=lambda one: (one.site, one.node))
+        return self._said([key], now)[key] if key is not None else []
+
+    def contested(self, now: float) -> dict[tuple[PoolId, str], list[Heard]]:
+        """What each node says of the targets on which they do not agree, of at most CONTESTED of these."""
+        against = (key for key, one in self._judged.items() if one.verdict.why or one.verdict.health is Health.DOWN)
+        said = self._said(list(islice((key for key in against if key in self._topics.by_key), CONTESTED)), now)
+        return {
+            owner: heard
+            for key, heard in said.items()
+            if len({one.verdict.health for one in heard}) > 1
+            for owner in self._topics.by_key[key].owners
+        }
+
+    def _said(self, keys: Collection[int], now: float) -> dict[int, list[Heard]]:
+        others = self._peers.opinions(keys, now)
+        found = {}
+        for key in keys:
+            own = self._opinions.heard(key, self._topics.by_key[key], now, blind=False)
+            heard = [_heard(one, blind=False) for one in others.get(key, ())]
+            found[key] = sorted(heard if own is None else [*heard, own], key=lambda one: (one.site, one.node))
+        return found
 
     def _take(self, key: int, topic: Topic, heard: list[Heard], own: Heard | None, now: float) -> bool:
         known = self._judged.get(key)
