@@ -80,8 +80,9 @@ def nodes_table(found: Mapping[str, Any]) -> Table | None:
 
 
 def steered_by(sharing: Mapping[str, Any], pool: str) -> str:
-    """Which node says what a pool sheds."""
-    return sharing.get("sheds", {}).get("writers", {}).get(pool) or "not known"
+    """Which node says what a pool sheds; without the bus what others said is kept."""
+    unknown = "not known" if sharing["bus"]["connected"] else "kept"
+    return sharing.get("sheds", {}).get("writers", {}).get(pool) or unknown
 
 
 def _nodes(found: Mapping[str, Any]) -> list[Node]:

@@ -142,5 +142,6 @@ def test_routes_and_who_steers() -> None:
         "route       iad1: 192.0.2.0/24 announced",
         "route       iad1: 2001:db8::/48 drained",
     ]
-    sharing = {"sheds": {"writers": {"web-fra": "fra1", "web-iad": None}}}
-    assert [steered_by(sharing, pool) for pool in ("web-fra", "web-iad", "other")] == ["fra1", "not known", "not known"]
+    for connected, otherwise in ((True, "not known"), (False, "kept")):
+        sharing = {"bus": {"connected": connected}, "sheds": {"writers": {"web-fra": "fra1", "web-iad": None}}}
+        assert [steered_by(sharing, pool) for pool in ("web-fra", "web-iad", "other")] == ["fra1", otherwise, otherwise]
