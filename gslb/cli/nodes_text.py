@@ -16,7 +16,7 @@ from gslb.cli.duration import duration
 
 _LATE_S = 10.0  # it is written every two seconds
 _SKEW_S, _DELAY_S = 0.5, 0.01  # less is not worth a word
-_KNOWN = {"opinions": "opinions", "loads": "loads", "rtts": "round trips", "demand": "answers"}
+_KNOWN = {"opinions": "opinions", "loads": "loads", "rtts": "trips", "demand": "answers"}
 
 Node = Mapping[str, Any]
 Column = Callable[[Node], str]
@@ -55,23 +55,26 @@ def route_lines(found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def nodes_table(found: Mapping[str, Any]) -> Table | None:
-    """All nodes, this one first; columns in which nothing stands are left out."""
+    """All nodes, this one first; what is alike on all, and columns in which nothing stands, are left out."""
     nodes = _nodes(found)
     if not nodes:
         return None
+    alike = len({one["config"] for one in nodes if one.get("config")}) <= 1
     columns: dict[str, Column] = {
         "node": lambda one: str(one["node"]),
         "site": lambda one: str(one["site"]),
         "state": _state,
         "gslb": lambda one: one.get("version", ""),
-        "configuration": _configuration,
+        "configuration": lambda one: _configuration(one, alike=alike),
         "plan": lambda one: f"{one['plan_version']} {one['plan'][:8]}" if one.get("plan") else "",
         "balancer": lambda one: one.get("balancers", "")[:8],
         "clock": _clock,
         "late": lambda one: f"{one['delay_s']:.2f} s" if one.get("delay_s", 0.0) >= _DELAY_S else "",
     }
-    columns |= {title: _heap(kind) for kind, title in _KNOWN.items()}
+    columns |= {title: _age(kind) for kind, title in _KNOWN.items()}
     cells = {title: [column(one) for one in nodes] for title, column in columns.items()}
+    if len(set(filter(None, cells["gslb"]))) <= 1:
+        del cells["gslb"]  # it stands above
     shown = {title: column for title, column in cells.items() if any(column)}
     table = Table(*shown, box=None, pad_edge=False)
     for row in zip(*shown.values(), strict=True):
@@ -81,7 +84,8 @@ def nodes_table(found: Mapping[str, Any]) -> Table | None:
 
 def steered_by(sharing: Mapping[str, Any], pool: str) -> str:
     """Which node says what a pool sheds; without the bus what others said is kept."""
-    unknown = "not known" if sharing["bus"]["connected"] else "kept"
+    bus = sharing["bus"]
+    unknown = "not known" if bus["connected"] and not bus["keys_why"] else "kept"
     return sharing.get("sheds", {}).get("writers", {}).get(pool) or unknown
 
 
@@ -104,11 +108,12 @@ def _state(one: Node) -> str:
     return ", ".join(filter(None, (state, *notes)))
 
 
-def _configuration(one: Node) -> str:
+def _configuration(one: Node, *, alike: bool) -> str:
     if not one.get("config"):
         return ""
     version = f"version {one['config_version']}" if one["config_version"] else "own file"
-    return f"{'another: ' if one['other_config'] else ''}{version} ({one['config'][:8]})"
+    digest = "" if alike else f" ({one['config'][:8]})"
+    return f"{'another: ' if one['other_config'] else ''}{version}{digest}"
 
 
 def _clock(one: Node) -> str:
@@ -116,9 +121,9 @@ def _clock(one: Node) -> str:
     return f"{abs(skew_s):.1f} s {'ahead' if skew_s > 0 else 'behind'}" if abs(skew_s) >= _SKEW_S else ""
 
 
-def _heap(kind: str) -> Column:
+def _age(kind: str) -> Column:
     def cell(one: Node) -> str:
         heap = one.get("known", {}).get(kind)
-        return f"{heap['count']:,} ({duration(heap['age_s'])} ago)" if heap else ""
+        return duration(heap["age_s"]) if heap else ""
 
     return cell
