@@ -86,6 +86,7 @@ class Sheds:
 
     async def run(self, bus: Bus, stop: asyncio.Event) -> None:
         """Tell what is decided here, until `stop`."""
+        self._steering.begin()
         calls = asyncio.Semaphore(AT_ONCE)
         async with asyncio.TaskGroup() as tasks:
             running: set[asyncio.Task[None]] = set()

@@ -87,6 +87,11 @@ class Steering:
         self._live |= {here}
         self._pools = {name: self._pools.get(name, _Pool()) for name in model.pools}
 
+    def begin(self) -> None:
+        """No call of the bus is under way: what was being written when the last ended is tried again."""
+        for pool in self._pools.values():
+            pool.writing = False
+
     def live(self, places: Collection[Place]) -> None:
         """These nodes live."""
         self._live = frozenset({*places, self._here})
