@@ -72,6 +72,23 @@ def test_alarms() -> None:
     assert found["clocks"] == ("the clock of node iad is 61 s ahead of this node's",)
 
 
+def test_another_with_our_name_is_told_while_it_goes_on() -> None:
+    watchman = Watchman()
+
+    def lines(count: int, now: float) -> tuple[str, ...]:
+        standing = replace(BUS, refused={"own_name": count})
+        return alarms(watchman.look(standing, {}, "c1", now), standing, {}, MODEL)["nodes"]
+
+    assert lines(0, 0.0) == ()
+    assert lines(3, 1.0) == ()  # our own of before a loss
+    assert lines(3, 20.0) == ()
+    found = [lines(4 + second, 30.0 + second) for second in range(8)]
+    assert [bool(one) for one in found] == [False] * 5 + [True] * 3
+    assert "another node says that it is this one" in found[-1][0]
+    assert lines(11, 41.0)
+    assert lines(11, 43.0) == ()
+
+
 def test_events() -> None:
     def told(before: Company, after: Company) -> list[tuple[What, str, object, object]]:
         found = changes(Moment(company=before), Moment(company=after))
