@@ -41,6 +41,7 @@ class Voting:
         self._continents: Mapping[str, frozenset[str]] = {}
         self._judged: dict[int, _Judged] = {}
         self._regional: dict[str, dict[int, _Judged]] = {}
+        self._contested: set[int] = set()  # topics on which nodes did not agree when they were judged
 
     def want(self, topics: Topics, deployment: Deployment, site: SiteId) -> None:
         """Vote on these topics from now on."""
@@ -71,6 +72,7 @@ class Voting:
             if seeing and topic.home is None and own is not None and _all_well(own, seeing):
                 age_s = min(own.verdict.age_s, *(one.opinion.age_s for one in seeing))
                 changed |= self._put(key, Verdict(Health.UP, age_s), now) | self._regional_none(key)
+                self._contested.discard(key)
                 continue
             heard = [_heard(one, blind=one.node in blind) for one in said]
             if own is not None:
@@ -93,14 +95,8 @@ class Voting:
 
     def contested(self, now: float) -> dict[tuple[PoolId, str], list[Heard]]:
         """What each node says of the targets on which they do not agree, of at most CONTESTED of these."""
-        against = (key for key, one in self._judged.items() if one.verdict.why or one.verdict.health is Health.DOWN)
-        said = self._said(list(islice((key for key in against if key in self._topics.by_key), CONTESTED)), now)
-        return {
-            owner: heard
-            for key, heard in said.items()
-            if len({one.verdict.health for one in heard}) > 1
-            for owner in self._topics.by_key[key].owners
-        }
+        said = self._said(list(islice(sorted(self._contested & self._topics.by_key.keys()), CONTESTED)), now)
+        return {owner: heard for key, heard in said.items() for owner in self._topics.by_key[key].owners}
 
     def _said(self, keys: Collection[int], now: float) -> dict[int, list[Heard]]:
         others = self._peers.opinions(keys, now)
@@ -112,6 +108,8 @@ class Voting:
         return found
 
     def _take(self, key: int, topic: Topic, heard: list[Heard], own: Heard | None, now: float) -> bool:
+        apart = {one.verdict.health for one in heard}
+        (self._contested.add if len(apart) > 1 else self._contested.discard)(key)
         known = self._judged.get(key)
         if topic.front and not self._opinions.asks(key) and not self._tells(topic, heard):
             self._regional_none(key)

@@ -313,6 +313,8 @@ def test_what_is_known_of_nodes_and_of_what_they_say(tmp_path: Path) -> None:
             assert (contested["pool"], contested["address"]) == (POOL, FRA_ADDRESS)
             said = contested["said"]
             found = seats[0].shared.state()["nodes"]
+            seats[1].find(UP)
+            await until(lambda: not seats[0].shared.state()["contested"], "all agree again")
         assert [(one["site"], one["health"], one["why"]) for one in said] == [
             ("fra", "up", ""),
             ("iad", "down", "refused"),

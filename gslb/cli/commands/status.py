@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -53,9 +54,15 @@ def run(arguments: argparse.Namespace) -> int:
     except PermissionError as error:
         return _forbidden(error)
     console = stdout()
+    loaded = None
     try:
         while True:
             found = report(store, deployment, time.time())  # noqa: TID251  # a command has no other clock
+            before, loaded = loaded, (found["generation"] or {}).get("configuration")
+            if before not in (None, loaded):  # another one is in force since the last look
+                with suppress(Refused):
+                    store, deployment = _which(arguments)
+                    continue
             if arguments.watch and not arguments.json:
                 console.clear()
             if arguments.json:
