@@ -15,7 +15,7 @@ from rich.table import Table
 from gslb.cli.duration import duration
 
 _LATE_S = 10.0  # it is written every two seconds
-_SKEW_S, _DELAY_S = 0.5, 0.01  # less is not worth a word
+_SKEW_S, _DELAY_S = 0.5, 0.1  # less is not worth a word
 _KNOWN = {"opinions": "opinions", "loads": "loads", "rtts": "trips", "demand": "answers"}
 
 Node = Mapping[str, Any]

@@ -19,7 +19,7 @@ from gslb.model.deployment import Deployment, NodeId, PoolId, SiteId, View
 from gslb.model.world import Health, Verdict, Verdicts
 from healthcheck.quorum import Heard, judged
 
-CONTESTED = 50  # targets on which all opinions are shown
+CONTESTED = 20  # targets on which all opinions are shown
 _WELL = (Health.UP, None, False, "", "")
 
 
