@@ -74,7 +74,7 @@ class Watchman:
         alive = {
             name: one.alive or (not settled and before.alive.get(name, False))
             for name, one in lives.items()
-            if one.life is not None
+            if one.life is not None and (one.alive or settled or name in before.alive)
         }
         others = {
             name: one.life.config

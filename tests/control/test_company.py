@@ -46,6 +46,13 @@ def test_while_the_bus_is_gone_nothing_is_told_of_nodes() -> None:
     assert watchman.look(BUS, living(alive=False), "c1", 20.0 + SETTLE_S).alive == {"iad": False}
 
 
+def test_who_is_known_from_an_earlier_run_is_not_lost_before_it_could_be_heard() -> None:
+    watchman = Watchman()
+    assert watchman.look(BUS, living(alive=False), "c1", 0.0).alive == {}
+    assert not any(alarms(watchman.company, BUS, living(alive=False), MODEL).values())
+    assert watchman.look(BUS, living(alive=False), "c1", SETTLE_S).alive == {"iad": False}
+
+
 def test_another_configuration_and_clock() -> None:
     watchman = Watchman()
     found = watchman.look(BUS, living(config="c2", skew_s=-61.0), "c1", 0.0)
