@@ -76,7 +76,9 @@ def nodes_table(found: Mapping[str, Any]) -> Table | None:
     if len(set(filter(None, cells["gslb"]))) <= 1:
         del cells["gslb"]  # it stands above
     shown = {title: column for title, column in cells.items() if any(column)}
-    table = Table(*shown, box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for title in shown:
+        table.add_column(title, overflow="fold")
     for row in zip(*shown.values(), strict=True):
         table.add_row(*(cell or "-" for cell in row))
     return table
