@@ -65,7 +65,7 @@ def nodes_table(found: Mapping[str, Any]) -> Table | None:
         "site": lambda one: str(one["site"]),
         "state": _state,
         "gslb": lambda one: one.get("version", ""),
-        "configuration": lambda one: _configuration(one, alike=alike),
+        "config": lambda one: _configuration(one, alike=alike),
         "plan": lambda one: f"{one['plan_version']} {one['plan'][:8]}" if one.get("plan") else "",
         "balancer": lambda one: one.get("balancers", "")[:8],
         "clock": _clock,

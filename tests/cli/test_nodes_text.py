@@ -107,7 +107,7 @@ def test_the_bus(report: dict[str, Any], lines: list[str]) -> None:
 
 def test_a_deployment_in_which_all_is_well() -> None:
     assert rows(FRA, IAD) == [
-        ["node", "site", "state", "configuration", "plan", "opinions"],
+        ["node", "site", "state", "config", "plan", "opinions"],
         ["fra1", "fra", "this node", "version 3", "7 5914eda2", "-"],
         ["iad1", "iad", "alive", "version 3", "7 5914eda2", "3 s"],
     ]
@@ -116,7 +116,7 @@ def test_a_deployment_in_which_all_is_well() -> None:
 def test_nodes_that_differ() -> None:
     other = {**IAD, "config": "47dd118f00", "config_version": 0, "other_config": True, "version": "0.2.0"}
     assert rows(FRA, other) == [
-        ["node", "site", "state", "gslb", "configuration", "plan", "opinions"],
+        ["node", "site", "state", "gslb", "config", "plan", "opinions"],
         ["fra1", "fra", "this node", "0.1.0", "version 3 (33cb18ea)", "7 5914eda2", "-"],
         ["iad1", "iad", "alive", "0.2.0", "another: own file (47dd118f)", "7 5914eda2", "3 s"],
     ]
