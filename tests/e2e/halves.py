@@ -68,7 +68,7 @@ pools:
     capacity: {conns_per_s: 1000}
     load: {from: {url: "http://10.9.0.1/iad", json: $.load}}
 policies:
-  web: {rules: [{pools: [web-fra, web-iad, web-sin]}], ttl: {max: 60, min: 5}}
+  web: {rules: [{pools: [web-fra, web-iad, web-sin]}], velocity: 100%, ttl: {max: 60, min: 5}}
   any: {rules: [{pools: [any-fra, any-iad, any-sin]}]}
   busy: {rules: [{pools: [busy-fra, busy-iad]}], spill: {step: 20%/min, recover: 20%/min}, ttl: {max: 20, min: 5}}
 dns: {listen: ["127.0.0.1:5399"], workers: 1}
@@ -84,9 +84,9 @@ class Member(Node):
     clock_s = 0
 
     def words(self, name: str, *arguments: str) -> list[str]:  # type: ignore[explicit-override]
-        """The command line of a command, on its host and by its clock."""
+        """The command line of a command, on its host; the node itself goes by its clock."""
         words = super().words(name, *arguments)
-        if not self.clock_s:
+        if not self.clock_s or name != "run":
             return words
         where = words.index("--") + 1
         fake = [f"LD_PRELOAD={FAKETIME}", f"FAKETIME={self.clock_s:+d}s", "FAKETIME_DONT_FAKE_MONOTONIC=1"]
