@@ -9,7 +9,7 @@ cache=${GSLB_CACHE:-$HOME/.cache/gslb}
 
 compiler=(clang libbpf-dev linux-libc-dev)  # of the XDP programs
 lint_packages=("${compiler[@]}" clang-format)
-test_packages=("${compiler[@]}" bind9 bind9-dnsutils bind9-utils bpftool dnsperf ethtool gcc iproute2 knot knot-dnsutils
+test_packages=("${compiler[@]}" bind9 bind9-dnsutils bind9-utils bpftool dnsperf ethtool faketime gcc iproute2 knot knot-dnsutils
                knot-module-geoip libbpf1 nats-server nftables nginx-light nsd pdns-recursor shellcheck unbound)
 bench_packages=("${compiler[@]}" ethtool gdnsd iproute2 knot knot-dnsutils knot-module-geoip libbpf1 nats-server nsd pdns-backend-geoip
                 pdns-server pdns-tools)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 
 from gslb.model.deployment import Bus
@@ -18,7 +19,10 @@ class NoAccess(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """`tls_wanted`: an open line is refused; `tls` is used as well where only the server asks for it."""
+    """`tls_wanted`: an open line is refused; `tls` is used as well where only the server asks for it.
+
+    `tls_digest` changes with the contents of the files that `tls` was made of, as when a certificate was renewed.
+    """
 
     urls: tuple[str, ...]
     user: str | None = None
@@ -28,6 +32,7 @@ class Access:
     nkey_file: Path | None = None
     tls: ssl.SSLContext | None = None
     tls_wanted: bool = False
+    tls_digest: str = ""
 
 
 def access_of(bus: Bus, environment: Mapping[str, str], config: Path) -> Access:
@@ -42,6 +47,7 @@ def access_of(bus: Bus, environment: Mapping[str, str], config: Path) -> Access:
         nkey_file=nkey,
         tls=_context(bus, config),
         tls_wanted=bus.tls is not None or any(url.startswith("tls:") for url in bus.nats),
+        tls_digest=_digest(bus, config),
     )
 
 
@@ -86,6 +92,19 @@ def _context(bus: Bus, config: Path) -> ssl.SSLContext:
         except (OSError, ssl.SSLError) as error:
             raise NoAccess(f"bus.tls.cert_file {certificate} with key_file {key}: {_said(error)}") from error
     return context
+
+
+def _digest(bus: Bus, config: Path) -> str:
+    if bus.tls is None:
+        return ""
+    found = blake2b(digest_size=16)
+    for name in (bus.tls.ca_file, bus.tls.cert_file, bus.tls.key_file):
+        path = _path(config, name)
+        try:
+            found.update(b"\0" if path is None else blake2b(path.read_bytes()).digest())
+        except OSError as error:
+            raise NoAccess(f"bus.tls: {path}: {error.strerror}") from error
+    return found.hexdigest()
 
 
 def _said(error: OSError) -> str:

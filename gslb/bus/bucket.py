@@ -145,10 +145,10 @@ class Bucket:
         return bytes(value)
 
     async def grow(self, info: api.StreamInfo) -> None:
-        """Give the keys the replicas that could not be had when the bucket was made.  Raises Away."""
+        """Give the keys the replicas that could not be had when the bucket was made, if these can be had now."""
         if info.cluster is None or not self.link.is_in_cluster or (info.config.num_replicas or 1) >= REPLICAS:
             return
-        with contextlib.suppress(refusals.APIError):
+        with contextlib.suppress(Away):  # a cluster of two, or a server is still missing: there are keys all the same
             async with bounded():
                 await self.js.update_stream(info.config.evolve(num_replicas=REPLICAS))
 

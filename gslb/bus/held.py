@@ -51,6 +51,10 @@ class Held:
         """Every target of which something is known."""
         return frozenset(self._keys.tolist())
 
+    def newest(self) -> float:
+        """When the target that was asked last was asked."""
+        return float(self._kept["at"].max(initial=-np.inf))
+
     def merge(self, told: Rows, sent_at: float, order: int, now: float) -> Keys:
         """Learn what was told at `sent_at` (our clock); the targets to be judged anew."""
         rows, places = _single(told.rows)

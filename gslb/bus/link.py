@@ -55,6 +55,10 @@ class Link(Client):
                     signature_cb=signer.sign if signer is not None else None,
                     user_jwt_cb=signer.jwt if signer is not None and signer.token else None,
                 )
+        except (ValueError, TypeError, AttributeError, LookupError) as error:
+            if isinstance(error, OSError):  # of a certificate
+                raise
+            raise errors.Error("what answers there is no NATS server") from error
         except TimeoutError:
             raise self._failed[0] if self._failed else TimeoutError(f"no answer within {CALL_S:g} s") from None
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from gslb.bus.held import NONE, Held, Keys
-from gslb.bus.messages import Answers, Body, Life, Loads, Opinions, RoundTrips, Rows, SharedLoad
+from gslb.bus.messages import Answers, Body, Kind, Life, Loads, Opinions, RoundTrips, Rows, SharedLoad
 from gslb.bus.rows import pack
 from gslb.model.deployment import NodeId, PolicyId, PoolId, SiteId
 from gslb.model.world import Demand, Rtt, Rtts
@@ -49,6 +49,14 @@ class Delays:
 
 
 @dataclass(frozen=True, slots=True)
+class Heap:
+    """How much is known of one kind, and how old the newest of it is."""
+
+    count: int
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class At:
     """A value, when it was true, and the order of the message that told it."""
 
@@ -72,6 +80,7 @@ class Peer:
         self.delays = Delays()
         self._loads: dict[PoolId, At] = {}
         self._trips: dict[tuple[PoolId, int, int], At] = {}
+        self._tripped_at = -math.inf  # the newest of them
         self._shown: Rtts = {}
         self._shown_at = -math.inf
         self._answers: dict[tuple[PolicyId, int, int], At] = {}
@@ -87,6 +96,17 @@ class Peer:
     def alive(self, now: float) -> bool:
         """Whether there was a sign of life not long ago."""
         return self.life is not None and now - self.life.at <= LIFE_S
+
+    def heaps(self, now: float) -> dict[Kind, Heap]:
+        """What is known of it, by kind; a kind of which nothing is known is left out."""
+        loads = max((one.at for one in self._loads.values()), default=-math.inf)
+        told = {
+            Kind.OPINIONS: (len(self.held), self.held.newest()),
+            Kind.LOADS: (len(self._loads), loads),
+            Kind.ROUND_TRIPS: (len(self._trips), self._tripped_at),
+            Kind.DEMAND: (len(self._answers), max((one.at for one in self._answers.values()), default=-math.inf)),
+        }
+        return {kind: Heap(count, max(0.0, now - at)) for kind, (count, at) in told.items() if count}
 
     def learn(self, body: Body, sent_at: float, number: int, now: float) -> Keys:
         """Learn what was told at `sent_at`; the targets to be judged anew."""
@@ -104,6 +124,7 @@ class Peer:
             case RoundTrips() if self._of_table(body, order):
                 trips = {where: At(one[:3], sent_at - one[3], order) for where, one in body.found.items()}
                 self._put(self._trips, trips, TRIPS_MOST)
+                self._tripped_at = max((self._tripped_at, *(one.at for one in trips.values())))
                 self._shown_at = -math.inf
             case Answers() if self._of_table(body, order):
                 at = sent_at - body.age_s

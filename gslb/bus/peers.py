@@ -18,7 +18,7 @@ import numpy as np
 from gslb.bus.bus import Message
 from gslb.bus.held import NONE, Keys
 from gslb.bus.messages import Kind, Life, Opinion, SharedLoad, Stamp, Told
-from gslb.bus.peer import FORGET_S, LIVES_MOST, Peer
+from gslb.bus.peer import FORGET_S, LIVES_MOST, Heap, Peer
 from gslb.bus.wire import Refused, decode, encode, kind_of
 from gslb.model.deployment import NodeId, PoolId, SiteId
 from gslb.model.world import Demand, Rtt, Rtts
@@ -160,6 +160,11 @@ class Peers:
                 dict(peer.refused),
             )
         return found
+
+    def heaps(self, now: float) -> dict[NodeId, dict[Kind, Heap]]:
+        """How much of each kind each node has told, and how old it is; of one that moved to another site the last."""
+        ordered = sorted(self._peers.values(), key=lambda one: one.heard_at)
+        return {peer.node: peer.heaps(now) for peer in ordered}
 
     def loads(self, now: float) -> dict[PoolId, list[Carried]]:
         """What each node knows of the loads of pools, aged."""

@@ -16,13 +16,13 @@ from nats.aio.msg import Msg
 from nats.js import api
 
 from gslb.bus.bucket import Bucket, bounded
-from gslb.bus.bus import KEY, VALUE_MOST, Entry, Hearer
+from gslb.bus.bus import KEY, VALUE_MOST, Away, Entry, Hearer
 from gslb.bus.link import CALL_S
 
 LIST_S = 30.0  # so old a miss can be that nothing else showed
 CHECK_S = 3.0
 _GONE_S = 10.0  # after which a server forgets a consumer that nobody hears
-_MESSAGES, _OCTETS = 4096, 16 << 20  # that may wait here
+_MESSAGES, _OCTETS = 1 << 16, 48 << 20  # that may wait here: a listing comes all at once, and a bucket holds less
 
 log = logging.getLogger("gslb.bus")
 
@@ -69,12 +69,11 @@ class Watch:
                         mem_storage=True,
                     ),
                 )
-                if consumer.num_pending or (consumer.delivered is not None and consumer.delivered.consumer_seq):
-                    await turn.complete.wait()
-            if not turn.gap.is_set():
-                self._list(turn.seen)
-                self._well()
-                await self._changes(turn, info)
+            if consumer.num_pending or (consumer.delivered is not None and consumer.delivered.consumer_seq):
+                await turn.end()
+            self._list(turn.seen)
+            self._well()
+            await self._changes(turn, info)
         finally:
             with contextlib.suppress(errors.Error, OSError, TimeoutError):
                 async with asyncio.timeout(CALL_S):
@@ -132,6 +131,18 @@ class _Turn:
         self.gap = asyncio.Event()
         self._tell = tell
         self._next = 1
+
+    async def end(self) -> None:
+        """Return when all was listed, however long that takes while keys come.  Raises Away."""
+        while not self.complete.is_set():
+            before = self._next
+            try:
+                await asyncio.wait_for(self.complete.wait(), CALL_S)
+            except TimeoutError:
+                if self._next == before:
+                    raise Away("the servers did not answer in time") from None
+        if self.gap.is_set():  # not at once again: that would be so for ever
+            raise Away("not all keys could be heard: they are too many, or this node is too slow")
 
     async def take(self, message: Msg) -> None:
         meta = message.metadata

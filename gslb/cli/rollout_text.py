@@ -28,7 +28,7 @@ def rollout_lines(found: Mapping[str, Any]) -> Iterator[str]:
             yield f"config      ... and {len(told) - _MOST} lines more; --json has all"
     agreement = found.get("agreement") or {}
     if agreement.get("waiting"):
-        yield f"overrides   {agreement['waiting']:,} not on the bus yet: other nodes do not know them"
+        yield f"overrides   {agreement['waiting']:,} not on the bus yet: other nodes may not know them"
     refused = sum(agreement.get("refused", {}).values())
     if refused:
         causes = ", ".join(f"{cause} {count:,}" for cause, count in sorted(agreement["refused"].items()))

@@ -84,7 +84,7 @@ def report(store: Store, deployment: Deployment | None, now: float, known: Known
         "checks": checks,
         **_driven(store.folder / "run", checks if itself or _answers(controller) else {}),
         "unbalanced": dict(seen.unbalanced),
-        "sharing": None if itself else read_sharing(store),
+        "sharing": None if itself else read_sharing(store, now),
     }
 
 

@@ -239,6 +239,7 @@ class Rollout:
         """Take the version on the bus where it is newer than this node's.  Raises Away, StateError."""
         release = self._release
         if release is None or (self._applied is not None and release.record.rank <= self._applied.record.rank):
+            self._facts.problem(_PROBLEM, ())  # also of a version that is not there any more
             return
         if self._mine.lines and self._mine.version == release.record.version:
             return  # this run has refused it

@@ -31,11 +31,12 @@ from gslb.control.joined import Home, JoinedLoads, joined_demand, joined_heavy, 
 from gslb.control.membership import Joins, Owner, Part, bus_of, line_of
 from gslb.control.observed import Observed
 from gslb.control.opinions import Opinions
-from gslb.control.sharing import sharing
+from gslb.control.sharing import sharing, voice
 from gslb.control.store import Store
 from gslb.control.tasks import keep_running
 from gslb.control.teller import Teller
 from gslb.control.topics import Topics, topics_of
+from gslb.control.traffic import Direction
 from gslb.control.voting import Voting
 from gslb.model.deployment import NodeId, PoolId
 from gslb.model.world import Load, Verdict, Verdicts
@@ -73,6 +74,7 @@ class Shared:
         self._watchman = Watchman()
         self._teller = Teller(clock, self._opinions, owner.observe, owner.itself, self._learned)
         self._parts: list[Part] = []
+        self._shown: dict[str, Callable[[], Mapping[str, Any]]] = {}
         self._watchers: list[Callable[[Mapping[NodeId, Living]], None]] = []
         self._joins: Joins | None = None
         self._bus: Bus = Lone(1, clock.now())
@@ -173,33 +175,28 @@ class Shared:
         """This node observed something that others are to be told at once."""
         self._teller.wake()
 
-    def state(self) -> dict[str, Any]:
-        """The bus and all nodes, as JSON values."""
-        if self._joins is None:
-            return {}
-        now = time.monotonic()
-        return sharing(
-            self._joins.deployment,
-            self._bus.standing,
-            self.peers.lives(now),
-            (self._node, self._joins.node.site, self._teller.life(self._observe(self._clock.now()))),
-            self._refused,
-        )
+    def show(self, name: str, state: Callable[[], Mapping[str, Any]]) -> None:
+        """Have `state` of a part that is told of with the bus stand under `name`."""
+        self._shown[name] = state
 
-    def said(self, pool: PoolId, address: str) -> list[dict[str, Any]]:
-        """What each node says of a target, this one among them, as JSON values."""
-        return [
-            {
-                "site": one.site,
-                "node": one.node,
-                "health": one.verdict.health.value,
-                "age_s": round(one.verdict.age_s, 1),
-                "for_s": round(one.for_s, 1),
-                "fresh": one.fresh,
-                "why": one.verdict.why,
-            }
-            for one in self._voting.said(pool, address, time.monotonic())
-        ]
+    def state(self) -> dict[str, Any]:
+        """The bus and all nodes, as JSON values; nothing on a node that is alone."""
+        if self._joins is None or self.alone:
+            return {}
+        now, wall = time.monotonic(), self._clock.now()
+        this = self._node, self._joins.node.site, self._teller.life(self._observe(wall))
+        lives, heaps = self.peers.lives(now), self.peers.heaps(now)
+        return {
+            "at": wall,
+            **sharing(self._joins.deployment, self._bus.standing, lives, this, heaps),
+            "refused": dict(self._refused),
+            "traffic": self._teller.traffic.state(),
+            "contested": [
+                {"pool": pool, "address": address, "said": [voice(one) for one in said]}
+                for (pool, address), said in self._voting.contested(now).items()
+            ],
+            **{name: state() for name, state in self._shown.items()},
+        }
 
     async def run(self, stop: asyncio.Event) -> None:
         """Take part in the bus until `stop`, from when it is known which."""
@@ -225,6 +222,7 @@ class Shared:
 
     def message(self, message: Message) -> None:
         """Another node told something."""
+        self._teller.traffic.count(Direction.HEARD, message.kind, len(message.body))
         try:
             told = decode(message, time.time())  # noqa: TID251  # to be compared with the sender's calendar
         except Refused as error:

@@ -22,6 +22,7 @@ import msgspec
 from gslb.bus.peers import Peers, PeersUnreadable
 from gslb.control.observed import Observed, dump_observed, parse_observed
 from gslb.control.opinions import Opinions
+from gslb.control.sharing import aged
 from gslb.control.store import MAX_FILE, ObservedRead, Store
 
 KNOWN, WORLD, SHARING = "shared.bin", "world.json", "sharing.json"
@@ -80,13 +81,12 @@ def read_seen(store: Store) -> ObservedRead:
     return store.read_observed()
 
 
-def read_sharing(store: Store) -> dict[str, Any] | None:
-    """The bus and the other nodes as they were written last; None on a node that is alone."""
+def read_sharing(store: Store, now: float) -> dict[str, Any] | None:
+    """The bus and the other nodes as they were written last, aged to `now`; None on a node that is alone."""
     try:
-        found = json.loads(_read(store.folder / SHARING) or b"null")
-    except (OSError, ValueError, RecursionError):
+        return aged(json.loads(_read(store.folder / SHARING) or b"null"), now)
+    except (OSError, ValueError, RecursionError, LookupError, TypeError, AttributeError):
         return None
-    return found if isinstance(found, dict) else None
 
 
 def _read(path: Path) -> bytes | None:

@@ -23,6 +23,7 @@ from gslb.model.world import GivenShed
 
 LOOK_S = 0.25  # between two looks at who steers what, and what is to be told
 PROBE_S = 3.0  # without a call that succeeded: one is made, to know whether the bus is there
+UNSURE_S = 0.5  # between such calls while a level waits for one
 AT_ONCE = 8  # calls
 
 log = logging.getLogger("gslb.node")
@@ -75,6 +76,10 @@ class Sheds:
         """Which node steers each pool, as far as is known here."""
         return self._steering.writers
 
+    def state(self) -> Mapping[str, object]:
+        """For status: who steers each pool (None: not known), and how many values were no sheds."""
+        return {"writers": dict(self.writers), "refused": self.refused}
+
     @property
     def refused(self) -> int:
         """How many values were no sheds of this deployment."""
@@ -82,6 +87,7 @@ class Sheds:
 
     async def run(self, bus: Bus, stop: asyncio.Event) -> None:
         """Tell what is decided here, until `stop`."""
+        self._steering.begin()
         calls = asyncio.Semaphore(AT_ONCE)
         async with asyncio.TaskGroup() as tasks:
             running: set[asyncio.Task[None]] = set()
@@ -100,7 +106,8 @@ class Sheds:
     def _calls(self, bus: Bus, calls: asyncio.Semaphore) -> Iterator[Coroutine[None, None, None]]:
         for put in self._steering.due():
             yield self._write(bus, put, calls)
-        if self._steering.silent_s() >= PROBE_S and time.monotonic() - self._probed_at >= PROBE_S:
+        pause_s = UNSURE_S if self._steering.unsure else PROBE_S
+        if self._steering.silent_s() >= pause_s and time.monotonic() - self._probed_at >= pause_s:
             self._probed_at = time.monotonic()
             yield self._probe(bus)
 

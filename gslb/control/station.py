@@ -93,6 +93,7 @@ class Station:
         self.rollout = Rollout(start, store, facts, clock.now, lambda: again(0.0))
         for part in (self.agreement, self.sheds, self.rollout):
             self.shared.attend(part)
+        self.shared.show("sheds", self.sheds.state)
         self.shared.watch(self._lives)
         self._losses = Losses()
         self._fullness = Fullness()

@@ -1,7 +1,8 @@
 """Which pools this node steers, what it is given of the others, and what it has to tell.  No IO; clocks are given.
 
 Rule 1: of all nodes that live, one steers a pool (gslb.bus.writers).  It begins with what is given: it has listened for a while,
-has heard all keys, and has applied what they say in a decision; then it steers from there, so that no level jumps.
+has heard all keys, and has applied what they say in a decision; then it steers from there, so that no level jumps.  And it has
+reached the bus since it was chosen: who loses the bus hears of no other node before it knows why.
 Rule 2: whoever cannot reach the bus keeps what was given last, and steers the pools of its own site alone.  When it reaches the
 bus again it begins anew, as Rule 1 says.
 Rule 3: what it decides is written over what it knew and nothing else (compare-and-set): of two that both believe to be the writer,
@@ -87,6 +88,11 @@ class Steering:
         self._live |= {here}
         self._pools = {name: self._pools.get(name, _Pool()) for name in model.pools}
 
+    def begin(self) -> None:
+        """No call of the bus is under way: what was being written when the last ended is tried again."""
+        for pool in self._pools.values():
+            pool.writing = False
+
     def live(self, places: Collection[Place]) -> None:
         """These nodes live."""
         self._live = frozenset({*places, self._here})
@@ -108,6 +114,14 @@ class Steering:
     def in_contact(self) -> bool:
         """Whether the bus was reached lately."""
         return self._contact_since is not None
+
+    @property
+    def unsure(self) -> bool:
+        """Whether this node was chosen for a pool, and has not reached the bus since."""
+        return self._contact_since is not None and any(
+            pool.elected == self._here[1] and not (pool.mine or pool.adopting) and self._reached_at <= pool.elected_at
+            for pool in self._pools.values()
+        )
 
     @property
     def steered(self) -> frozenset[PoolId]:
@@ -152,7 +166,7 @@ class Steering:
             if pool.word is not None and pool.word.written.node == elected:
                 pool.as_of = max(pool.as_of, self._clock() - LAG_S)
         elif not (pool.mine or pool.adopting):
-            heard = self._listed and now - self._contact_since >= WARM_S
+            heard = self._listed and now - self._contact_since >= WARM_S and self._reached_at > pool.elected_at
             pool.adopting, pool.offered = heard and now - pool.elected_at >= SETTLE_S, False
 
     def given(self, now: float) -> Mapping[PoolId, GivenShed]:

@@ -16,6 +16,7 @@ from gslb.control.clock import Clock
 from gslb.control.joined import told_loads
 from gslb.control.observed import Observed
 from gslb.control.opinions import Opinions
+from gslb.control.traffic import Direction, Traffic
 from gslb.model.deployment import Deployment
 
 WHOLE_S = 1.0  # between two looks at everything
@@ -49,6 +50,7 @@ class Teller:
         learned: Callable[[frozenset[int]], None],
     ) -> None:
         self.itself = itself
+        self.traffic = Traffic()
         self._opinions = opinions
         self._observe = observe
         self._clock = clock
@@ -99,7 +101,8 @@ class Teller:
                 self._news.clear()
                 now = time.monotonic()
                 for kind, body in self._telling.due(now, time.time()):  # noqa: TID251  # for others to compare
-                    bus.publish(kind, body)
+                    if bus.publish(kind, body):
+                        self.traffic.count(Direction.TOLD, kind, len(body))
                 wait_s = min(self._telling.wake_at(now), self._looked_at + WHOLE_S) - time.monotonic()
                 await self._sleep(stopped, max(0.0, wait_s))
         finally:

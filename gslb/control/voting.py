@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 from gslb.bus.peers import Peers, Voice
 from gslb.control.opinions import Opinions
@@ -18,6 +19,7 @@ from gslb.model.deployment import Deployment, NodeId, PoolId, SiteId, View
 from gslb.model.world import Health, Verdict, Verdicts
 from healthcheck.quorum import Heard, judged
 
+CONTESTED = 20  # targets on which all opinions are shown
 _WELL = (Health.UP, None, False, "", "")
 
 
@@ -39,6 +41,7 @@ class Voting:
         self._continents: Mapping[str, frozenset[str]] = {}
         self._judged: dict[int, _Judged] = {}
         self._regional: dict[str, dict[int, _Judged]] = {}
+        self._contested: set[int] = set()  # topics on which nodes did not agree when they were judged
 
     def want(self, topics: Topics, deployment: Deployment, site: SiteId) -> None:
         """Vote on these topics from now on."""
@@ -69,6 +72,7 @@ class Voting:
             if seeing and topic.home is None and own is not None and _all_well(own, seeing):
                 age_s = min(own.verdict.age_s, *(one.opinion.age_s for one in seeing))
                 changed |= self._put(key, Verdict(Health.UP, age_s), now) | self._regional_none(key)
+                self._contested.discard(key)
                 continue
             heard = [_heard(one, blind=one.node in blind) for one in said]
             if own is not None:
@@ -87,13 +91,25 @@ class Voting:
     def said(self, pool: PoolId, address: str, now: float) -> list[Heard]:
         """What each node says of a target, by site and node."""
         key = self._topics.keys.get((pool, address))
-        if key is None:
-            return []
-        found = [_heard(one, blind=False) for one in self._peers.opinions([key], now).get(key, ())]
-        own = self._opinions.heard(key, self._topics.by_key[key], now, blind=False)
-        return sorted([*found, *([own] if own is not None else [])], key=lambda one: (one.site, one.node))
+        return self._said([key], now)[key] if key is not None else []
+
+    def contested(self, now: float) -> dict[tuple[PoolId, str], list[Heard]]:
+        """What each node says of the targets on which they do not agree, of at most CONTESTED of these."""
+        said = self._said(list(islice(sorted(self._contested & self._topics.by_key.keys()), CONTESTED)), now)
+        return {owner: heard for key, heard in said.items() for owner in self._topics.by_key[key].owners}
+
+    def _said(self, keys: Collection[int], now: float) -> dict[int, list[Heard]]:
+        others = self._peers.opinions(keys, now)
+        found = {}
+        for key in keys:
+            own = self._opinions.heard(key, self._topics.by_key[key], now, blind=False)
+            heard = [_heard(one, blind=False) for one in others.get(key, ())]
+            found[key] = sorted(heard if own is None else [*heard, own], key=lambda one: (one.site, one.node))
+        return found
 
     def _take(self, key: int, topic: Topic, heard: list[Heard], own: Heard | None, now: float) -> bool:
+        apart = {one.verdict.health for one in heard}
+        (self._contested.add if len(apart) > 1 else self._contested.discard)(key)
         known = self._judged.get(key)
         if topic.front and not self._opinions.asks(key) and not self._tells(topic, heard):
             self._regional_none(key)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +20,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from gslb.bus.access import Access, NoAccess, access_of
 from gslb.bus.nats import Nats
 from gslb.bus.nkeys import BadKey, encode, read_credentials, read_seed
+from gslb.control.membership import Joins, line_of
 from gslb.model.deployment import Bus, BusTls
 from tests.bus.cluster import Cluster
 from tests.bus.hearing import running, until
+from tests.control.make import DEPLOYMENT, NODE
 
 PREFIXES = {"O": 14 << 3, "A": 0, "U": 20 << 3}
 USERS = 'authorization { users: [ {user: "gslb", password: "p w"} ] }\n'
@@ -51,6 +56,10 @@ class Key:
 
 def _part(octets: bytes) -> str:
     return base64.urlsafe_b64encode(octets).decode().rstrip("=")
+
+
+def _changed(seed: str) -> str:
+    return seed[:-1] + ("A" if seed[-1] != "A" else "E")
 
 
 def access(tmp_path: Path, *urls: str, tls: BusTls | None = None, **named: str) -> Access:
@@ -159,6 +168,45 @@ def test_tls_is_verified_and_never_done_without(tmp_path: Path, tool: Callable[[
         assert "Authorization Violation" not in (cluster.servers[0].folder / "log").read_text()
 
 
+def test_a_renewed_certificate_is_another_line_to_the_bus(tmp_path: Path) -> None:
+    def line() -> tuple[object, ...]:
+        bus = Bus(("tls://192.0.2.1",), tls=BusTls("ca.pem", "node.pem", "node.pem"))
+        found = access_of(bus, {}, tmp_path / "gslb.yaml")
+        return line_of(Joins(replace(DEPLOYMENT, bus=bus), NODE, "", found))
+
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    authority.issue_cert("fra1").private_key_and_cert_chain_pem.write_to_path(tmp_path / "node.pem")
+    before = line()
+    assert line() == before
+    authority.issue_cert("fra1").private_key_and_cert_chain_pem.write_to_path(tmp_path / "node.pem")
+    assert line() != before
+
+
+def test_what_is_no_nats_server_is_passed_over(tmp_path: Path, tool: Callable[[str], str]) -> None:
+    tool("nats-server")
+
+    async def check(url: str, first: bytes) -> None:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(first)
+            with contextlib.suppress(OSError):
+                await writer.drain()
+                writer.write_eof()
+                await reader.read()
+            writer.transport.abort()
+
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+            other = f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            bus = Nats(Access(urls=(other, url)), "example", "fra", "fra1", time.time)
+            async with running(bus):
+                assert bus.standing.server == url
+            await asyncio.sleep(0.05)
+
+    with Cluster(tmp_path) as cluster:
+        for first in (b"INFO []\r\n", b"INFO " + b"x" * 200_000, b"INFO {bad}\r\n", b"SSH-2.0-x\r\n"):
+            asyncio.run(check(cluster.urls[0], first))
+
+
 @pytest.mark.parametrize(
     ("bus", "message"),
     [
@@ -188,7 +236,7 @@ def test_a_seed_must_be_that_of_a_user(tmp_path: Path, kind: str) -> None:
         read_seed(tmp_path / "seed")
 
 
-@pytest.mark.parametrize("text", ["", "SU", "SUAAAA!", Key("U").seed[:-1] + "A", Key("U").public])
+@pytest.mark.parametrize("text", ["", "SU", "SUAAAA!", _changed(Key("U").seed), Key("U").public])
 def test_a_seed_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "seed").write_text(text)
     with pytest.raises(BadKey, match="seed"):

@@ -149,3 +149,19 @@ def test_a_bucket_with_too_few_replicas_is_given_more(cluster: Cluster) -> None:
             await _soon(lambda: bus.put("override.a", b"1"))
 
     asyncio.run(main())
+
+
+def test_a_cluster_of_two_has_keys_though_no_third_replica_can_be_had(
+    tmp_path: Path, tool: Callable[[str], str]
+) -> None:
+    tool("nats-server")
+
+    async def main(cluster: Cluster) -> None:
+        left, right = bus_at(*cluster.urls), bus_at(*cluster.urls, node="iad1")
+        async with running(left), running(right) as heard:
+            await _soon(lambda: left.put("override.a", b"1", 0))
+            await until(lambda: heard.keys.get("override.a") == b"1")
+            assert not right.standing.keys_why
+
+    with Cluster(tmp_path, 2) as cluster:
+        asyncio.run(main(cluster))

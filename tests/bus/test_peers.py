@@ -264,3 +264,20 @@ def test_round_trips_of_two_nodes_of_a_site_are_joined_by_their_counts() -> None
         hear(peers, Sender(node).tell(told, NOW))
     joined = peers.round_trips("g", NOW)[SiteId("iad")][FRA][4, 1]
     assert (joined.p50_s, joined.p90_s, joined.count) == (0.15625, 0.3125, 40)
+
+
+def test_how_much_is_known_of_a_node_and_how_old_it_is() -> None:
+    peers, iad = Peers(NodeId("fra1")), Sender()
+    hear(peers, iad.tell(LIFE, NOW))
+    assert peers.heaps(NOW) == {NodeId("iad1"): {}}
+    hear(peers, iad.tell(Opinions({7: one(age_s=1.0), 9: one(age_s=4.0)}), NOW))
+    hear(peers, iad.tell(Loads({PoolId("web-fra"): SharedLoad(0.5, 2.0, part=False)}), NOW))
+    hear(peers, iad.tell(RoundTrips("g", {(PoolId("web-fra"), 4, 0): (0.01, 0.02, 10, 3.0)}), NOW))
+    hear(peers, iad.tell(Answers("g", {(WEB, 1, 0): (1.0,)}, age_s=5.0), NOW))
+    heaps = peers.heaps(NOW + 10)[NodeId("iad1")]
+    assert {kind.value: (heap.count, round(heap.age_s, 3)) for kind, heap in heaps.items()} == {
+        "opinions": (2, 11.0),
+        "loads": (1, 12.0),
+        "rtts": (1, 13.0),
+        "demand": (1, 15.0),
+    }

@@ -88,6 +88,13 @@ def test_nobody_is_asked_where_nobody_types(apply: Apply, new: Path, store: Stor
     assert not (store.folder / PROPOSED).exists()
 
 
+@pytest.mark.usefixtures("lives")
+def test_who_changes_the_bus_is_told_that_there_may_be_no_way_back(apply: Apply, new: Path) -> None:
+    assert "it changes `bus`" not in apply(str(new))[1]
+    new.write_text(new.read_text() + "bus: {nats: ['nats://192.0.2.1:4222']}\n")
+    assert "it changes `bus`: a node that cannot reach the new one" in apply(str(new))[1]
+
+
 def test_what_the_node_answers_is_told(
     apply: Apply, new: Path, store: Store, lives: Facts, monkeypatch: pytest.MonkeyPatch
 ) -> None:

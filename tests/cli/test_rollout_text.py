@@ -32,7 +32,7 @@ VERSION = "version 3 since 1970-01-12 13:46:40 UTC, by alice on fra1: CHG-7"
         (
             {"agreement": {"waiting": 2, "refused": {"future": 1, "malformed": 3}}},
             [
-                "overrides   2 not on the bus yet: other nodes do not know them",
+                "overrides   2 not on the bus yet: other nodes may not know them",
                 "overrides   4 refused from the bus: future 1, malformed 3",
             ],
         ),

@@ -16,6 +16,7 @@ from gslb.cli.main import main
 from gslb.config.load import load
 from gslb.control.facts import Facts
 from gslb.control.observed import Observed
+from gslb.control.sharedfile import save_world
 from gslb.control.store import Store
 from gslb.decide.decide import decide
 from gslb.inspect.basis import from_files
@@ -204,3 +205,32 @@ def test_addresses_in_brackets_are_shown(options: list[str], store: Store, capsy
     facts.say(listening=["192.0.2.53:53", "[fd00:1::10]:53"])
     main(["status", *options])
     assert "listening   192.0.2.53:53, [fd00:1::10]:53\n" in capsys.readouterr().out
+
+
+def test_the_deployment_of_which_a_node_knows(
+    options: list[str], store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store.create()
+    facts = Facts()
+    facts.open(store.folder)
+    facts.problem("bus", ("no bus since then",))
+    now = time.time()
+    main(["status", *options])
+    alone = capsys.readouterr().out.splitlines()
+    assert "problem     bus: no bus since then" in alone
+    assert not [line for line in alone if line.startswith(("bus", "node"))]
+
+    fra = {"node": "fra", "site": "fra", "this": True, "alive": True, "heard_s": 0.0}
+    iad = {"node": "iad", "site": "iad", "this": False, "alive": False, "heard_s": 60.0, "known": {}}
+    bus = {"connected": False, "since": now - 600, "why": "refused", "server": "", "keys_why": "", "refused": None}
+    told = {"at": now - 120, "bus": bus, "nodes": [fra, iad], "refused": {}, "sheds": {"writers": {"web-fra": "fra"}}}
+    save_world(store, Observed(now), told)
+    main(["status", *options])
+    out = capsys.readouterr().out.splitlines()
+    (line,) = (line for line in out if line.startswith("bus "))
+    assert line.endswith("(10 min); what other nodes say is as old: refused")
+    assert "nodes       as they were known 2 min ago: the controller does not tell any more" in out
+    assert "iad   iad   not heard for 3 min" in [line.rstrip() for line in out]
+    assert not [line for line in out if line.startswith("problem ")]
+    writers = {line.split()[0]: line.split()[-1] for line in out if line.startswith("web-")}
+    assert writers == {"web-fra": "fra", "web-iad": "kept", "web-cloud": "kept"}

@@ -251,7 +251,7 @@ class Lab:
                         hearer.lives[place] = self.now
 
                     self._later(heard)
-            if node.alive and node.connected and self.now % 3 == 0:  # what a probe finds
+            if node.alive and node.connected and (self.now % 3 == 0 or node.steering.unsure):  # what a probe finds
                 self._to(index, lambda node: node.steering.reached())
 
     def _work(self, index: int, node: Machine) -> None:

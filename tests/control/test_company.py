@@ -46,6 +46,13 @@ def test_while_the_bus_is_gone_nothing_is_told_of_nodes() -> None:
     assert watchman.look(BUS, living(alive=False), "c1", 20.0 + SETTLE_S).alive == {"iad": False}
 
 
+def test_who_is_known_from_an_earlier_run_is_not_lost_before_it_could_be_heard() -> None:
+    watchman = Watchman()
+    assert watchman.look(BUS, living(alive=False), "c1", 0.0).alive == {}
+    assert not any(alarms(watchman.company, BUS, living(alive=False), MODEL).values())
+    assert watchman.look(BUS, living(alive=False), "c1", SETTLE_S).alive == {"iad": False}
+
+
 def test_another_configuration_and_clock() -> None:
     watchman = Watchman()
     found = watchman.look(BUS, living(config="c2", skew_s=-61.0), "c1", 0.0)
@@ -70,6 +77,23 @@ def test_alarms() -> None:
     ahead = living(skew_s=61.04)
     found = alarms(Watchman().look(BUS, ahead, "c1", 0.0), BUS, ahead, MODEL)
     assert found["clocks"] == ("the clock of node iad is 61 s ahead of this node's",)
+
+
+def test_another_with_our_name_is_told_while_it_goes_on() -> None:
+    watchman = Watchman()
+
+    def lines(count: int, now: float) -> tuple[str, ...]:
+        standing = replace(BUS, refused={"own_name": count})
+        return alarms(watchman.look(standing, {}, "c1", now), standing, {}, MODEL)["nodes"]
+
+    assert lines(0, 0.0) == ()
+    assert lines(3, 1.0) == ()  # our own of before a loss
+    assert lines(3, 20.0) == ()
+    found = [lines(4 + second, 30.0 + second) for second in range(8)]
+    assert [bool(one) for one in found] == [False] * 5 + [True] * 3
+    assert "another node says that it is this one" in found[-1][0]
+    assert lines(11, 41.0)
+    assert lines(11, 43.0) == ()
 
 
 def test_events() -> None:

@@ -358,6 +358,8 @@ def test_a_version_that_is_no_version_changes_nothing(fra: Member, bucket: Bucke
             await until(lambda: "version of the configuration" in fra.fact("problems"))
             assert fra.fact("problems")["version of the configuration"] == ["version 7: its files are not on the bus"]
             assert (fra.ttl, fra.rollout.version) == (30, 0)
+            bucket.write(CURRENT, b"taken away")
+            await until(lambda: "version of the configuration" not in fra.fact("problems"))
 
     asyncio.run(scenario())
 

@@ -234,7 +234,7 @@ def test_a_node_that_is_alone_goes_by_what_it_observes(tmp_path: Path) -> None:
             assert one.verdict() == Verdict(UP)
             assert one.shared.seen(1.0) == Observed(1.0, one.own)
             store = Store(tmp_path, "example", one.node.name)
-            assert sharedfile.read_sharing(store) is None
+            assert sharedfile.read_sharing(store, time.time()) is None
             one.want(MODEL)
             await until(lambda: one.verdict().health is DOWN, "on the bus again")
 
@@ -296,7 +296,7 @@ def test_a_damaged_file_of_others_is_as_if_there_were_none(tmp_path: Path) -> No
         for name in (sharedfile.KNOWN, sharedfile.WORLD, sharedfile.SHARING):
             (store.folder / name).write_bytes(b"\xc1nonsense")
         assert Seat(tmp_path, seat.node, Ether()).verdict() == Verdict(UP)
-        assert sharedfile.read_sharing(store) is None
+        assert sharedfile.read_sharing(store, time.time()) is None
         assert sharedfile.read_seen(store).note is not None
 
     asyncio.run(scenario())
@@ -309,8 +309,12 @@ def test_what_is_known_of_nodes_and_of_what_they_say(tmp_path: Path) -> None:
             await all_alive(seats)
             seats[1].find(DOWN)
             await until(lambda: "down: iad" in seats[0].verdict().why, "the word of iad is heard")
-            said = seats[0].shared.said(POOL, FRA_ADDRESS)
+            (contested,) = seats[0].shared.state()["contested"]
+            assert (contested["pool"], contested["address"]) == (POOL, FRA_ADDRESS)
+            said = contested["said"]
             found = seats[0].shared.state()["nodes"]
+            seats[1].find(UP)
+            await until(lambda: not seats[0].shared.state()["contested"], "all agree again")
         assert [(one["site"], one["health"], one["why"]) for one in said] == [
             ("fra", "up", ""),
             ("iad", "down", "refused"),

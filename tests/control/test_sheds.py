@@ -229,6 +229,30 @@ def test_what_cannot_be_written_now_is_written_later_and_once() -> None:
     asyncio.run(check())
 
 
+@dataclass
+class Silent(Unruly):
+    """A bus that never answers a write."""
+
+    async def put(self, key: str, value: bytes, revision: int | None = None) -> int:  # type: ignore[explicit-override]
+        self.asked += 1
+        await asyncio.Event().wait()
+        return await super().put(key, value, revision)
+
+
+@pytest.mark.slow
+def test_what_was_being_written_when_the_bus_changed_is_written_to_the_next() -> None:
+    async def check() -> None:
+        silent, after = Silent(), Unruly()
+        node = Decider(("fra", "fra1"), silent, live=())
+        async with lives(node):
+            await until(lambda: silent.asked, 15)
+        node.bus, node.stop = after, asyncio.Event()
+        async with lives(node):
+            await until(lambda: key_of(FRA) in after.entries, 15)
+
+    asyncio.run(check())
+
+
 def test_words_of_another_deployment_and_from_the_future_are_refused_and_counted() -> None:
     node = Decider(("fra", "fra1"), Unruly())
     values: Mapping[bytes, bool] = {

@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
         new = _before(here) if arguments.back else _new(here, arguments)
         found = _whatif(here, new.loaded, arguments.state / "geography")
         if not arguments.json:
-            _show(found, new)
+            _show(found, new, here)
         if not (arguments.yes or _agreed(here, base)):
             print("nothing was published")
             return 1
@@ -130,11 +130,14 @@ def _whatif(here: Situation, new: Loaded | None, cache: Path) -> WhatIf | None:
         return compare(with_table(from_files(here, now), cache, progress), Asked(new=new.deployment), cache, progress)
 
 
-def _show(found: WhatIf | None, new: _New) -> None:
+def _show(found: WhatIf | None, new: _New, here: Situation) -> None:
     if found is None:
         print("this node does not have the version before, so what it changes is not shown")
         return
     show(found, console())
+    if new.loaded is not None and new.loaded.deployment.bus != here.model.bus:
+        print("it changes `bus`: a node that cannot reach the new one hears of no later version, --back included;")
+        print("  then only an edit of its own file brings it back")
     for warning in new.loaded.warnings if new.loaded is not None else ():
         print(warning)
 
