@@ -2,12 +2,14 @@
 
 Rule 1: tables before addresses: an address is answered when there is something to answer from, and none is before.
 Rule 2: what fails is a sentence in the state, and is tried again; what was in force stays.
-Rule 3: the program is asked itself whether it answers, by a test run of what is in force: no packet is sent.
+Rule 3: the program is asked itself whether it answers, by a test run of what is in force: no packet is sent.  One that passes on what
+it should answer is put behind the entry program anew, since somebody may have taken it away.
 """
 
 from __future__ import annotations
 
 import ctypes
+import logging
 import socket
 import struct
 import time
@@ -18,7 +20,7 @@ from typing import Protocol
 from gslb.layout import MOST_DNS_ADDRESSES, DnsSettings, VipKey
 from xdp import asking, images
 from xdp.images import Images
-from xdp.libbpf import Map
+from xdp.libbpf import XDP_PASS, Map
 from xdp.loader import DNS
 from xdp.messages import Block, DnsState, DnsWant
 from xdp.preflight import Refused
@@ -30,6 +32,8 @@ _STEP_NS = 100_000_000  # of the clock that the program is given
 _WORD = struct.Struct("=I")
 _ANSWERED = _WORD.pack(1)
 _MAPPED = b"\0" * 10 + b"\xff\xff"
+
+log = logging.getLogger("gslb.balancer")
 
 Address = tuple[str, int]
 
@@ -60,7 +64,7 @@ class Answers:
         self._settings = b""
         self._version = 0  # of the addresses
         self._asked_at = float("-inf")
-        self._silent = ""
+        self._silent, self._wrong = "", False
         self._octets = 0
         self._sampled: Sampled | None = None  # while somebody listens
         if plane.has(DNS):
@@ -95,7 +99,7 @@ class Answers:
             self._problem = f"the clock of DNS in the driver cannot be set: {error}"
         if now - self._asked_at >= ASK_S:
             self._asked_at = now
-            self._silent = self._ask()
+            self._silent, self._wrong = self._asked()
         return self._state() if self._want is not None else None
 
     def blocks(self) -> tuple[Block, ...]:
@@ -171,21 +175,35 @@ class Answers:
             maps["dns_settings"].update(_WORD.pack(0), settings)
             self._settings = settings
 
-    def _ask(self) -> str:
-        """Why the program does not answer; empty where it does, or nothing is to be asked."""
+    def _asked(self) -> tuple[str, bool]:
+        """As `_ask`, after what can be done about it was done."""
+        silent, wrong = self._ask()
+        if not silent or wrong:
+            return silent, wrong
+        try:
+            self._plane.use(DNS, lambda _: None)
+        except (Refused, OSError) as error:
+            return f"{silent}, and cannot be put in its place anew: {error}", False
+        again = self._ask()
+        if not again[0]:
+            log.warning("the program that answers DNS was not in its place and is put back", extra={"why": silent})
+        return again
+
+    def _ask(self) -> tuple[str, bool]:
+        """Why the program does not answer, empty where it does or nothing is to be asked; and whether what it says is wrong."""
         want, addresses = self._want, sorted(self._addresses)
         if want is None or not want.probe or not addresses:
-            return ""
-        query, wrong = bytes.fromhex(want.probe), ""
+            return "", False
+        query, why, verdict = bytes.fromhex(want.probe), "", XDP_PASS
         for _ in range(TRIES):
             try:
                 verdict, out = self._plane.run(asking.frame(query, *addresses[0]))
             except OSError as error:
-                return f"the program cannot be run: {error}"
-            wrong = asking.wrong(query, verdict, out)
-            if not wrong:
+                return f"the program cannot be run: {error}", False
+            why = asking.wrong(query, verdict, out)
+            if not why:
                 break
-        return wrong
+        return why, bool(why) and verdict != XDP_PASS
 
     def _state(self) -> DnsState:
         now = self._images.in_force if self._images is not None else None
@@ -197,6 +215,7 @@ class Answers:
             addresses=len(self._addresses),
             silent=self._silent,
             problems=(self._problem,) if self._problem else (),
+            wrong=self._wrong,
         )
 
 

@@ -266,11 +266,44 @@ def test_the_program_is_asked_itself(dns: DnsPlane, tmp_path: Path, one: Scene) 
     state = dns.answers.want(want, 0.0)
     assert state is not None
     assert state.silent == ""
-    dns.plane.maps["programs"].delete(bytes(4))
+    dns.plane.maps["dns_images"].delete(bytes(4))
     assert dns.answers.tick(ASK_S - 1) == state
     later = dns.answers.tick(ASK_S)
     assert later is not None
     assert "passes on what it should answer" in later.silent
+    assert not later.wrong, "a worker answers"
+
+
+def test_a_program_that_was_taken_away_is_put_back(dns: DnsPlane, tmp_path: Path, one: Scene) -> None:
+    dns.answers.want(wanted(tmp_path, one.file, one.geography, probe=SOA.hex()), 0.0)
+    dns.plane.maps["programs"].delete(bytes(4))
+    assert ask(dns) is None
+    state = dns.answers.tick(ASK_S)
+    assert state is not None
+    assert state.silent == ""
+    assert ask(dns) == reply(one)
+
+
+def test_a_wrong_answer_is_told_from_none(
+    dns: DnsPlane, tmp_path: Path, one: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dns.plane, "run", lambda packet: (XDP_TX, bytes(len(packet))))
+    state = dns.answers.want(wanted(tmp_path, one.file, one.geography, probe=SOA.hex()), 0.0)
+    assert state is not None
+    assert (state.silent, state.wrong) == ("the program answers with no message of DNS", True)
+
+
+def test_a_pin_that_cannot_be_removed_takes_nothing_out_of_force(
+    dns: DnsPlane, one: Scene, other: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_name: str, _identity: int) -> None:
+        raise OSError(30, "Read-only file system")
+
+    dns.put(one)
+    monkeypatch.setattr(dns.plane, "drop_inner", refuse)
+    dns.put(other)
+    assert ask(dns) == reply(other)
+    assert held(dns, "dns_blocks") == [1]
 
 
 def test_a_packet_that_comes_in_the_midst_of_the_question_is_no_silence(
