@@ -36,7 +36,7 @@ def present() -> frozenset[Present]:
 
 
 def ours(asked: Iterable[str]) -> frozenset[str]:
-    """Those of these addresses that this machine takes packets for: on an interface that is up, or by a route of type local.
+    """Those of these addresses that this machine takes packets for: on an interface, or by a route of type local.
 
     Raises OSError where the kernel cannot be asked.
     """

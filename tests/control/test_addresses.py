@@ -93,5 +93,5 @@ def test_ours_go_with_their_interface_and_routes_of_type_local_count(netns: Worl
     node.run("ip", "route", "add", "local", "198.51.100.0/24", "dev", "lo")
     asked = ("192.0.2.53", "198.51.100.53", "203.0.113.53")
     assert node.call(lambda: ours(asked)) == {"192.0.2.53", "198.51.100.53"}
-    node.run("ip", "link", "set", "anycast", "down")
+    node.run("ip", "address", "del", "192.0.2.53/32", "dev", "anycast")
     assert node.call(lambda: ours(asked)) == {"198.51.100.53"}
