@@ -55,6 +55,7 @@ class Xdp(StrEnum):
     """Where the nameserver's XDP program runs."""
 
     AUTO = "auto"
+    ON = "on"
     OFF = "off"
     NATIVE = "native"
     GENERIC = "generic"
@@ -150,7 +151,7 @@ WORKERS = Key("dns.workers", _WORKERS, "Processes; auto: one per core.", "auto")
 XDP = Key(
     "dns.xdp",
     choice(Xdp),
-    "Answering in the driver (XDP): auto where that can be, natively first; native or generic, and a problem where not.",
+    "Answering in the driver (XDP): auto where that can be, natively first; on, native or generic, and a problem where not.",
     "auto",
 )
 NSID = Key(

@@ -203,7 +203,7 @@ class Station:
     async def silent(self) -> tuple[str, ...]:
         """Which executors of DNS do not answer, asked now."""
         balancing = self.observer.balancing
-        return await asked.silent(self.store.folder / "run", balancing.probe, balancing.silent)
+        return await asked.silent(self.store.folder / "run", balancing.probe, balancing.unready)
 
     def push_load(self, pool: PoolId, value: float, at: float | None) -> None:
         """Take a load.  Raises BadLoad."""

@@ -14,7 +14,10 @@ import pytest
 
 from gslb.cli.main import main
 from gslb.config.load import load
+from gslb.control import balancerfile
+from gslb.control.balancerchild import LOCK
 from gslb.control.facts import Facts
+from gslb.control.lock import Lock
 from gslb.control.observed import Observed
 from gslb.control.sharedfile import save_world
 from gslb.control.store import Store
@@ -24,6 +27,8 @@ from gslb.inspect.situation import Situation
 from gslb.model.deployment import NodeId, PoolId
 from gslb.model.history import Cause, History, Shed
 from gslb.model.world import Forced, Health, Load, Override, Verdict, World
+from gslb.nameserver.counters import Counter
+from gslb.nameserver.scoreboard import Kind, Scoreboard
 from tests.cli.deployment import CONFIG, write_deployment
 
 NOBODY = 65534
@@ -89,6 +94,31 @@ def test_what_checks_and_loads_warn_of(options: list[str], store: Store, capsys:
     assert "warning     web-fra, api-fra 192.0.2.1: the certificate expires in 5 days" in out
     assert "load        web-fra: no load: 'NaN'; the last one is kept" in out
     assert not [line for line in out if "192.0.2.2:" in line or "api-fra:" in line]
+
+
+def test_what_the_driver_goes_on_with_is_not_told_under_a_dead_pid(
+    options: list[str], store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store.create()
+    run = store.folder / "run"
+    run.mkdir(exist_ok=True)
+    board = Scoreboard(run / "xdp-77.board", Kind.XDP, 0)
+    board.show([1] * len(Counter))
+    board.close()
+    interfaces = [{"name": "eth0", "attached": "native"}]
+    driver = {"why": "", "notes": [], "interfaces": interfaces, "version": 7, "octets": 12_000_000, "addresses": 1}
+    balancerfile.save(run, {"balancer": None, "driver": driver})
+
+    def shown() -> tuple[list[str], bool]:
+        main(["status", *options])
+        out = capsys.readouterr().out.splitlines()
+        (row,) = (line.split() for line in out if line.startswith("xdp 0"))
+        return row[2:4] + row[6:7], any("no process drives it since 20" in line for line in out)
+
+    assert shown() == (["-", "undriven", "-"], True)
+    lock = Lock(store.folder, LOCK)
+    assert shown() == ([str(os.getpid()), "alive", "-"], False)
+    lock.release()
 
 
 def test_looking_moves_no_file(options: list[str], store: Store) -> None:

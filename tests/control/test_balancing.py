@@ -63,6 +63,11 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
         run.clear()
 
 
+@pytest.fixture(autouse=True)
+def _all_addresses_are_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gslb.control.addresses.ours", frozenset)
+
+
 async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(WAIT_S):
         while not condition():  # noqa: ASYNC110  # of many kinds, and bounded
@@ -302,6 +307,32 @@ def test_interfaces_that_cannot_be_looked_at_change_nothing(bench: Bench, monkey
     balancing.want(DNS_HERE, AT_NODE, b"secret")
     balancing.apply(PLAN)
     assert balancing.problems() == ()
+
+
+def test_an_address_is_answered_while_it_is_on_this_machine(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gslb.control.balancing.LOOK_S", 0.05)
+    bench.start()
+
+    async def scenario() -> None:
+        balancing = bench.balancing()
+
+        def notes() -> Any:
+            found = balancing.to_json()
+            return found["driver"]["notes"] if found is not None else None
+
+        async with asyncio.TaskGroup() as tasks:
+            stop = asyncio.Event()
+            monkeypatch.setattr("gslb.control.addresses.ours", lambda _: frozenset())
+            balancing.want(DNS_HERE, AT_NODE, b"secret")
+            balancing.apply(PLAN)
+            tasks.create_task(balancing.run(stop))
+            (address,) = (str(one.address) for one in DNS_HERE.dns.listen)
+            await until(lambda: notes() == [f"not on this machine, answered when it comes: {address}"])
+            monkeypatch.setattr("gslb.control.addresses.ours", frozenset)
+            await until(lambda: notes() == [])
+            stop.set()
+
+    asyncio.run(scenario())
 
 
 def test_without_a_process_for_it_that_is_why(bench: Bench) -> None:

@@ -114,7 +114,17 @@ def test_the_exempt_are_never_limited() -> None:
         assert passed(subject, source, 50) == 50
     for source in ("198.51.100.128", "2001:db9::1"):
         assert passed(subject, source, 50) == 1
-    assert limiter(1, exempt=("0.0.0.0/0", "::/0")).verdict(CLIENT, POSITIVE, START) == PASS
+    assert limiter(1, exempt=("0.0.0.0/0",)).verdict(CLIENT, POSITIVE, START) == PASS
+
+
+def test_prefixes_of_ipv6_exempt_none_of_ipv4() -> None:
+    """Though IPv4 addresses are counted as ::ffff:a.b.c.d, which lies in some of them."""
+    for wide in ("::/0", "::/80", "::ffff:0:0/96", "::ffff:198.51.100.0/120"):
+        subject = limiter(1, exempt=(wide,))
+        for source in ("198.51.100.1", "::ffff:198.51.100.9"):
+            assert passed(subject, source, 50) == 1, wide
+            subject = limiter(1, exempt=(wide,))
+    assert passed(limiter(1, exempt=("::/0",)), "2001:db8::1", 50) == 50
 
 
 def test_processes_with_one_array_share_the_rate() -> None:

@@ -46,8 +46,11 @@ static __always_inline void dns_answer_from(struct dns_work *w, struct dns_conte
 	if (verdict == DNS_LIMIT_DROP)
 		return;
 	w->slipped = verdict == DNS_LIMIT_SLIP;
-	if (w->slipped)
+	if (w->slipped) {
 		w->sent = w->cookie_octets ? DNS_SENT_BADCOOKIE : DNS_SENT_TRUNCATED;
+		w->nsid = 0; /* no octet more than was sent to us, but for a cookie */
+		w->opt_octets = dns_opt_octets(w, image);
+	}
 	dns_write_reply(w, image, answer, body);
 }
 

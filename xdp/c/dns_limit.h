@@ -71,15 +71,18 @@ static __always_inline void dns_limit_ahead(struct dns_work *w, const struct dns
 		(void)*(const volatile __u64 *)bucket;
 }
 
-/* Whether a network is never limited. */
+/* Whether a network is never limited.  Prefixes of IPv4 have 96 bits more; those of IPv6 have no IPv4 address in them. */
 static __always_inline int dns_limit_exempt(const struct dns_limit *limit, __u64 high, __u64 low)
 {
+	int is_v6 = high || (__u32)low != 0xFFFF0000;
+
 	for (int i = 0; i < DNS_EXEMPT_MOST; i++) {
 		const struct dns_prefix *one = &limit->exempt[i];
 
 		if (i >= (int)limit->exempts)
 			break;
-		if ((high & one->mask[0]) == one->address[0] && (low & one->mask[1]) == one->address[1])
+		if ((high & one->mask[0]) == one->address[0] && (low & one->mask[1]) == one->address[1] &&
+		    (is_v6 || (__u32)one->mask[1] == 0xFFFFFFFF))
 			return 1;
 	}
 	return 0;

@@ -192,9 +192,12 @@ def _geography(known: Mapping[str, Any] | None) -> str:
 def _workers(found: Report) -> Table:
     table = Table("worker", "pid", "state", "generation", "queries", "answers/s", "up", box=None, pad_edge=False)
     for one in found["workers"]:
-        state = "alive" if one["alive"] else "dead"
-        up = duration(found["now"] - one["since"])
-        cells = (one["pid"], state, one["generation"], one["queries"], one["answers_per_s"], up)
+        pid, state = one["pid"], "alive" if one["alive"] else "dead"
+        if one["kind"] == "xdp":  # its page is the controller's, and what it tells of goes on without any process
+            pid = found["driver"]["pid"] if found["driver"] is not None else None
+            state = "alive" if pid else "undriven"
+        up, rate = duration(found["now"] - one["since"]), one["answers_per_s"]
+        cells = (pid or "-", state, one["generation"], one["queries"], "-" if rate is None else rate, up)
         table.add_row(f"{one['kind']} {one['slot']}", *map(str, cells))
     return table
 
