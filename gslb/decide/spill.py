@@ -3,7 +3,7 @@
 Rule 1: a pool's own clients have the first claim on it.  Guests (what others sent) come only up to its soft mark, are sent on
 or home when it reaches its hard mark, and a pool sheds its own clients only for what its own clients bring.
 Rule 2: a pool that sheds is given nothing more by others, and only a client's home sheds it: no cascades.
-Rule 3: whoever is out of the answers sheds all at once; coming back, it starts from there and takes its clients back by
+Rule 3: whoever is out of the answers sheds all at once, whether clients ask or not; coming back, it starts from there and takes them back by
 `recover`, or all at once where it is no failure that ends.  While all is down, what is moved waits as it is for that to end.
 Rule 4: what is moved stays as it is until the level changes, a receiver fails or carries too much, or geography changes; whose
 home is out goes to an earlier pool of the order when that has room again.
@@ -36,6 +36,7 @@ class _Shedding:
 
     course: Course
     out: float  # the share of the demand whose home does not answer
+    any_out: bool  # whether any client's home does not answer, even of those who ask for nothing now
     lost: tuple[tuple[PolicyId, int], ...]  # whose: policies or parts of them, and record types
     elapsed_s: float
     pace: Pace
@@ -106,7 +107,8 @@ def _shedding(scene: Scene, pool: PoolId, cells: Sequence[Cell], rooms: Rooms) -
     elapsed = max(0.0, scene.world.now - previous.stepped_at) if previous else pace.dwell_s
     total = sum(cell.weight for cell in cells)
     gone = sum(cell.weight for cell in cells if cell.out)
-    out = gone / total if total > 0 else float(any(cell.out for cell in cells))
+    any_out = any(cell.out for cell in cells)
+    out = gone / total if total > 0 else float(any_out)
     demand = _demand(rooms.carrying.get(pool), previous, seen=elapsed >= pace.dwell_s and not out)
     parts = Apportioned(pool, {cell.key: cell for cell in cells}, demand, rooms)
     if previous is not None and previous.geography == scene.geography:
@@ -126,7 +128,7 @@ def _shedding(scene: Scene, pool: PoolId, cells: Sequence[Cell], rooms: Rooms) -
             parts.added[receiver] = -share
     arrived = {receiver: max(0.0, share - max(0.0, fresh.get(receiver, 0.0))) for receiver, share in sent.items()}
     at_once = course.steered and not {*was_lost} <= {*lost} and pool not in scene.gradual
-    return _Shedding(course, out, lost, elapsed, pace, at_once, parts, arrived)
+    return _Shedding(course, out, any_out, lost, elapsed, pace, at_once, parts, arrived)
 
 
 def _demand(known: Carrying | None, previous: Shed | None, *, seen: bool) -> float:
@@ -182,7 +184,7 @@ def _next(scene: Scene, one: _Shedding, guests: tuple[float, float]) -> Shed | N
     was = previous.moved if previous else ()
     if previous is not None:
         _mend(scene, one, previous)
-    if one.out:
+    if one.any_out:
         parts.bring_nearer()
         parts.cover()
     aim, lifted = _aim(one, guests)
@@ -218,7 +220,7 @@ def _mend(scene: Scene, one: _Shedding, previous: Shed) -> None:
     if previous.geography != scene.geography:
         parts.cover()
         parts.take(previous.level * _not_lost(one, previous) * parts.total)
-    returns = previous.cause is Cause.RETURN or (previous.cause is Cause.OUT and not one.out)
+    returns = previous.cause is Cause.RETURN or (previous.cause is Cause.OUT and not one.any_out)
     home = parts.rooms.carrying.get(parts.pool)
     full = home is not None and home.share is not None and (home.stale or home.share >= home.marks.soft)
     parts.replace_lost(elsewhere=full or not returns)
@@ -253,21 +255,27 @@ def _aim(one: _Shedding, guests: tuple[float, float]) -> tuple[float, bool]:
 def _return_at_once(one: _Shedding, aim: float) -> None:
     """Give back at once what no longer has to be elsewhere, down to what the load asks for."""
     share, target = one.parts.share(), max(0.0, aim, one.out)
-    if target < share:
-        one.parts.give_back(one.parts.weight * (1.0 - target / share))
+    if target < share or share <= 0.0:
+        _lower(one.parts, share, target)
 
 
 def _step(one: _Shedding, aim: float, *, lifted: bool) -> None:
     """Move the level towards the aim, as far as it is time, and receivers have room."""
-    parts, level = one.parts, one.level
-    if one.previous is not None and one.previous.cause is Cause.OUT and not one.out:
+    parts = one.parts
+    level = one.level or parts.share()  # who asked for nothing when they were moved may ask now
+    if one.previous is not None and one.previous.cause is Cause.OUT and not one.any_out:
         return  # from here the time of its return counts
     target = max(aim, one.out) if one.out else aim
     new = next_level(level, target, one.elapsed_s, one.pace, lifted=lifted)
     if new > level:
         parts.take((parts.total - parts.weight) * (new - level) / (1.0 - level))
-    elif new < level:
-        parts.give_back(parts.weight * (1.0 - new / level))
+    elif new < level or (level <= 0.0 and one.rested):
+        _lower(parts, level, new)
+
+
+def _lower(parts: Apportioned, level: float, new: float) -> None:
+    """Give back what the level falls by.  Who asks for nothing makes no level, and goes home all the same."""
+    parts.give_back(parts.weight * (1.0 - new / level) if level > 0.0 else parts.weight)
 
 
 def _cause(one: _Shedding, level: float, aim: float) -> Cause:
