@@ -146,10 +146,13 @@ class Targets:
             self.failed.pop((node, address), None)
         self.failing |= {(node, address) for node in nodes}
 
-    def last_opinion(self, address: str, *nodes: str) -> float:
-        """When the last of these nodes had its second failed check, which makes it say down; 0 until then."""
-        failed = [self.failed.get((node, address), []) for node in nodes]
-        return max(times[1] for times in failed) if all(len(times) > 1 for times in failed) else 0.0
+    def last_opinion(self, address: str, *nodes: str, by: float) -> float:
+        """When the last of these nodes had the failed check that made it say down, `by` when that was known to all.
+
+        That is its second, or its first where failures of before were not forgotten yet.
+        """
+        failed = [[at for at in self.failed.get((node, address), [])[:2] if at <= by] for node in nodes]
+        return max(times[-1] for times in failed)
 
     def close(self) -> None:
         """End all."""
