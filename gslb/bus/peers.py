@@ -271,11 +271,12 @@ def _joined(some: Rtts, others: Rtts) -> Rtts:
     for pool, by_class in others.items():
         into = found.setdefault(pool, {})
         for where, one in by_class.items():
-            into[where] = _mean(into[where], one) if where in into else one
+            into[where] = mean_of(into[where], one) if where in into else one
     return found
 
 
-def _mean(one: Rtt, other: Rtt) -> Rtt:
+def mean_of(one: Rtt, other: Rtt) -> Rtt:
+    """What two nodes measured of the same, by their counts; as old as the newer."""
     count = one.count + other.count
     share = one.count / count if count else 0.5
     return Rtt(

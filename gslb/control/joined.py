@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gslb.bus.messages import SharedLoad
-from gslb.bus.peers import Asked, Carried
+from gslb.bus.peers import Asked, Carried, mean_of
 from gslb.config.read_pools import Source
 from gslb.control.demand import HEAVY_MAX
 from gslb.control.loads import STALE_AFTER_S
@@ -121,7 +121,7 @@ def joined_rtts(deployment: Deployment, site: SiteId, own: Rtts, others: Mapping
         mine = own.get(name, {}) if pool.datacenter == site else {}
         told = others.get(pool.datacenter, {}).get(name, {})
         joined = {
-            where: _mean(mine[where], told[where])
+            where: mean_of(mine[where], told[where])
             if where in mine and where in told
             else mine.get(where) or told[where]
             for where in dict.fromkeys((*mine, *told))
@@ -129,14 +129,3 @@ def joined_rtts(deployment: Deployment, site: SiteId, own: Rtts, others: Mapping
         if joined:
             found[name] = joined
     return found
-
-
-def _mean(one: Rtt, other: Rtt) -> Rtt:
-    count = one.count + other.count
-    share = one.count / count if count else 0.5
-    return Rtt(
-        one.p50_s * share + other.p50_s * (1 - share),
-        one.p90_s * share + other.p90_s * (1 - share),
-        count,
-        min(one.age_s, other.age_s),
-    )

@@ -23,7 +23,7 @@ from gslb.bus.peers import Peers, PeersUnreadable
 from gslb.control.observed import Observed, dump_observed, parse_observed
 from gslb.control.opinions import Opinions
 from gslb.control.sharing import aged
-from gslb.control.store import MAX_FILE, ObservedRead, Store
+from gslb.control.store import ObservedRead, Store, bounded
 
 KNOWN, WORLD, SHARING = "shared.bin", "world.json", "sharing.json"
 FORMAT = 1
@@ -43,7 +43,7 @@ def save_known(store: Store, peers: Peers, opinions: Opinions, now: float, wall_
 def load_known(store: Store, peers: Peers, opinions: Opinions, now: float, wall_s: float) -> None:
     """Begin with what an earlier run kept, older by the time between."""
     try:
-        data = _read(store.folder / KNOWN)
+        data = bounded(store.folder / KNOWN)
         if data is None:
             return
         form, written_at, since, told = _DECODER.decode(data)
@@ -72,7 +72,7 @@ def drop_world(store: Store) -> None:
 def read_seen(store: Store) -> ObservedRead:
     """What decisions went by last: the shared world, on a node that is alone its own."""
     try:
-        data = _read(store.folder / WORLD)
+        data = bounded(store.folder / WORLD)
         if data is not None:
             return ObservedRead(parse_observed(data, store.deployment))
     except (OSError, ValueError) as error:
@@ -84,20 +84,9 @@ def read_seen(store: Store) -> ObservedRead:
 def read_sharing(store: Store, now: float) -> dict[str, Any] | None:
     """The bus and the other nodes as they were written last, aged to `now`; None on a node that is alone."""
     try:
-        return aged(json.loads(_read(store.folder / SHARING) or b"null"), now)
+        return aged(json.loads(bounded(store.folder / SHARING) or b"null"), now)
     except (OSError, ValueError, RecursionError, LookupError, TypeError, AttributeError):
         return None
-
-
-def _read(path: Path) -> bytes | None:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE + 1)
-    except FileNotFoundError:
-        return None
-    if len(data) > MAX_FILE:
-        raise ValueError(f"it is larger than {MAX_FILE >> 20} MB")
-    return data
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -164,7 +164,7 @@ class Store:
     def read_observed(self) -> ObservedRead:
         """What was observed last; a file that cannot be read is a note, and is written over."""
         try:
-            data = _bounded(self.folder / OBSERVED)
+            data = bounded(self.folder / OBSERVED)
             return ObservedRead(None if data is None else parse_observed(data, self.deployment))
         except (OSError, ValueError) as error:
             return ObservedRead(None, f"{self.folder / OBSERVED}: {_why(error)}")
@@ -176,7 +176,7 @@ class Store:
     def read_figures(self) -> dict[str, Any]:
         """The statistics; empty where they cannot be read."""
         try:
-            found = json.loads(_bounded(self.folder / FIGURES) or b"{}")
+            found = json.loads(bounded(self.folder / FIGURES) or b"{}")
         except (OSError, ValueError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}
@@ -192,7 +192,7 @@ class Store:
 
     def read_file(self, name: str) -> bytes | None:
         """What `save_file` kept last; None where there is none.  Raises OSError, ValueError."""
-        return _bounded(self.folder / name)
+        return bounded(self.folder / name)
 
     def load_overrides(self) -> OverridesRead:
         """The overrides, also those that expired; no file is no overrides."""
@@ -268,7 +268,7 @@ class Store:
     def _last_good(self) -> tuple[tuple[Word, ...] | None, str]:
         """The words of the last good copy, None where there is none, and what is used in place of the file."""
         try:
-            data = _bounded(self.folder / (OVERRIDES + LAST_GOOD))
+            data = bounded(self.folder / (OVERRIDES + LAST_GOOD))
             if data is None:
                 return None, "there is no last good copy, so the whole file is ignored"
             kept = parse_overrides(data, self.deployment)
@@ -288,7 +288,7 @@ class Store:
         return kept, f"the last good copy is used instead ({PLAN}{LAST_GOOD}, version {kept.version})"
 
     def _parsed_plan(self, name: str) -> Plan | None:
-        data = _bounded(self.folder / name)
+        data = bounded(self.folder / name)
         if data is None:
             return None
         plan = from_bytes(data)
@@ -297,7 +297,7 @@ class Store:
         return plan
 
     def _parsed_overrides(self) -> tuple[Word, ...]:
-        data = _bounded(self.overrides_path)
+        data = bounded(self.overrides_path)
         return () if data is None else parse_overrides(data, self.deployment)
 
     @contextmanager
@@ -363,7 +363,7 @@ def _by_target(words: Iterable[Word]) -> dict[str, Word]:
     return {word.target: word for word in words}
 
 
-def _bounded(path: Path) -> bytes | None:
+def bounded(path: Path) -> bytes | None:
     """The file's bytes, None where there is none.  Raises OSError, and ValueError for a file too large to be ours."""
     try:
         with path.open("rb") as file:
