@@ -38,11 +38,13 @@ class Sheds:
         self._steered: frozenset[PoolId] = frozenset()
         self._refused = 0
         self._probed_at = float("-inf")
+        self._alone = True
         self._pool: PoolId | None = None  # of which a probe asks
 
     def want(self, model: Deployment, node: Node, *, alone: bool) -> None:
         """Steer for this deployment from now on; `alone`: no bus is configured."""
         self._pool = min(model.pools, default=None)
+        self._alone = alone
         self._steering.want(model, (node.site, node.name), alone=alone)
 
     def live(self, places: Collection[Place]) -> None:
@@ -135,9 +137,9 @@ class Sheds:
                 self._steering.reached()
 
     def _say(self) -> None:
-        """Log which levels this node began to steer, or leaves to others."""
+        """Log which levels this node began to steer, or leaves to others; who is alone steers all."""
         steered = self._steering.steered
-        if steered != self._steered:
+        if steered != self._steered and not self._alone:
             begun, left = sorted(steered - self._steered), sorted(self._steered - steered)
             log.info("levels of shedding", extra={"steered_here": begun or None, "by_others": left or None})
-            self._steered = steered
+        self._steered = steered
