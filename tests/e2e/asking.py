@@ -67,6 +67,10 @@ class Asker:
         before = [found for at, found in self.answers if at <= moment][-1:]
         return {*before, *(found for at, found in self.answers if at > moment)}
 
+    def changes(self, moment: float) -> list[tuple[float, tuple[str, ...]]]:
+        """What was answered since then, and how many seconds after it."""
+        return [(round(at - moment, 2), found) for at, found in self.answers if at > moment]
+
     def ask(self, name: str) -> tuple[str, ...] | None:
         """The addresses of a name; None where nothing came."""
         query = dns.message.make_query(f"{name}.example.com", "A")

@@ -63,6 +63,12 @@ def all_answer(deployment: Deployment, address: str, what: str, within_s: float 
         wait_until(partial(deployment.answers, name, address), f"{name}: {what}; {deployment.said(name)}", within_s)
 
 
+def all_the_while(deployment: Deployment, began: float, address: str) -> None:
+    """Every answer of every node since then was this address."""
+    for name, asker in deployment.askers.items():
+        assert asker.since(began) == {(address,)}, f"{name}: {asker.changes(began)}; {deployment.said(name)}"
+
+
 def well(deployment: Deployment) -> None:
     """Until all nodes hear each other and answer with the first pool."""
     on_each(deployment.nodes.values(), lambda node: node.alive() == deployment.nodes.keys(), "it hears all", 60)
@@ -148,7 +154,7 @@ def test_the_bus_is_gone(deployment: Deployment, nodes: dict[str, Member]) -> No
     on_each(nodes.values(), lambda node: not node.sharing()["bus"]["connected"], "status says so as well")
     status = iad.status_now()["sharing"]["bus"]
     assert wall - 1 < status["since"] < time.time()
-    assert all(asker.since(began) == {(FRA,)} for asker in deployment.askers.values())
+    all_the_while(deployment, began, FRA)
     told = problem(iad, "bus")
 
     asked = time.monotonic()
@@ -185,7 +191,7 @@ def test_a_server_loses_its_disk(deployment: Deployment, nodes: dict[str, Member
     on_each([nodes["sin"]], lambda node: node.sharing()["bus"]["server"] not in ("", server.url), "it takes another")
     server.start()
     deployment.cluster.ready()
-    assert all(asker.since(began) == {(IAD,)} for asker in deployment.askers.values())
+    all_the_while(deployment, began, IAD)
     assert nodes["sin"].command("auto", "pool/web-fra").returncode == 0
     all_answer(deployment, FRA, "goes by what all know")
     assert not any(node.overrides() for node in nodes.values())
@@ -219,7 +225,7 @@ def test_a_site_is_cut_off(deployment: Deployment, nodes: dict[str, Member], tmp
         told, heard = away(nodes, tmp_path)
     on_each([sin], lambda node: node.knows("sin")["config_version"] > 0, "it runs the new version", 60)
     well(deployment)
-    assert all(asker.since(began) == {(FRA,)} for asker in deployment.askers.values())
+    all_the_while(deployment, began, FRA)
     row("one site, from all", f"as before, also there; a new configuration came later; heard {heard} s ago", told)
 
 
@@ -292,5 +298,5 @@ def test_a_node_runs_another_configuration(deployment: Deployment, nodes: dict[s
     told = next(line for lines in others[0].problems().values() for line in lines if "iad" in line)
     assert iad.command("apply", str(iad.config), "--why", "for all", "--yes").returncode == 0
     on_each(others, lambda node: not node.knows("iad").get("other_config"), "it runs the same")
-    assert all(asker.since(began) == {(FRA,)} for asker in deployment.askers.values())
+    all_the_while(deployment, began, FRA)
     row("the configuration of one node", "as before", told)
