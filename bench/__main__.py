@@ -22,6 +22,7 @@ PARTS = {
     "balancer": "the XDP programs: nanoseconds a packet, and packets a second over veth",
     "dnsdriver": "DNS in the driver: nanoseconds a query, and its share of a realistic mix",
     "health": "2 000 targets checked every 5 s",
+    "busload": "20 nodes that share what they see of 2 000 targets",
     "answer": "one query in one process, without sockets",
     "dnspath": "what an answer costs the whole machine, in the driver and by others",
     "dns": "the nameserver beside others, over the network",

@@ -20,7 +20,7 @@ from random import Random
 
 import numpy as np
 
-from bench.dnsruns import FRAMES, NETWORKS, RUNS, Driver, Frames, Networks, Replay, Way, driver
+from bench.dnsruns import ETHERNET, FRAMES, NETWORKS, RUNS, Driver, Frames, Networks, Replay, Way, driver
 from bench.dnsscene import APEX, NAMES, Scene, label, scene
 from bench.queries import AAAA, TXT, A, Asked, Mix, cookie, message, option, subnet
 from gslb.dnslayout import DnsCounter, DnsUp
@@ -30,7 +30,7 @@ from xdp.build import NotBuilt
 from xdp.loader import Refused
 from xdp.messages import Block
 
-WAYS = {4: Way(b"\2" * 6, b"\2" * 6, "198.18.0.1", 53), 6: Way(b"\2" * 6, b"\2" * 6, "2001:2::1", 53)}
+WAYS = {4: Way(ETHERNET, ETHERNET, "198.18.0.1", 53), 6: Way(ETHERNET, ETHERNET, "2001:2::1", 53)}
 CACHE = Path(__file__).resolve().parent.parent / "build" / "bench" / "geo"
 CLIENTS = 1 << 10  # resolvers: their frames stay in a core's cache, so that no miss of the bench's own counts
 NEVER = 1e9  # responses/s of the limit: it is asked, and never reached

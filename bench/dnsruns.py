@@ -29,10 +29,12 @@ from gslb.model.deployment import Attach
 from xdp import build, libbpf, pins
 from xdp.answers import Answers
 from xdp.loader import DataPlane, remove
+from xdp.machine import Own
 from xdp.messages import Block, DnsFile, DnsTables, DnsWant
 
 FRAMES, FRAME_OCTETS, NETWORKS = 1 << 16, 256, 1 << 20  # of replay.bpf.c
 FRAME_MOST = FRAME_OCTETS - 12
+ETHERNET = b"\2" * 6  # of client and server
 RUN = 1 << 18  # queries
 RUNS = 5
 
@@ -58,11 +60,12 @@ class Way:
     port: int
 
     def frame(self, asked: Asked, source_port: int) -> bytes:
-        """A query as a frame; without a checksum of UDP."""
+        """A query as a frame; over IPv4 without a checksum of UDP, over IPv6 with one that nobody looks at."""
         to = ip_address(self.address).packed
         octets = 8 + len(asked.message)
         udp = struct.pack("!4H", source_port, self.port, octets, 0) + asked.message
         if len(to) == 16:
+            udp = udp[:6] + b"\xff\xff" + udp[8:]
             header = struct.pack("!IHBB", 6 << 28, octets, 17, 64) + asked.source + to
             return self.server + self.client + b"\x86\xdd" + header + udp
         header = struct.pack("!BBHHHBBH", 0x45, 0, 20 + octets, 0, 0x4000, 64, 17, 0) + asked.source + to
@@ -78,7 +81,7 @@ class Driver:
     def __init__(self, plane: DataPlane, folder: Path, scene: Scene, addresses: Sequence[tuple[str, int]]) -> None:
         """Raises OSError."""
         self.plane = plane
-        self.answers = Answers(plane)
+        self.answers = Answers(plane, lambda: Own(frozenset({ETHERNET})))
         tables = DnsTables(_file(folder, "image", scene.image), _file(folder, "geography", scene.geography))
         state = self.answers.want(DnsWant(tables, tuple(addresses), (), Attach.OFF, ""), 0.0)
         if state is None or state.refused or state.problems:

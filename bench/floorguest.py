@@ -76,10 +76,12 @@ def ask(plane: DataPlane) -> None:
     from gslb.model.deployment import Attach  # noqa: PLC0415
     from xdp import asking, libbpf  # noqa: PLC0415
     from xdp.answers import Answers  # noqa: PLC0415
+    from xdp.machine import Own  # noqa: PLC0415
     from xdp.messages import DnsTables, DnsWant  # noqa: PLC0415
 
     tables = DnsTables(_file("image"), _file("geography"))
-    state = Answers(plane).want(DnsWant(tables, _ADDRESSES, (), Attach.OFF), 0.0)
+    own = Own(frozenset({asking.TO}))
+    state = Answers(plane, lambda: own).want(DnsWant(tables, _ADDRESSES, (), Attach.OFF), 0.0)
     assert state is not None
     assert (state.refused, state.problems) == ("", ()), state
     asked = json.loads((_DNS / "asked").read_bytes())

@@ -10,7 +10,7 @@ from __future__ import annotations
 from ctypes import Array, Structure, c_uint8, c_uint16, c_uint32, c_uint64
 from enum import IntEnum
 
-LAYOUT_HASH = "7585c65e72ce"  # of all that follows
+LAYOUT_HASH = "3d96c379dbe0"  # of all that follows
 
 DNS_MAGIC = 1230196292
 LINE = 64
@@ -38,8 +38,12 @@ DNS_NSID_MOST = 128
 DNS_EXEMPT_MOST = 32
 DNS_LIMIT_WAYS = 4
 DNS_LIMIT_SETS = 16384
+DNS_V4_BITMAP = 32
 DNS_V6_KEYS = 8
 DNS_V6_LEVELS = 10
+DNS_V6_RANGES = 12
+DNS_V6_SHIFT_AT = 56
+DNS_BEYOND = 65535
 DNS_LIMIT_BURST_NS = 1000000000
 
 
@@ -145,7 +149,7 @@ class DnsLimitSet(Structure):  # 64 octets
     _fields_ = (("way", DnsLimitBucket * 4),)
 
 
-class DnsImage(Structure):  # 1408 octets
+class DnsImage(Structure):  # 1416 octets
     magic: int
     layout: Array[c_uint8]
     unused: Array[c_uint8]
@@ -158,10 +162,11 @@ class DnsImage(Structure):  # 1408 octets
     refused: int
     zero: int
     geography_octets: int
-    v4_lines: int
+    v4_index: int
+    v4_bitmaps: int
     v4_runs: int
-    v6_starts: int
-    v6_classes: int
+    v4_entries: int
+    v6_leaves: int
     v6_levels: int
     v6_level: Array[c_uint32]
     cells: int
@@ -189,10 +194,11 @@ class DnsImage(Structure):  # 1408 octets
         ("refused", c_uint32),
         ("zero", c_uint32),
         ("geography_octets", c_uint32),
-        ("v4_lines", c_uint32),
+        ("v4_index", c_uint32),
+        ("v4_bitmaps", c_uint32),
         ("v4_runs", c_uint32),
-        ("v6_starts", c_uint32),
-        ("v6_classes", c_uint32),
+        ("v4_entries", c_uint32),
+        ("v6_leaves", c_uint32),
         ("v6_levels", c_uint32),
         ("v6_level", c_uint32 * 10),
         ("cells", c_uint32),
@@ -210,12 +216,12 @@ class DnsImage(Structure):  # 1408 octets
     )
 
 
-class DnsV4Line(Structure):  # 64 octets
-    begins: Array[c_uint64]
-    run: int
-    before: Array[c_uint8]
-    zeros: Array[c_uint64]
-    _fields_ = (("begins", c_uint64 * 4), ("run", c_uint32), ("before", c_uint8 * 4), ("zeros", c_uint64 * 3))
+class DnsV6Leaf(Structure):  # 64 octets
+    first: int
+    end: int
+    step: Array[c_uint16]
+    number: Array[c_uint16]
+    _fields_ = (("first", c_uint64), ("end", c_uint64), ("step", c_uint16 * 12), ("number", c_uint16 * 12))
 
 
 class DnsSlot(Structure):  # 8 octets

@@ -12,7 +12,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 be16, be32 = c_uint16.__ctype_be__, c_uint32.__ctype_be__
-LAYOUT_HASH = "b1a9f96b6e60"  # of all that follows
+LAYOUT_HASH = "9e4824d861a2"  # of all that follows
 
 RING_SLOTS = 65537
 MOST_VIPS = 4096
@@ -24,6 +24,8 @@ MOST_QUIC_IDS = 65536
 MOST_MARKS = 16384
 MOST_PREFIXES = 4096
 MOST_DNS_ADDRESSES = 4096
+MOST_ETHERNETS = 4096
+MOST_BROADCASTS = 4
 DNS_SLOTS = 2
 UDP_FLOWS = 65536
 HANDSHAKES = 65536
@@ -211,7 +213,7 @@ class Settings(Structure):  # 120 octets
     )
 
 
-class DnsSettings(Structure):  # 40 octets
+class DnsSettings(Structure):  # 56 octets
     unix_ns: int
     addresses: int
     version: int
@@ -221,6 +223,7 @@ class DnsSettings(Structure):  # 40 octets
     sample_until_ns: int
     sample_per_s: int
     zeros: int
+    broadcasts: Array[c_uint32]
     _fields_ = (
         ("unix_ns", c_uint64),
         ("addresses", c_uint32),
@@ -231,6 +234,7 @@ class DnsSettings(Structure):  # 40 octets
         ("sample_until_ns", c_uint64),
         ("sample_per_s", c_uint32),
         ("zeros", c_uint32),
+        ("broadcasts", c_uint32 * 4),
     )
 
 
@@ -467,15 +471,16 @@ MAPS: dict[str, MapShape] = {
     "dns_addresses": MapShape(1, 20, 4, 4096, 0),
     "dns_blocks": MapShape(12, 4, 4, 2, 0, 4194304),
     "dns_buckets": MapShape(2, 4, 64, 16384, 0),
+    "dns_ethernets": MapShape(1, 8, 4, 4096, 0),
     "dns_events": MapShape(27, 0, 0, 262144, 0),
     "dns_images": MapShape(12, 4, 4, 1, 0, 4194304),
     "dns_sampled": MapShape(6, 4, 24, 1, 0),
-    "dns_settings": MapShape(2, 4, 40, 1, 0),
+    "dns_settings": MapShape(2, 4, 56, 1, 0),
     "fragments": MapShape(9, 40, 8, 16384, 0),
     "geographies": MapShape(12, 4, 4, 2, 0, 4194304),
     "handshake_log": MapShape(27, 0, 0, 1048576, 0),
     "handshakes": MapShape(2, 4, 8, 65536, 0),
-    "known_addresses": MapShape(6, 4, 24, 2, 0),
+    "known_addresses": MapShape(6, 4, 32, 2, 0),
     "known_vips": MapShape(6, 4, 40, 256, 0),
     "limits": MapShape(6, 4, 16, 1, 0),
     "marks": MapShape(1, 4, 4, 16384, 0),

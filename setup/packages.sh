@@ -9,9 +9,10 @@ cache=${GSLB_CACHE:-$HOME/.cache/gslb}
 
 compiler=(clang libbpf-dev linux-libc-dev)  # of the XDP programs
 lint_packages=("${compiler[@]}" clang-format)
-test_packages=("${compiler[@]}" bind9 bind9-dnsutils bind9-utils bird2 bpftool dnsperf ethtool frr gcc iproute2 knot knot-dnsutils
-               knot-module-geoip libbpf1 nftables nginx-light nsd pdns-recursor shellcheck unbound)
-bench_packages=("${compiler[@]}" ethtool gdnsd iproute2 knot knot-dnsutils knot-module-geoip libbpf1 nsd pdns-backend-geoip pdns-server pdns-tools)
+test_packages=("${compiler[@]}" bind9 bind9-dnsutils bind9-utils bird2 bpftool dnsperf ethtool faketime frr gcc iproute2 knot
+               knot-dnsutils knot-module-geoip libbpf1 nats-server nftables nginx-light nsd pdns-recursor shellcheck unbound)
+bench_packages=("${compiler[@]}" ethtool gdnsd iproute2 knot knot-dnsutils knot-module-geoip libbpf1 nats-server nsd pdns-backend-geoip
+                pdns-server pdns-tools)
 
 is_installed() {
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]

@@ -17,6 +17,8 @@ from hypothesis import HealthCheck, settings
 from tests import databases
 from tests.namespaces import World, unavailable
 
+pytest.register_assert_rewrite("tests.e2e.probes")  # plain modules; before anything imports them
+
 IN_CI = os.environ.get("CI") == "true"
 SUPERUSER_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 NO_DATABASE = "no city database in ~/.cache/gslb; `make geography` fetches it"

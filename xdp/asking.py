@@ -11,14 +11,16 @@ from ipaddress import ip_address
 from xdp.libbpf import XDP_DROP, XDP_TX
 
 PORT = 53053  # that it is asked from
-_ETHERNET = bytes.fromhex("020000000001020000000002")
+TO = bytes.fromhex("020000000001")
+_CLIENT = bytes.fromhex("020000000002")
 _FROM = {4: ip_address("192.0.2.53"), 6: ip_address("2001:db8::53")}  # RFC 5737, RFC 3849: nobody's
 _UDP, _HOPS = 17, 64
 _RESPONSE, _RCODE = 0x8000, 0x000F
 
 
-def frame(query: bytes, address: str, port: int) -> bytes:
-    """A frame with `query` for an address, from nobody."""
+def frame(query: bytes, address: str, port: int, ethernet: bytes = TO) -> bytes:
+    """A frame with `query` for an address, from nobody; `ethernet`: the interface's."""
+    link = ethernet + _CLIENT
     to = ip_address(address)
     source = _FROM[to.version].packed
     octets = 8 + len(query)
@@ -26,11 +28,11 @@ def frame(query: bytes, address: str, port: int) -> bytes:
     if to.version == 4:
         header = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + octets, 0, 0, _HOPS, _UDP, 0, source, to.packed)
         header = header[:10] + struct.pack("!H", _checksum(header)) + header[12:]
-        return _ETHERNET + b"\x08\x00" + header + udp
+        return link + b"\x08\x00" + header + udp
     pseudo = source + to.packed + struct.pack("!II", octets, _UDP)
     udp = udp[:6] + struct.pack("!H", _checksum(pseudo + udp) or 0xFFFF) + udp[8:]
     header = struct.pack("!IHBB16s16s", 6 << 28, octets, _UDP, _HOPS, source, to.packed)
-    return _ETHERNET + b"\x86\xdd" + header + udp
+    return link + b"\x86\xdd" + header + udp
 
 
 def wrong(query: bytes, verdict: int, out: bytes) -> str:

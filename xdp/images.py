@@ -15,7 +15,7 @@ import struct
 import sys
 from array import array
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -209,15 +209,19 @@ class Images:
             self._plane.maps[name].update(_word(slot), _word(inner.fd))
         finally:
             os.close(inner.fd)
-        if before:
-            self._plane.drop_inner(name, before)
+        self._let_go(name, before)
 
     def _take(self, name: str, slot: int) -> None:
         """Have an entry hold nothing."""
         before = self._held(name, slot)
         self._plane.maps[name].delete(_word(slot))
-        if before:
-            self._plane.drop_inner(name, before)
+        self._let_go(name, before)
+
+    def _let_go(self, name: str, identity: int) -> None:
+        """Drop the pin of a map that an entry held, 0: none.  A pin that stays harms nobody: it goes when the plane is opened next."""
+        with suppress(OSError):
+            if identity:
+                self._plane.drop_inner(name, identity)
 
     def _held(self, name: str, slot: int) -> int:
         """The id of the map at an entry; 0: none."""

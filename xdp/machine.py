@@ -12,6 +12,7 @@ import re
 import socket
 import struct
 from array import array
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from xdp.preflight import SUB_DEVICES, Machine, Nic
 _SIOCETHTOOL = 0x8946
 _GDRVINFO, _GFLAGS, _GGRO, _GCHANNELS = 0x03, 0x25, 0x2B, 0x3C
 _LRO = 1 << 15  # ETH_FLAG_LRO
+_ETHERNET, _GROUP = 6, 1  # octets of an address; the bit of the first one that says that it is a group's
+_NO_BROADCAST = 31  # bits of a prefix (RFC 3021)
 _WHOLE = "4294967295"  # ids of the first user namespace
 
 
@@ -49,6 +52,31 @@ def nic(name: str) -> Nic:
         lro=bool(_value(name, _GFLAGS) & _LRO),
         gro=bool(_value(name, _GGRO)),
         **_link(name),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """What tells frames for this machine from others: Ethernet addresses of its interfaces, broadcast addresses of its networks."""
+
+    ethernets: frozenset[bytes] = frozenset()
+    broadcasts: frozenset[bytes] = frozenset()
+
+
+def own() -> Own:
+    """As it is now.  Raises OSError.
+
+    All interfaces, since frames for a VLAN's, a bond's or a bridge's address come in by another one; a network of /31 has no broadcast.
+    """
+    with Netlink() as netlink:
+        links, networks = netlink.links(), netlink.networks()
+    return Own(
+        frozenset(link.address for link in links if len(link.address) == _ETHERNET and not link.address[0] & _GROUP),
+        frozenset(
+            one.network.broadcast_address.packed
+            for one in networks
+            if one.network.prefixlen < _NO_BROADCAST and not one.is_loopback
+        ),
     )
 
 

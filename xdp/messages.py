@@ -120,7 +120,7 @@ class DnsState:
     """DNS in the driver as it is in force.  `refused`: why nothing is answered there; empty where something is.
 
     `version` is of the plan, `image` the digest of the file in force; `octets` of all tables in the kernel; `silent`: why the program did not
-    answer when it was asked, empty where it did.
+    answer when it was asked, empty where it did; `wrong`: that is no passing on, which workers answer then, but an answer that is none.
     """
 
     refused: str = ""
@@ -130,6 +130,7 @@ class DnsState:
     addresses: int = 0
     silent: str = ""
     problems: tuple[str, ...] = ()
+    wrong: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, ip_address
 from types import TracebackType
 from typing import Self
 
@@ -22,6 +22,7 @@ _HEAD = struct.Struct("=IHHII")  # length, type, flags, sequence, port
 _ATTRIBUTE = struct.Struct("=HH")  # length, type
 _LINK = struct.Struct("=BBHiII")  # family, pad, type, index, flags, changed
 _ROUTE = struct.Struct("=BBBBBBBBI")  # family, bits of destination and source, tos, table, protocol, scope, type, flags
+_ADDRESS = struct.Struct("=BBBBI")  # family, bits of the prefix, flags, scope, index
 _NEIGHBOUR = struct.Struct("=BBHiHBB")  # family, pad, pad, index, state, flags, type
 _ERROR, _DONE = 2, 3
 _REQUEST, _MULTI, _ACK, _DUMP, _CREATE, _REPLACE = 1, 2, 4, 0x300, 0x400, 0x100
@@ -43,6 +44,7 @@ class Told(IntEnum):
     GETLINK = 18
     NEWADDR = 20
     DELADDR = 21
+    GETADDR = 22
     NEWROUTE = 24
     DELROUTE = 25
     GETROUTE = 26
@@ -141,6 +143,17 @@ class Netlink:
         """Every interface.  Raises OSError."""
         answers = self._ask(Told.GETLINK, _DUMP, _LINK.pack(0, 0, 0, 0, 0, 0))
         return [_link(body) for kind, body in answers if kind == Told.NEWLINK]
+
+    def networks(self) -> list[IPv4Interface]:
+        """Every IPv4 address of every interface, with its network.  Raises OSError."""
+        answers = self._ask(Told.GETADDR, _DUMP, _ADDRESS.pack(socket.AF_INET, 0, 0, 0, 0))
+        found = []
+        for kind, body in answers:
+            attributes = _attributes(body, _ADDRESS.size)
+            address = attributes.get(2, attributes.get(1, b""))  # our own end of it, else the peer's
+            if kind == Told.NEWADDR and len(address) == 4:
+                found.append(IPv4Interface((address, body[1])))
+        return found
 
     def route(self, address: Address) -> Route:
         """How the kernel would send to `address`.  Raises OSError: ENETUNREACH and alike where it would not."""

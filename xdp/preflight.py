@@ -111,8 +111,12 @@ def _no_right(lacking: list[str], *, root_of_all: bool) -> Refused:
 
 def no_interface(name: str, known: list[str]) -> tuple[str, str]:
     """Why `name` cannot be attached to: it is not there."""
-    there = ", ".join(sorted(known)) or "none"
-    return f"there is no interface {name} (there are {there})", "name one of them in nodes: interfaces"
+    if not known:
+        return f"there is no interface {name}, nor any other but loopback", ""
+    return (
+        f"there is no interface {name} (there are {', '.join(sorted(known))})",
+        "name one of them in nodes: interfaces",
+    )
 
 
 def native_refused(nic: Nic, said: str) -> tuple[str, str]:

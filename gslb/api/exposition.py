@@ -14,6 +14,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from gslb.api.balancermetrics import balancer_metrics
+from gslb.api.busmetrics import bus_metrics
 from gslb.api.nodemetrics import dns_metrics, node_metrics
 from gslb.api.poolmetrics import pool_metrics
 from gslb.control.desk import Desk
@@ -45,6 +46,7 @@ class Exposition(Collector):
         yield from node_metrics(report, figures, desk.plan, model)
         yield from dns_metrics(report, figures, model)
         yield from balancer_metrics(figures)
+        yield from bus_metrics(report, model)
         if model is not None:
             history = desk.plan.history if desk.plan is not None else History()
             yield from pool_metrics(model, desk.world(), history, figures)

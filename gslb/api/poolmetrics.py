@@ -11,7 +11,7 @@ from gslb.control.changes import pool_state
 from gslb.control.desk import Figures
 from gslb.decide.levels import marks_of
 from gslb.model.deployment import Deployment, PoolId
-from gslb.model.history import History
+from gslb.model.history import History, policy_of
 from gslb.model.world import Health, World
 
 _POOL = ("site", "pool")
@@ -70,11 +70,10 @@ def _decisions(model: Deployment, world: World, history: History) -> Iterator[Me
     shed = {pool: history.sheds[pool].level if pool in history.sheds else 0.0 for pool in model.pools}
     what = "Share of the pool's demand that others answer."
     yield gauge("gslb_pool_shed_ratio", what, _POOL, _rows(model, shed))
-    out = dict.fromkeys(model.pools, 0.0)
-    for pools in history.out.values():
-        for pool in pools:
-            out[pool] = out.get(pool, 0.0) + 1
-    yield gauge("gslb_pool_out", "Policies whose answers the pool is taken out of.", _POOL, _rows(model, out))
+    policies = {(policy_of(name), pool) for name, pools in history.out.items() for pool in pools}
+    out = {pool: float(sum(one == pool for _, one in policies)) for pool in model.pools}
+    what = "Policies whose answers the pool is taken out of, for all clients or for those of a continent."
+    yield gauge("gslb_pool_out", what, _POOL, _rows(model, out))
     ejected = dict.fromkeys(model.pools, 0.0)
     for target, one in history.ejected.items():
         pool = PoolId(target.partition("/")[0])

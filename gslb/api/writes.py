@@ -45,6 +45,7 @@ class Writes:
                     since=basis.world.now,
                     until=_until(fields, basis.world.now),
                     force=fields.flag("force"),
+                    node=basis.store.folder.name,
                 )
                 done = await asyncio.to_thread(begin, basis, new)
             except UnknownTarget as error:

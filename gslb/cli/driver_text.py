@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 
@@ -18,6 +19,15 @@ def driver_lines(found: Mapping[str, Any]) -> Iterator[str]:
     addresses = "1 address" if driver["addresses"] == 1 else f"{driver['addresses']} addresses"
     yield f"driver      DNS on {modes}: plan version {driver['version']}, {addresses}, {driver['octets'] / 1e6:,.0f} MB"
     inside = found["counters"]["xdp"]
-    yield f"            {inside:,} queries answered there, {found['queries'] - inside:,} by workers"
+    queries = "1 query" if inside == 1 else f"{inside:,} queries"
+    yield f"            {queries} answered there, {found['queries'] - inside:,} by workers"
+    if not driver["pid"]:
+        yield f"            no process drives it{_since(found)}: the kernel goes on answering by that plan, and nobody counts"
     for note in driver["notes"]:
         yield f"            {note}"
+
+
+def _since(found: Mapping[str, Any]) -> str:
+    """Since when nobody has looked at its counts; nothing where nobody ever did."""
+    seen = max((one["seen"] for one in found["workers"] if one["kind"] == "xdp"), default=None)
+    return f" since {datetime.fromtimestamp(seen, UTC):%Y-%m-%d %H:%M:%S} UTC" if seen is not None else ""

@@ -11,6 +11,7 @@ from gslb.geo.describe import condition
 from gslb.geo.rows import Row
 from gslb.inspect.explanation import Burden, Decided, InForce, Report
 from gslb.inspect.question import Record, Reply
+from gslb.model.deployment import View
 from gslb.model.history import Cause
 from gslb.model.plan import Member, Mode, Serving
 from gslb.model.world import Verdict
@@ -92,9 +93,22 @@ def _dynamic(decided: Decided) -> Iterator[str]:
     matched = "" if decided.rule.catches_all else f"{decided.matched}; "
     number = f"{decision.ranking.rule + 1} of {len(decision.policy.rules)}"
     yield from _step("rule", [f"{number}: {matched}{condition(decided.rule)}"])
+    yield from _step("view", [*_view(decided)])
     yield from _step("pools", [*_pools(decided)] or ["no pool of the policy has this type"])
     yield from _step("choice", [*_choice(decided)])
     yield from _step("ttl", [*_ttl(decided)])
+
+
+def _view(decided: Decided) -> Iterator[str]:
+    """Whose word on health decided, where the policy asks for that of the client's continent."""
+    policy, ranking = decided.decision.policy, decided.decision.ranking
+    if policy.view is View.REGIONAL:
+        whose = (
+            f"clients of {ranking.continent}"
+            if ranking.continent
+            else "clients of no continent that has a site of ours"
+        )
+        yield f"regional, {whose}: decided by {decided.decision.sight}"
 
 
 def _pools(decided: Decided) -> Iterator[str]:
@@ -145,7 +159,8 @@ def _served(target: Target, serving: Serving | None) -> Iterator[str]:
 
 
 def _target(target: Target, verdict: Verdict, now: float) -> str:
-    line = f"{target.member.address} {verdict.health}, checked {verdict.age_s:.1f} s ago"
+    whose = f" as seen from {verdict.seen_from}" if verdict.seen_from else ""
+    line = f"{target.member.address} {verdict.health}{whose}, checked {verdict.age_s:.1f} s ago"
     if verdict.why:
         line += f": {verdict.why}"
     if verdict.settles_s is not None:
@@ -166,6 +181,9 @@ def _burden(burden: Burden, now: float) -> Iterator[str]:
     if burden.shed is not None:
         shed = burden.shed
         yield f"sheds {shed.level:.1%} of its demand ({shed.cause}), last step {_age(shed.stepped_at, now)} ago"
+    if burden.given is not None:
+        heard = f"{burden.given.node}, heard {_age(burden.given.as_of, now)} ago"
+        yield f"what it sheds is said by {heard if burden.given.node else 'another node, of which nothing was heard yet'}"
 
 
 def _reasons(tried: Tried) -> Iterator[str]:

@@ -21,6 +21,7 @@ COMMANDS = {
     "up": "force a site, pool, answer or backend up",
     "down": "force a site, pool, answer or backend down",
     "auto": "end an override",
+    "apply": "show what another configuration changes, and have all nodes run it; or go back",
     "simulate": "show what becomes of answers, loads and distances if sites fail or the configuration changes",
     "lb": "look into the balancer: what is in force, where flows go, live rates, sampled packets",
     "backend": "on a backend: prepare the machine for what balancers send it, or say what is wrong with it",

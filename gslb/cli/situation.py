@@ -15,6 +15,7 @@ from pathlib import Path
 from gslb.cli.options import node_of
 from gslb.config.load import Loaded, load, load_copy
 from gslb.config.problem import Refused
+from gslb.control.applied import APPLIED, chosen
 from gslb.control.kept import kept
 from gslb.control.store import CONFIGURATION, Store
 from gslb.inspect.situation import Situation
@@ -35,12 +36,13 @@ def situation(arguments: argparse.Namespace, loaded: Loaded | None = None) -> Si
 
 
 def configuration(arguments: argparse.Namespace) -> Loaded:
-    """The files that --config names; while they are refused what the node has in force of them, which is said in one line.
+    """What counts: the files that --config names, or the version that was applied after them (`gslb apply`).
 
+    While the files are refused, what the node has in force of them, which is said in one line.
     Raises Refused where there is no such thing, SystemExit where nodes have different ones in force.
     """
     try:
-        return load(arguments.config)
+        return _counting(arguments, load(arguments.config))
     except Refused:
         found = list(_in_force(arguments))
         if not found:
@@ -51,6 +53,18 @@ def configuration(arguments: argparse.Namespace) -> Loaded:
         said = "is refused now (`gslb check` says why); this goes by the configuration in force"
         print(f"gslb: {arguments.config} {said}", file=sys.stderr)
         return found[0]
+
+
+def _counting(arguments: argparse.Namespace, own: Loaded) -> Loaded:
+    """What counts at the node that is meant; where several are meant, at all of them alike, else the `own` files."""
+    with suppress(SystemExit):
+        name = node_of(own.deployment, arguments).name
+        found = chosen(Store(arguments.state, own.deployment.name, name), arguments.config, own)
+        return own if found is None else found.loaded
+    files = sorted((arguments.state / own.deployment.name).glob(f"*/{APPLIED}"))[:_MOST]
+    stores = (Store(arguments.state, own.deployment.name, file.parent.name) for file in files)
+    several = {one.loaded.digest: one.loaded for store in stores if (one := chosen(store, arguments.config, own))}
+    return next(iter(several.values())) if len(several) == 1 else own
 
 
 def _in_force(arguments: argparse.Namespace) -> Iterator[Loaded]:

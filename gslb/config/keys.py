@@ -8,7 +8,16 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from gslb.config import read_balancer, read_monitors, read_policies, read_pools, read_records, read_services, read_sites
+from gslb.config import (
+    read_balancer,
+    read_bus,
+    read_monitors,
+    read_policies,
+    read_pools,
+    read_records,
+    read_services,
+    read_sites,
+)
 from gslb.config.section import Key
 
 KEYS: tuple[Key[Any], ...] = (
@@ -22,6 +31,7 @@ KEYS: tuple[Key[Any], ...] = (
     *read_policies.KEYS,
     *read_records.KEYS,
     *read_services.KEYS[3:],
+    *read_bus.KEYS,
 )
 ROOT: tuple[Key[Any], ...] = tuple(key for key in KEYS if "." not in key.path)
 

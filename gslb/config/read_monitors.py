@@ -106,7 +106,7 @@ TIMEOUT = Key(
 )
 FALL = Key("monitors.*.fall", integer(1, 1000), "Failures until a target is down.", "3")
 RISE = Key("monitors.*.rise", integer(1, 1000), "Successes in a row until it is up again.", "5")
-QUORUM = Key("monitors.*.quorum", SHARE, "Share of the sites with an opinion that must agree.", "50%", later=True)
+QUORUM = Key("monitors.*.quorum", SHARE, "Share of the sites with an opinion that must agree.", "50%")
 VIA = Key(
     "monitors.*.via",
     choice(Via),

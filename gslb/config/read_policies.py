@@ -22,7 +22,7 @@ from gslb.config.kinds import (
 )
 from gslb.config.section import Key, Section
 from gslb.config.source import MapNode, Scalar, shown
-from gslb.model.deployment import Address, AllDown, Policy, PolicyId, PoolId, Rule, Spill, Sticky
+from gslb.model.deployment import Address, AllDown, Policy, PolicyId, PoolId, Rule, Spill, Sticky, View
 
 NEAREST = "nearest"
 _NAMES = many(NAME, least=1, most=1000)
@@ -74,10 +74,17 @@ VELOCITY = Key("policies.*.velocity", SHARE, "Most of the capacity that may leav
 TTL = Key("policies.*.ttl", SECTION, "TTLs of the answers, in seconds.")
 TTL_MAX = Key("policies.*.ttl.max", integer(1, 86400), "While all is steady.", "60")
 TTL_MIN = Key("policies.*.ttl.min", integer(1, 86400), "Least, when a change is near.", "5")
+VIEW = Key(
+    "policies.*.view",
+    choice(View),
+    "Whose word on health counts: that of all sites, or (`regional`) of those on the client's continent where it is another. "
+    "Clients whom a rule knows by subnet or ASN, and those of continents without a site, go by all.",
+    "global",
+)
 
 KEYS = tuple(value for value in tuple(globals().values()) if isinstance(value, Key))
 
-_POLICY = (RULES, SPILL, ANSWERS, STICKY, ON_ALL_DOWN, PANIC, VELOCITY, TTL)
+_POLICY = (RULES, SPILL, ANSWERS, STICKY, ON_ALL_DOWN, PANIC, VELOCITY, TTL, VIEW)
 _RULE = (SUBNETS, ASNS, GEOS, RULE_POOLS, OF)
 _SPILL = (SPILL_TO, STEP, RECOVER)
 _STICKY = (STICKY4, STICKY6)
@@ -107,6 +114,7 @@ def _policy(name: str, section: Section, burst: frozenset[PoolId]) -> Policy:
         velocity=section.get(VELOCITY),
         ttl_max=ttl_max,
         ttl_min=ttl_min,
+        view=section.get(VIEW),
     )
 
 

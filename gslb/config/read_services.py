@@ -1,4 +1,4 @@
-"""Anycast, BGP, reference targets, limits, the nameserver, bus, API, secrets: everything beside pools and policies."""
+"""Anycast, BGP, reference targets, limits, the nameserver, API, secrets: everything beside pools and policies."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from gslb.config.kinds import (
     ENVIRONMENT,
     NAME,
     NAMED,
-    NATS,
     PREFIX,
     REFERENCE,
     ROUTER_ID,
@@ -31,6 +30,7 @@ from gslb.config.kinds import (
     raw,
     text_like,
 )
+from gslb.config.read_bus import read_bus
 from gslb.config.section import Key, Section
 from gslb.config.source import Scalar
 from gslb.model.bgp import Bgp, Drain, Neighbor
@@ -56,6 +56,7 @@ class Xdp(StrEnum):
     """Where the nameserver's XDP program runs."""
 
     AUTO = "auto"
+    ON = "on"
     OFF = "off"
     NATIVE = "native"
     GENERIC = "generic"
@@ -179,7 +180,7 @@ WORKERS = Key("dns.workers", _WORKERS, "Processes; auto: one per core.", "auto")
 XDP = Key(
     "dns.xdp",
     choice(Xdp),
-    "Answering in the driver (XDP): auto where that can be, natively first; native or generic, and a problem where not.",
+    "Answering in the driver (XDP): auto where that can be, natively first; on, native or generic, and a problem where not.",
     "auto",
 )
 NSID = Key(
@@ -188,9 +189,6 @@ NSID = Key(
     "What NSID (RFC 5001) says: the site's or the node's name, each with our version, or a text.",
     "site",
 )
-
-BUS = Key("bus", SECTION, "What nodes tell one another by; without it each node is alone.", later=True)
-NATS_URLS = Key("bus.nats", many(NATS), "The NATS servers.", "[]", later=True)
 
 API = Key("api", SECTION, "The HTTP API and page.")
 API_LISTEN = Key("api.listen", SOCKET, "Address and port.", "127.0.0.1:8053")
@@ -229,7 +227,7 @@ def read_services(root: Section) -> Services:
         reference=root.defaulted(HEALTHCHECK, (REFERENCES,), lambda section: section.get(REFERENCES)),
         limits=root.defaulted(LIMITS, _LIMITS, _limits),
         dns=root.defaulted(DNS, _DNS, _dns),
-        bus=Bus(root.defaulted(BUS, (NATS_URLS,), lambda section: section.get(NATS_URLS))),
+        bus=read_bus(root),
         api=root.defaulted(API, _API, _api),
     )
 

@@ -35,7 +35,11 @@ _CONTINENT = text_like("continent", re.compile("AF|AN|AS|EU|NA|OC|SA"), "one of 
 
 DATACENTERS = Key("datacenters", NAMED, "The places (sites) that serve users.", required=True)
 AT = Key("datacenters.*.at", _COORDINATES, "Where the site is, in degrees; `nearest` measures from here.")
-CONTINENT = Key("datacenters.*.continent", _CONTINENT, "The site's continent, for people and dashboards.")
+CONTINENT = Key(
+    "datacenters.*.continent",
+    _CONTINENT,
+    "The site's continent: for people, dashboards, and policies of `view: regional`.",
+)
 PROVIDER = Key("datacenters.*.provider", TEXT, "Who runs the place, for people and dashboards.")
 BURST = Key("datacenters.*.burst", BOOLEAN, "Used only for what other sites shed.", "false")
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from gslb.config.draft import Draft, Finding
 from gslb.config.problem import KeyPath
-from gslb.model.deployment import Address, Network, Policy, PoolId, Rule, SiteId
+from gslb.model.deployment import Address, Network, Policy, PoolId, Rule, SiteId, View
 
 STEADY_TTL = 300  # seconds; a longer TTL keeps users at a dead pool for longer than they wait
 
@@ -137,6 +137,15 @@ def spill_to_unknown_capacity(draft: Draft) -> Iterator[Finding]:
                 yield draft.warning(path, message, ("pools", name, "capacity"))
 
 
+def regional_without_continent(draft: Draft) -> Iterator[Finding]:
+    """Nobody could have a view of a continent."""
+    if any(site.continent for site in draft.deployment.datacenters.values()):
+        return
+    for policy in draft.deployment.policies.values():
+        if policy.view is View.REGIONAL:
+            yield draft.error((*_path(policy), "view"), "expected a datacenter with a continent, and none has one")
+
+
 RULES = (
     no_catch_all,
     prefix_twice,
@@ -148,6 +157,7 @@ RULES = (
     ttl_order,
     slow_failover,
     spill_to_unknown_capacity,
+    regional_without_continent,
 )
 
 

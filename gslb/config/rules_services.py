@@ -1,4 +1,4 @@
-"""Refusals of anycast prefixes and BGP sessions.  Pure."""
+"""Refusals of anycast prefixes and BGP sessions, and what is odd about limits.  Pure."""
 
 from __future__ import annotations
 
@@ -47,4 +47,18 @@ def session_of_two_families(draft: Draft) -> Iterator[Finding]:
                 yield draft.error(path, f"expected an IPv{neighbor.address.version} address, as the router's")
 
 
-RULES = (session_of_two_families, withdraw_with_min_sites, anycast_prefix_twice, announced_for_no_pool)
+def everybody_exempt(draft: Draft) -> Iterator[Finding]:
+    """Without a limit a nameserver sends its answers to whomever an attacker names."""
+    for number, network in enumerate(draft.deployment.limits.exempt):
+        if network.prefixlen == 0:
+            message = f"exempts all of IPv{network.version} from the limit: this server is then a reflector for attacks on others"
+            yield draft.warning(("limits", "exempt", number), message)
+
+
+RULES = (
+    session_of_two_families,
+    withdraw_with_min_sites,
+    anycast_prefix_twice,
+    announced_for_no_pool,
+    everybody_exempt,
+)

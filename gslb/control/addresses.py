@@ -1,4 +1,4 @@
-"""Which addresses to listen on: what the configuration says, joined with what this node has.  Pure but for `present`."""
+"""Which addresses to listen on: what the configuration says, joined with what this node has.  Pure but for `present` and `ours`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import psutil
 from gslb.control.wanted import Wanted
 from gslb.model.deployment import Address
 from gslb.nameserver.sockets import Endpoint, Transport
+from xdp.netlink import LOCAL, Netlink
 
 TRANSPORTS: tuple[Transport, ...] = ("udp", "tcp")
 
@@ -32,6 +33,25 @@ def present() -> frozenset[Present]:
             if entry.family in (socket.AF_INET, socket.AF_INET6):
                 found.add(_present(entry.address, name))
     return frozenset(address for address in found if address is not None)
+
+
+def ours(asked: Iterable[str]) -> frozenset[str]:
+    """Those of these addresses that this machine takes packets for: on an interface, or by a route of type local.
+
+    Raises OSError where the kernel cannot be asked.
+    """
+    found = set()
+    with Netlink() as netlink:
+        for address in asked:
+            try:
+                kind = netlink.route(ip_address(address)).type
+            except TimeoutError:
+                raise
+            except OSError:  # there is no way to it
+                continue
+            if kind == LOCAL:
+                found.add(address)
+    return frozenset(found)
 
 
 def endpoints(wanted: Wanted, here: Iterable[Present]) -> frozenset[Endpoint]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from gslb.nameserver import channel
@@ -17,9 +18,9 @@ _WORKERS = "udp-*" + channel.SUFFIX
 _RESPONSE, _RCODE = 0x80, 0x0F
 
 
-async def silent(run: Path, probe: str, driver: str) -> tuple[str, ...]:
-    """What does not answer `probe` (hex), one line each.  `driver`: why the program in the driver does not; empty: it does."""
-    lines = [f"DNS in the driver is asked and does not answer: {driver}"] if driver else []
+async def silent(run: Path, probe: str, driver: Sequence[str]) -> tuple[str, ...]:
+    """What does not answer `probe` (hex), one line each; first what is told of the driver."""
+    lines = list(driver)
     names = _workers(run) if probe else []
     found = [one for one in await asyncio.gather(*(_ask(run, name, probe) for name in names)) if one is not None]
     lines += [why for why in found if why]

@@ -132,15 +132,19 @@ class BalancerChild:
         self._child = None
         if not self._wanted:
             if status:
-                log.error("the balancer was not removed: packets are forwarded on", extra={"status": status})
+                log.error("the balancer's programs were not removed: %s on", self._goes_on, extra={"status": status})
             if self._door is not None:
                 self._door.close()
                 self._door = None
             return
         delay_s = self._restarts.delay_s(lived_s)
         fields = {"pid": child.pid, "status": status, "wait_s": delay_s}
-        log.warning("the balancer's process died and is replaced; packets are forwarded meanwhile", extra=fields)
+        log.warning("the balancer's process died and is replaced; %s meanwhile", self._goes_on, extra=fields)
         self._reactor.after("balancer", delay_s, self._begin)
+
+    @property
+    def _goes_on(self) -> str:
+        return "packets are forwarded" if self._balances else "DNS is answered in the driver"
 
     def _kill(self, child: Child) -> None:
         if self._child is child and not self._wanted:

@@ -70,9 +70,11 @@ class Balancing:
         self._probe = ""  # what DNS in the driver is asked now and then
         self._one_in = 0  # of so many queries that it answers one is told of; 0: nobody listens
         self._choice = Choice()
+        self._absent: tuple[str, ...] = ()  # addresses that DNS listens on, and that are not on this machine
         self._plan: Plan | None = None
         self._want: Want | None = None
         self._serial = 0
+        self._attached_by = 0  # the serial with which interfaces or modes of DNS were asked for last
         self._state: State | None = None
         self._pulses: deque[Pulse] = deque(maxlen=MOST_PULSES)
         self._since = time.monotonic()  # nobody has heard of the process since
@@ -139,10 +141,9 @@ class Balancing:
         return self._probe
 
     @property
-    def silent(self) -> str:
-        """Why the program that answers DNS, asked itself, does not; empty where it does, or none is to."""
-        state = self._state
-        return state.dns.silent if self.answers and state is not None and state.dns is not None else ""
+    def unready(self) -> tuple[str, ...]:
+        """Why DNS is not answered in the driver as it must be, one line each: wrongly, or not though the configuration insists."""
+        return self._standing().unready(self._dns) if self._dns is not None else ()
 
     def sample(self, one_in: int) -> None:
         """Have the driver tell of one query in so many; of none: 0."""
@@ -240,7 +241,9 @@ class Balancing:
             return Standing("; ".join(self._choice.left_out) or indriver.NO_INTERFACE)
         if self._state is None:
             return Standing(SILENT if self._silent() else indriver.UNKNOWN)
-        return indriver.standing(self._dns, self._want.dns, self._state, self._choice.left_out)
+        if self._state.serial < self._attached_by:  # it speaks of what was wanted before
+            return Standing(indriver.UNKNOWN)
+        return indriver.standing(self._dns, self._want.dns, self._state, self._choice.left_out, self._absent)
 
     def _dns_want(self) -> DnsWant | None:
         """What is to be answered in the driver; what was, where the node's interfaces cannot be looked at now."""
@@ -248,13 +251,16 @@ class Balancing:
             return None
         try:
             found = indriver.addresses_of(self._dns, addresses.present())
+            here = addresses.ours({address for address, _ in found})
             self._choice = attachable.choose(self._dns.named, (address for address, _ in found), self._dns.attach)
         except OSError as error:
             log.warning("the interfaces of this node cannot be looked at", extra={"why": str(error)})
             return self._want.dns if self._want is not None else None
         if not self._choice.interfaces:
             return None
-        return DnsWant(self._tables, found, self._choice.interfaces, self._dns.attach, self._probe, self._one_in)
+        self._absent = tuple(sorted({address for address, _ in found} - here))
+        answered = tuple(one for one in found if one[0] in here)
+        return DnsWant(self._tables, answered, self._choice.interfaces, self._dns.attach, self._probe, self._one_in)
 
     def _renew(self) -> None:
         """Say what is wanted now, if it is not what was said."""
@@ -269,6 +275,8 @@ class Balancing:
         want = replace(forwarding.want_of(orders, interfaces, tables, version, self._serial), dns=self._dns_want())
         if want != said:
             self._serial += 1
+            if _attaching(want) != _attaching(said):
+                self._attached_by = self._serial
             self._want = replace(want, serial=self._serial)
             self._news.set()
 
@@ -351,3 +359,8 @@ class Balancing:
         if now != (self._known or {}):
             self._known = dict(now)
             self._changed()
+
+
+def _attaching(want: Want | None) -> tuple[tuple[str, ...], Attach] | None:
+    """On which interfaces DNS is to be answered, and how."""
+    return (want.dns.interfaces, want.dns.attach) if want is not None and want.dns is not None else None

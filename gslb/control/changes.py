@@ -6,12 +6,14 @@ Nor is a backend that comes and serves, or goes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import TypeVar
 
+from gslb.control.company import Company
 from gslb.control.endings import Ending, ending_of
+from gslb.control.words import Ended, Lost, Word
 from gslb.model.deployment import TYPE_A, TYPE_AAAA, PolicyId, PoolId
 from gslb.model.history import Ejection, History, Kept, Out, Shed
 from gslb.model.plan import BalancerTable, Serving
@@ -29,6 +31,7 @@ class What(StrEnum):
 
     CONFIGURATION = "configuration"
     OVERRIDE = "override"
+    CONFLICT = "conflict"
     TARGET = "target"
     POOL = "pool"
     EJECTION = "ejection"
@@ -38,6 +41,10 @@ class What(StrEnum):
     SHED = "shed"
     BLIND = "blind"
     PLAN = "plan"
+    BUS = "bus"
+    NODE = "node"
+    OTHER_CONFIGURATION = "other configuration"
+    CLOCK = "clock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +65,9 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What is compared, as it stands at `now`.  `configuration` is a digest; `plan` is version and digest."""
+    """What is compared, as it stands at `now`.  `configuration` is a digest; `plan` is version and digest; `company` are the other
+    nodes.
+    """
 
     now: float = 0.0
     configuration: str | None = None
@@ -68,6 +77,7 @@ class Moment:
     overrides: tuple[Override, ...] = ()
     blind_since: float | None = None
     balancers: Mapping[PoolId, BalancerTable] = field(default_factory=dict)
+    company: Company = field(default_factory=Company)
 
 
 def changes(before: Moment, after: Moment, endings: Iterable[Ending] = ()) -> tuple[Change, ...]:
@@ -77,6 +87,7 @@ def changes(before: Moment, after: Moment, endings: Iterable[Ending] = ()) -> tu
         for part in (
             _configuration(before, after),
             _overrides(before, after, tuple(endings)),
+            _company(before.company, after.company),
             _blind(before, after),
             _verdicts(before, after),
             _ejections(before, after),
@@ -115,6 +126,21 @@ def _overrides(before: Moment, after: Moment, endings: tuple[Ending, ...]) -> It
             yield _ended(old, after, endings)
 
 
+def conflict(lost: Lost) -> Change:
+    """A word on a target that lost against one whose writer did not know it."""
+    loser, winner = _word(lost.loser), _word(lost.winner)
+    why = f"{loser['state']} by {loser['who']} on {loser['node']} is lost: {winner['who']} on {winner['node']} did not know it"
+    return Change(What.CONFLICT, lost.winner.target, str(winner["who"]), why, loser, winner)
+
+
+def _word(word: Word) -> dict[str, object]:
+    said = word.said
+    where = {"node": word.stamp.node or "an unknown node", "at": word.stamp.ms / 1000}
+    if isinstance(said, Ended):
+        return {"state": "auto", "who": said.who, "why": said.why, **where}
+    return {"state": said.state.value, "who": said.who, "why": said.why, **where}
+
+
 def _ended(old: Override, after: Moment, endings: tuple[Ending, ...]) -> Change:
     who, why = GSLB, "its time is over"
     if old.holds_at(after.now):
@@ -127,6 +153,33 @@ def _override(one: Override | None) -> object:
     if one is None:
         return None
     return {"state": one.state.value, "who": one.who, "why": one.why, "until": one.until, "force": one.force}
+
+
+def _company(before: Company, after: Company) -> Iterator[Change]:
+    if before.bus is not None and after.bus is not None and before.bus != after.bus:
+        why = "it is connected" if after.bus else "the connection is lost: what other nodes say ages"
+        yield Change(What.BUS, "bus", GSLB, why, _there(before.bus), _there(after.bus))
+    for node, lives in after.alive.items():
+        lived = before.alive.get(node)
+        if lived != lives and (lives or lived):
+            why = "it is heard" if lives else "it is not heard any more"
+            yield Change(What.NODE, node, GSLB, why, None if lived is None else _there(lived), _there(lives))
+    for node in _keys(before.configurations, after.configurations):
+        was, now = before.configurations.get(node), after.configurations.get(node)
+        if was != now:
+            why = (
+                "it runs another configuration than this node" if now else "it runs the same configuration, or is gone"
+            )
+            yield Change(What.OTHER_CONFIGURATION, node, GSLB, why, was, now)
+    for node in _keys(before.skewed, after.skewed):
+        ahead, ahead_now = before.skewed.get(node), after.skewed.get(node)
+        if (ahead is None) != (ahead_now is None):
+            why = "its clock and this node's differ" if ahead is None else "its clock and this node's agree"
+            yield Change(What.CLOCK, node, GSLB, why, ahead, ahead_now)
+
+
+def _there(there: bool) -> str:  # noqa: FBT001  # a word for it
+    return "there" if there else "gone"
 
 
 def _blind(before: Moment, after: Moment) -> Iterator[Change]:
@@ -213,15 +266,17 @@ def _serving_why(serving: Serving, ruling: Override | None, verdict: Verdict | N
 
 
 def _outs(before: Moment, after: Moment) -> Iterator[Change]:
-    was, now = _flat(before.history.out), _flat(after.history.out)
+    names = _keys(before.history.out, after.history.out)
+    was, now = _flat(names, before.history.outs_of), _flat(names, after.history.outs_of)
     for key in _keys(was, now):
         old, new = was.get(key), now.get(key)
         if _out(old) != _out(new):
             yield Change(What.OUT, f"{key[0]}/{key[1]}", GSLB, _out_why(old, new), _out(old), _out(new))
 
 
-def _flat(found: Mapping[PolicyId, Mapping[PoolId, _One]]) -> dict[tuple[str, str], _One]:
-    return {(policy, pool): one for policy, pools in found.items() for pool, one in pools.items()}
+def _flat(names: Iterable[PolicyId], found: Callable[[PolicyId], Mapping[PoolId, _One]]) -> dict[tuple[str, str], _One]:
+    """By policy, or part of one, and pool: a part without an entry of its own has what its policy has."""
+    return {(name, pool): one for name in names for pool, one in found(name).items()}
 
 
 def _out(one: Out | None) -> object:
@@ -239,7 +294,8 @@ def _out_why(old: Out | None, new: Out | None) -> str:
 
 
 def _kept(before: Moment, after: Moment) -> Iterator[Change]:
-    was, now = _flat(before.history.kept), _flat(after.history.kept)
+    names = _keys({**before.history.out, **before.history.kept}, {**after.history.out, **after.history.kept})
+    was, now = _flat(names, before.history.kept_of), _flat(names, after.history.kept_of)
     for key in _keys(was, now):
         old, new = was.get(key), now.get(key)
         if _keeper(old) != _keeper(new):

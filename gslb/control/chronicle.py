@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from gslb.control import endings
 from gslb.control.audit import AuditLog
-from gslb.control.changes import Moment, changes
+from gslb.control.changes import Change, Moment, changes
 from gslb.control.events import Hub
 from gslb.control.lines import lines
 
@@ -28,13 +29,16 @@ class Chronicle:
         """Tell what is different at this moment."""
         before, self._last = self._last, moment
         gone = before.overrides != moment.overrides
-        found = changes(before, moment, endings.endings(self._folder) if gone else ())
+        self.tell(moment.now, changes(before, moment, endings.endings(self._folder) if gone else ()))
+
+    def tell(self, now: float, found: Sequence[Change]) -> None:
+        """Tell of changes that no two moments show."""
         for line in lines(found):
             log.info(line.text, extra=dict(line.fields))
         for change in found:
             body = change.to_json()
-            self._audit.write(moment.now, body)
-            self._events.publish(moment.now, body)
+            self._audit.write(now, body)
+            self._events.publish(now, body)
 
     def close(self) -> None:
         """Write what waits."""

@@ -1,8 +1,9 @@
 """DNS in the driver: what is wanted of it on a node, and what its state means for people.  Pure.
 
-Rule 1: what cannot be had with `auto` is information, since the workers answer; with `native` and `generic` it is a problem.
+Rule 1: what cannot be had with `auto` is information, since the workers answer; with `on` it is a problem that nothing is answered there,
+with `native` and `generic` also that it is not answered so everywhere.  What answers wrongly is a problem always.
 Rule 2: an address of loopback is answered only where the program runs on loopback, and one of a link (fe80::) never, since several
-interfaces may have it.
+interfaces may have it.  One that is not on this machine (`absent`) is not answered until it comes, as the kernel does it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from gslb.control.addresses import Present, endpoints
-from gslb.control.wanted import Wanted, wanted_of
+from gslb.control.wanted import ON, Wanted, attach_of, wanted_of
 from gslb.model.deployment import Attach, Deployment, Node
 from gslb.model.zone import Zone
 from gslb.nameserver.generation import File, Manifest
@@ -25,6 +26,7 @@ OFF = "dns.xdp is off"
 LOOPBACK = "DNS listens on loopback only"
 UNKNOWN = "not known yet"
 NO_INTERFACE = "no interface holds an address that DNS listens on"
+NO_ADDRESS = "no address that DNS listens on is on this machine"
 NO_IMAGE = "there is no image to answer from; the log says why"
 _PROBE_NAME_MOST = 64  # octets of a zone's name that the program is asked for
 _QUERY = b"\0\x01\0\0\0\x01\0\0\0\0\0\0"  # id 1, one question
@@ -32,16 +34,19 @@ _QUERY = b"\0\x01\0\0\0\x01\0\0\0\0\0\0"  # id 1, one question
 
 @dataclass(frozen=True, slots=True)
 class DnsOrders:
-    """What a node's configuration asks for.  `named`: interfaces; none: they are chosen."""
+    """What a node's configuration asks for.  `named`: interfaces; none: they are chosen.  `must`: all that cannot be had is a problem."""
 
     attach: Attach
     named: tuple[str, ...]
     wanted: Wanted
+    must: bool = False
 
 
 def orders_of(deployment: Deployment, node: Node) -> DnsOrders:
     """What `deployment` asks of `node`."""
-    return DnsOrders(Attach(deployment.dns.xdp), node.interfaces, wanted_of(deployment, node))
+    how = attach_of(deployment.dns.xdp)
+    must = how in (Attach.NATIVE, Attach.GENERIC) or deployment.dns.xdp == ON
+    return DnsOrders(how, node.interfaces, wanted_of(deployment, node), must)
 
 
 def idle(orders: DnsOrders) -> str:
@@ -77,30 +82,51 @@ def tables_of(manifest: Manifest | None, serving: Path) -> DnsTables | None:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How it stands.  `why`: why nothing at all is answered in the driver; `notes`: what is not as it could be."""
+    """How it stands.  `why`: why nothing at all is answered in the driver; `faults`: what fails; `notes`: what is not as it could be;
+    `wrong`: what must not be; `absent`: addresses that are answered when they come.
+    """
 
     why: str = ""
     notes: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
+    wrong: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
 
     def problems(self, orders: DnsOrders) -> tuple[str, ...]:
-        """What people should mend; of `auto` nothing."""
-        if orders.attach not in (Attach.NATIVE, Attach.GENERIC) or self.why in (LOOPBACK, UNKNOWN):
-            return ()
-        return (f"DNS is not answered in the driver: {self.why}",) if self.why else self.notes
+        """What people should mend; of `auto` only what is wrong."""
+        return (*self.unready(orders), *(self.notes if orders.must and orders.attach is not Attach.AUTO else ()))
+
+    def unready(self, orders: DnsOrders) -> tuple[str, ...]:
+        """Why the node does not answer as its configuration demands."""
+        if not orders.must or self.why in (LOOPBACK, UNKNOWN, NO_ADDRESS):
+            return self.wrong
+        return (f"DNS is not answered in the driver: {self.why}",) if self.why else (*self.wrong, *self.faults)
+
+    def lines(self) -> tuple[str, ...]:
+        """All of it, for `gslb status`."""
+        waiting = (f"not on this machine, answered when it comes: {address}" for address in self.absent)
+        return (*self.wrong, *self.faults, *self.notes, *waiting)
 
 
-def standing(orders: DnsOrders, want: DnsWant, state: State, left_out: Sequence[str]) -> Standing:
+def standing(
+    orders: DnsOrders, want: DnsWant, state: State, left_out: Sequence[str], absent: Sequence[str] = ()
+) -> Standing:
     """What the state of the process means."""
     why = _whole(want, state)
     if why:
-        return Standing(why)
+        return Standing(why, absent=tuple(absent))
     lesser = [Attached.NOT] if orders.attach is Attach.GENERIC else [Attached.NOT, Attached.GENERIC]
     found = [_told(one) for one in interfaces(want, state) if one.attached in lesser]
     dns = state.dns
     assert dns is not None
-    if dns.silent:
-        found.append(f"DNS in the driver is asked and does not answer: {dns.silent}")
-    return Standing("", (*found, *dns.problems, *left_out))
+    silent = f"DNS in the driver is asked and does not answer: {dns.silent}"
+    return Standing(
+        "",
+        notes=(*found, *left_out),
+        faults=((silent,) if dns.silent and not dns.wrong else ()) + dns.problems,
+        wrong=(silent,) if dns.wrong else (),
+        absent=tuple(absent),
+    )
 
 
 def interfaces(want: DnsWant, state: State) -> tuple[Interface, ...]:
@@ -114,7 +140,7 @@ def state_json(want: DnsWant | None, state: State | None, stands: Standing) -> d
     attached = interfaces(want, state) if want is not None and state is not None else ()
     return {
         "why": stands.why,
-        "notes": list(stands.notes),
+        "notes": list(stands.lines()),
         "interfaces": [asdict(one) for one in attached],
         "version": dns.version,
         "octets": dns.octets,
@@ -129,7 +155,8 @@ def _whole(want: DnsWant, state: State) -> str:
     reasons = (
         (bool(dns.refused), dns.refused),
         (not dns.image, "; ".join(dns.problems) or NO_IMAGE),
-        (not dns.addresses, "no address that DNS listens on is on an interface"),
+        (not want.addresses, NO_ADDRESS),
+        (not dns.addresses, "; ".join(dns.problems) or UNKNOWN),
         (all(one.attached is Attached.NOT for one in attached), "; ".join(map(_told, attached)) or "not attached yet"),
     )
     return next((why for holds, why in reasons if holds), "")

@@ -10,7 +10,7 @@ import logging
 from pathlib import Path
 
 from gslb.config.origin import Copy
-from gslb.control.store import MAX_FILE, StateError, Store
+from gslb.control.store import CONFIGURATION, MAX_FILE, StateError, Store
 
 FORMAT = 1
 
@@ -25,9 +25,9 @@ def keep(store: Store, copy: Copy) -> None:
         data = json.dumps(found).encode()
         if len(data) > MAX_FILE:
             raise StateError(f"it is larger than {MAX_FILE >> 20} MB")
-        store.save_configuration(data)
+        store.save_file(CONFIGURATION, data, sync=False)
     except (StateError, ValueError) as error:
-        store.drop_configuration()  # an older one is in force no more
+        store.drop_file(CONFIGURATION)  # an older one is in force no more
         why = {"why": str(error)}
         log.warning("no copy of the configuration is kept: while its files are refused, commands refuse too", extra=why)
 
@@ -35,7 +35,7 @@ def keep(store: Store, copy: Copy) -> None:
 def kept(store: Store) -> Copy | None:
     """The copy in a node's state folder; None where there is none that can be read."""
     try:
-        raw = json.loads(store.read_configuration() or b"null")
+        raw = json.loads(store.read_file(CONFIGURATION) or b"null")
         if raw["format"] != FORMAT:
             return None
         octets = {str(name): text.encode() for name, text in raw["files"].items()}

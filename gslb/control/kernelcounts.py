@@ -3,6 +3,7 @@
 Rule 1: the kernel counts on with every process dead.  What was taken is kept beside the pages (`xdp.taken`), so that whoever comes
 next takes the rest and nothing twice.
 Rule 2: what was counted while nobody looked tells how much was answered, and not what the demand is now.
+Rule 3: what counters mean is read when their image is published: where plans follow quickly its file is gone before they are taken.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from xdp.messages import Block
 
 TAKEN = "xdp.taken"
 IMAGES_KEPT = 4  # of which it is known what was taken
+LEGENDS_KEPT = 32  # plans that may come and go between two looks at the counts
 _NAME = "xdp-"
 
 Numbers = dict[int, int]
@@ -58,6 +60,7 @@ class KernelCounts:
         self._counts = [0] * len(Counter)
         self._over_limit = OverLimit(log)
         self._image: _Image | None = None
+        self._legends: dict[str, tuple[Legend, int]] = {}  # by digest, with the version of the plan; the newest last
         self._board: Scoreboard | None = None
         self._page = DemandPage(run / f"{_NAME}{os.getpid()}{demand.SUFFIX}")
         self._taken = _read_taken(run / TAKEN)
@@ -65,6 +68,17 @@ class KernelCounts:
             scoreboard.retire(run, path)
         for path in sorted(run.glob(f"{_NAME}*{demand.SUFFIX}")):
             demand.retire(run, path)
+
+    def expect(self, file: File | None) -> None:
+        """This image is published: blocks of it may come, also when its file is gone."""
+        if file is None or file.digest in self._legends:
+            return
+        found = self._read(file.digest)
+        if found is not None:
+            last = next(reversed(self._legends.values()), found)[0]
+            self._legends[file.digest] = (last if last == found[0] else found[0]), found[1]  # most plans change none
+        for old in list(self._legends)[:-LEGENDS_KEPT]:
+            del self._legends[old]
 
     def take(self, blocks: Iterable[Block], now: float) -> None:
         """Add what is new, and show all; `now` is monotonic.  Blocks of images that are no longer there are left."""
@@ -108,7 +122,7 @@ class KernelCounts:
         before = self._image
         if before is not None and before.digest == digest:
             return before
-        found = self._read(digest)
+        found = self._legends.get(digest) or self._read(digest)
         if found is None:
             return None
         legend, version = found

@@ -18,6 +18,9 @@ _NONE = {
     What.OUT: "in",
     What.KEPT: "not kept",
     What.SHED: "0.0%",
+    What.NODE: "not heard yet",
+    What.OTHER_CONFIGURATION: "the same",
+    What.CLOCK: "right",
 }
 _ELSEWHERE = (What.CONFIGURATION, What.PLAN)
 
@@ -73,8 +76,10 @@ def _shed(value: Mapping[str, Any]) -> str:
 
 _WORDS: Mapping[What, Callable[[Any], str]] = {
     What.OVERRIDE: lambda value: str(value["state"]),
+    What.CONFLICT: lambda value: f"{value['state']} of {value['node']}",
     What.EJECTION: lambda _: "ejected",
     What.OUT: _out,
     What.KEPT: lambda value: f"kept by {value}",
     What.SHED: _shed,
+    What.CLOCK: lambda ahead_s: f"{ahead_s:+g} s",
 }

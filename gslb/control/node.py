@@ -21,15 +21,18 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from gslb.config.load import Loaded, load
+from gslb.bus.access import NoAccess
+from gslb.config.load import Loaded
 from gslb.config.problem import Refused, folded
 from gslb.control import geography, privilege, watch
+from gslb.control.applied import Considered, consider
 from gslb.control.clock import Clock
 from gslb.control.facts import Facts
 from gslb.control.kept import keep
 from gslb.control.link import Declined, Link
 from gslb.control.planner import Model
-from gslb.control.secret import NoSecret, secret_of, unshared
+from gslb.control.proposal import PROPOSED
+from gslb.control.secret import NoSecret, Secrets, secrets_of, unshared
 from gslb.control.start import Serving, Start
 from gslb.control.station import Station
 from gslb.control.store import Store
@@ -85,6 +88,7 @@ class Controller:
                 return 1
             self._watch("configuration files", self._watched, self._reload, self._known)
             self._watch("overrides file", self._override_files, self._overrides_changed)
+            self._watch("proposed configuration", self._proposals, self._proposed)
             await self._events()
             if self._locating is not None:
                 self._locating.cancel()
@@ -146,13 +150,21 @@ class Controller:
     def _override_files(self) -> Iterable[Path]:
         return (self._station.store.overrides_path,) if self._station is not None else ()
 
+    def _proposals(self) -> Iterable[Path]:
+        return (self._station.store.folder / PROPOSED,) if self._station is not None else ()
+
+    def _proposed(self) -> None:
+        if self._station is not None:
+            self._station.rollout.proposed()
+
     # --- a configuration ---
 
     async def _consider(self, *, first: bool) -> bool:
         """Look at the files; False when they are refused.  What is accepted is put in force when its table is there."""
         began_ns = time.time_ns()
         try:
-            loaded = await asyncio.to_thread(load, self._start.config)
+            found = await asyncio.to_thread(consider, self._start.config, self._store_of)
+            loaded = found.chosen.loaded
             node = self._start.node_of(loaded.deployment)
         except (Refused, SystemExit) as error:
             lines = [str(one) for one in error.errors] if isinstance(error, Refused) else [str(error)]
@@ -160,16 +172,17 @@ class Controller:
                 self._files = error.files
             self._refuse(lines, first=first)
             return False
-        self._files = loaded.files
+        self._files = found.files
         self._databases = tuple(Path(name) for name in loaded.deployment.geo.databases)
         self._known = watch.signature(self._watched())
         if watch.touched_between(
-            loaded.files, began_ns, time.time_ns()
+            found.files, began_ns, time.time_ns()
         ):  # perhaps it was read half before that, so once more
             self._reload()
         considered = loaded.digest, watch.signature(self._databases)
         if considered == self._loaded:
-            self._facts.problem("configuration", ())
+            self._facts.problem("configuration", found.lines)
+            self._counts(found)
             return True
         try:
             asked = wanted_of(loaded.deployment, node)
@@ -177,19 +190,31 @@ class Controller:
             self._listening = granted.listening
             privilege.keep_only({privilege.CAP_NET_RAW} if asked.marks else ())
             privilege.hand_down(privilege.CAP_NET_RAW)
-            secret = self._open(loaded.deployment, node, granted.no_driver)
+            secrets = self._open(loaded.deployment, node, granted.no_driver)
         except Declined as error:
             if not first:  # at first the supervisor says it
                 self._facts.problem("configuration", (str(error),))
             return False
-        except (NoSecret, OSError, UnusableGeneration) as error:
+        except (NoSecret, NoAccess, OSError, UnusableGeneration) as error:
             self._refuse([str(error)], first=first)
             return False
         self._loaded = considered
-        self._facts.problem("configuration", ())
+        self._facts.problem("configuration", found.lines)
+        self._counts(found)
         self._warn(loaded)
-        await self._locate(loaded, node, secret)
+        await self._locate(loaded, node, secrets)
         return True
+
+    def _store_of(self, own: Loaded | None) -> Store | None:
+        """The state folder; None where nothing says yet which it is.  Raises SystemExit."""
+        if self._station is not None or own is None:
+            return None if self._station is None else self._station.store
+        return Store(self._start.state, own.deployment.name, self._start.node_of(own.deployment).name)
+
+    def _counts(self, found: Considered) -> None:
+        """Tell whose configuration counts now: that of a version, or of the node's own files."""
+        assert self._station is not None
+        self._station.rollout.considered(found.own, found.chosen)
 
     def _refuse(self, lines: list[str], *, first: bool) -> None:
         if first:
@@ -208,29 +233,32 @@ class Controller:
         self._warned = frozenset(warnings)
         self._facts.say(warnings=warnings, listening=list(self._listening))
 
-    def _open(self, deployment: Deployment, node: Node, no_driver: str) -> bytes:
-        """Open the state folder at the first good configuration; the secret.  Raises NoSecret, OSError, UnusableGeneration."""
+    def _open(self, deployment: Deployment, node: Node, no_driver: str) -> Secrets:
+        """Open the state folder at the first good configuration; the secrets.
+
+        Raises NoSecret, NoAccess, OSError, UnusableGeneration.
+        """
         if self._station is None:
             store = Store(self._start.state, deployment.name, node.name)
             self._station = Station(self._start, store, self._facts, self._clock, self._wake.set, self._try_again)
             self._tasks.create_task(self._station.run(self._stop))
         self._station.observer.balancing.no_driver = no_driver
         self._facts.say(deployment=deployment.name, node=node.name, site=node.site)
-        return secret_of(deployment, os.environ, self._start.config, self._station.store.folder)
+        return secrets_of(deployment, os.environ, self._start.config, self._station.store.folder)
 
-    async def _locate(self, loaded: Loaded, node: Node, secret: bytes) -> None:
+    async def _locate(self, loaded: Loaded, node: Node, secrets: Secrets) -> None:
         """Have the location table made, in the background where it takes time."""
         if self._locating is not None:
             self._locating.cancel()
             await asyncio.gather(self._locating, return_exceptions=True)
             self._locating = None
         if geography.has_databases(loaded.deployment):
-            self._locating = asyncio.create_task(self._put_in_force(loaded, node, secret))
+            self._locating = asyncio.create_task(self._put_in_force(loaded, node, secrets))
             self._locating.add_done_callback(_complain)
         else:
-            await self._put_in_force(loaded, node, secret)
+            await self._put_in_force(loaded, node, secrets)
 
-    async def _put_in_force(self, loaded: Loaded, node: Node, secret: bytes) -> None:
+    async def _put_in_force(self, loaded: Loaded, node: Node, secrets: Secrets) -> None:
         """Serve `loaded` with its location table; on a very first start without geography until that is made."""
         deployment = loaded.deployment
         assert self._station is not None
@@ -238,13 +266,13 @@ class Controller:
         if geography.has_databases(deployment) and not self._station.planner.in_force:
             meanwhile = locator.substitute(deployment)
             if meanwhile is not None and await self._adopt(
-                loaded, Model(deployment, node, loaded.zones, *meanwhile, secret)
+                loaded, Model(deployment, node, loaded.zones, *meanwhile, secrets.secret, secrets.access)
             ):
                 log.info("the geo databases are being read; until then `nearest` is the order as written")
         found = await locator.table(deployment)
         if found is None:
             return
-        model = Model(deployment, node, loaded.zones, *found, secret)
+        model = Model(deployment, node, loaded.zones, *found, secrets.secret, secrets.access)
         if await self._adopt(loaded, model) and not self._announced:
             self._announced = True
             self._start.audience.serving(self._serving(model))

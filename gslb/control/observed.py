@@ -29,7 +29,7 @@ class Observed:
 
     `geography` is the digest of the location table whose rankings `demand` counts.  `blind_since`: since when this site's
     reference targets are unreachable, so that its opinions do not count.  `rtts` are by classes of that table too;
-    `unbalanced`: why this node cannot balance a pool of its site.
+    `unbalanced`: why this node cannot balance a pool of its site.  `regional` as in `gslb.model.world.World`.
     """
 
     at: float
@@ -41,6 +41,7 @@ class Observed:
     blind_since: float | None = None
     rtts: Rtts = field(default_factory=dict)
     unbalanced: Mapping[PoolId, str] = field(default_factory=dict)
+    regional: Mapping[str, Verdicts] = field(default_factory=dict)
 
     def world(self, now: float, overrides: Iterable[Override], geography: str) -> World:
         """The world at `now`; what was counted by another location table says nothing."""
@@ -48,16 +49,14 @@ class Observed:
         located = self.geography == geography
         return World(
             now=now,
-            verdicts={
-                pool: {address: replace(verdict, age_s=verdict.age_s + passed) for address, verdict in found.items()}
-                for pool, found in self.verdicts.items()
-            },
+            verdicts=_aged(self.verdicts, passed),
             loads={pool: replace(load, age_s=load.age_s + passed) for pool, load in self.loads.items()},
             overrides=tuple(one for one in overrides if one.holds_at(now)),
             demand=self.demand if located else {},
             heavy=self.heavy,
             rtts=_older(self.rtts, passed) if located else {},
             unbalanced=self.unbalanced,
+            regional={continent: _aged(verdicts, passed) for continent, verdicts in self.regional.items()},
         )
 
 
@@ -67,10 +66,7 @@ def dump_observed(deployment: str, seen: Observed) -> bytes:
         "format": FORMAT,
         "deployment": deployment,
         "at": seen.at,
-        "verdicts": {
-            pool: {address: _verdict_json(verdict) for address, verdict in found.items()}
-            for pool, found in seen.verdicts.items()
-        },
+        "verdicts": _verdicts_json(seen.verdicts),
         "loads": {pool: [load.share, round(load.age_s, 3), load.stale] for pool, load in seen.loads.items()},
         "geography": seen.geography,
         "demand": {
@@ -84,6 +80,7 @@ def dump_observed(deployment: str, seen: Observed) -> bytes:
             for pool, found in seen.rtts.items()
         },
         "unbalanced": dict(seen.unbalanced),
+        "regional": {continent: _verdicts_json(verdicts) for continent, verdicts in seen.regional.items()},
     }
     return json.dumps(raw, separators=(",", ":")).encode()
 
@@ -100,10 +97,7 @@ def parse_observed(data: bytes, deployment: str) -> Observed:
             raise ObservedUnreadable(f"they are of deployment {shown(raw['deployment'])}, expected {deployment!r}")
         return Observed(
             at=_finite(raw["at"]),
-            verdicts={
-                PoolId(pool): {str(address): _verdict(body) for address, body in found.items()}
-                for pool, found in raw["verdicts"].items()
-            },
+            verdicts=_verdicts(raw["verdicts"]),
             loads={
                 PoolId(pool): Load(_finite(share), _finite(age), bool(stale))
                 for pool, (share, age, stale) in raw["loads"].items()
@@ -114,11 +108,21 @@ def parse_observed(data: bytes, deployment: str) -> Observed:
             blind_since=None if raw["blind_since"] is None else _finite(raw["blind_since"]),
             rtts={PoolId(pool): dict(map(_rtt, found)) for pool, found in raw.get("rtts", {}).items()},
             unbalanced={PoolId(pool): str(why) for pool, why in raw.get("unbalanced", {}).items()},
+            regional={str(continent): _verdicts(found) for continent, found in raw.get("regional", {}).items()},
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         if isinstance(error, ObservedUnreadable):
             raise
         raise ObservedUnreadable(f"not observations: {defect(error)}") from error
+
+
+def _aged(verdicts: Verdicts, passed: float) -> Verdicts:
+    if not passed:
+        return verdicts
+    return {
+        pool: {address: replace(verdict, age_s=verdict.age_s + passed) for address, verdict in found.items()}
+        for pool, found in verdicts.items()
+    }
 
 
 def _older(rtts: Rtts, passed: float) -> Rtts:
@@ -131,6 +135,19 @@ def _older(rtts: Rtts, passed: float) -> Rtts:
 def _rtt(raw: Any) -> tuple[tuple[int, int], Rtt]:
     family, known_class, p50, p90, count, age = raw
     return (int(family), int(known_class)), Rtt(_finite(p50), _finite(p90), int(_finite(count)), _finite(age))
+
+
+def _verdicts_json(verdicts: Verdicts) -> dict[str, dict[str, list[object]]]:
+    return {
+        pool: {address: _verdict_json(verdict) for address, verdict in found.items()}
+        for pool, found in verdicts.items()
+    }
+
+
+def _verdicts(raw: Mapping[str, Any]) -> Verdicts:
+    return {
+        PoolId(pool): {str(address): _verdict(body) for address, body in found.items()} for pool, found in raw.items()
+    }
 
 
 def _verdict_json(verdict: Verdict) -> list[object]:

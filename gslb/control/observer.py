@@ -19,6 +19,7 @@ from gslb.control import balancerfile
 from gslb.control.balancing import Balancing
 from gslb.control.clock import Clock
 from gslb.control.demand import DemandMeter, Measured
+from gslb.control.executor import Content
 from gslb.control.facts import Facts
 from gslb.control.kernelcounts import KernelCounts
 from gslb.control.loads import Loads
@@ -31,6 +32,7 @@ from gslb.control.tasks import keep_running
 from gslb.model.deployment import Deployment, Node, PoolId
 from gslb.model.location import Geography
 from gslb.model.world import Health, Rtts, Verdict, Verdicts, World
+from gslb.nameserver.generation import Manifest
 
 TICK_S = 1.0  # between two looks at loads and counts
 KEEP_S = 2.0  # at most so often the state file is written
@@ -106,6 +108,12 @@ class Observer:
         self.passive.want(deployment, node.site, class_of, classes)
         self.balancing.want(deployment, node, secret)
         await self.balancing.first_word()
+
+    def serve(self, manifest: Manifest | None, content: Content) -> None:
+        """Have the driver answer what the workers answer from, and know what its counters will mean."""
+        self.balancing.serve(manifest, content)
+        if manifest is not None and self.balancing.answers:
+            self._kernel_counts.expect(manifest.image)
 
     def seen(self, now: float) -> Observed:
         """What is known at `now`."""

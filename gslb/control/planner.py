@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import logging
 import mmap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gslb import __version__
+from gslb.bus.access import Access
 from gslb.control.executor import Content, Executor
 from gslb.control.facts import Facts
 from gslb.control.geography import Located
@@ -26,10 +27,10 @@ from gslb.control.targets import targets
 from gslb.control.tasks import Defects
 from gslb.decide.decide import decide
 from gslb.geo.table import LocationTable
-from gslb.model.deployment import Deployment, Node
+from gslb.model.deployment import Deployment, Node, PoolId
 from gslb.model.location import Geography
 from gslb.model.plan import Plan
-from gslb.model.world import Override, World
+from gslb.model.world import GivenShed, Override, World
 from gslb.model.zone import Zone
 from gslb.nameserver.cookies import keys_of
 from gslb.nameserver.generation import Manifest
@@ -43,7 +44,7 @@ log = logging.getLogger("gslb.node")
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What decisions are made from: a configuration, its zones, and its location table."""
+    """What decisions are made from: a configuration, its zones, and its location table; and the access to the bus."""
 
     deployment: Deployment
     node: Node
@@ -51,6 +52,7 @@ class Model:
     located: Located
     geography: Geography
     secret: bytes
+    access: Access | None = None
 
     def content(self, now: float) -> Content:
         """For executors; the keys of cookies are those of the day."""
@@ -70,10 +72,14 @@ class Planner:
         facts: Facts,
         seen: Callable[[float], Observed] = Observed,
         reported: Callable[[], int] = lambda: 0,
+        given: Callable[[float], Mapping[PoolId, GivenShed]] = lambda _: {},
     ) -> None:
-        """`seen` tells what is observed at a moment, `reported` the highest version that a data plane reports."""
+        """`seen` tells what is observed at a moment, `reported` the highest version that a data plane reports, `given` what other
+        nodes say that pools shed.
+        """
         self._seen = seen
         self._reported = reported
+        self._given = given
         self._store = store
         self._executor = executor
         self._facts = facts
@@ -174,7 +180,8 @@ class Planner:
 
     def world(self, model: Model, now: float) -> World:
         """What a decision of this moment goes by."""
-        return self._seen(now).world(now, self._overrides, model.located.digest)
+        world = self._seen(now).world(now, self._overrides, model.located.digest)
+        return replace(world, given=self._given(now))
 
     def serving_table(self, folder: Path) -> tuple[Located, Geography] | None:
         """The location table of the generation in force; None where there is none that can be read."""

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from gslb import __version__
-from gslb.control import balancerfile, facts, imaging, lock, standing
+from gslb.control import balancerchild, balancerfile, facts, imaging, lock, standing
 from gslb.control.observed import Observed
+from gslb.control.sharedfile import read_seen, read_sharing
 from gslb.control.store import Store
 from gslb.control.targets import targets
 from gslb.dnslayout import DnsQtype, DnsUp
@@ -72,6 +73,8 @@ def report(store: Store, deployment: Deployment | None, now: float, known: Known
         "passed_up": passed_up,
         "types": types,
         "overrides": _overrides(overrides, deployment, now),
+        "agreement": told.get(facts.AGREEMENT),
+        "rollout": told.get(facts.ROLLOUT),
         "problems": told.get("problems", {}),
         "warnings": told.get("warnings", []),
         "observed_s": round(max(0.0, now - seen.at), 1) if seen.verdicts or seen.loads else None,
@@ -79,24 +82,27 @@ def report(store: Store, deployment: Deployment | None, now: float, known: Known
         "pools": standing.pools(deployment, plan, seen, overrides, now) if deployment is not None else [],
         "policies": standing.policies(deployment, plan) if deployment is not None else [],
         "checks": checks,
-        **_driven(store.folder / "run", checks if itself or _answers(controller) else {}),
+        **_driven(store.folder, checks if itself or _answers(controller) else {}),
         "unbalanced": dict(seen.unbalanced),
+        "sharing": None if itself else read_sharing(store, now),
     }
 
 
-def _driven(run: Path, checks: Mapping[str, Any]) -> Report:
-    """What the balancer said of itself last, and what its counts tell; None where nothing is balanced.  So of DNS in the driver."""
-    told = balancerfile.read(run) or {}
-    balancer = told.get("balancer")
+def _driven(folder: Path, checks: Mapping[str, Any]) -> Report:
+    """What the balancer said of itself last, and what its counts tell; None where nothing is balanced.  So of DNS in the driver, with
+    the process that drives it; None where none lives.
+    """
+    told = balancerfile.read(folder / "run") or {}
+    balancer, driver = told.get("balancer"), told.get("driver")
     return {
         "balancer": None if balancer is None else {**balancer, "passive": checks.get("passive", {})},
-        "driver": told.get("driver"),
+        "driver": None if driver is None else {**driver, "pid": lock.holder(folder, balancerchild.LOCK)},
     }
 
 
 def _stored(store: Store, now: float) -> Known:
     overrides = store.load_overrides().overrides or ()
-    return Known(store.read_observed().seen or Observed(now), store.read_plan().plan, overrides)
+    return Known(read_seen(store).seen or Observed(now), store.read_plan().plan, overrides)
 
 
 def _controller(folder: Path, told: Mapping[str, Any], now: float) -> Report:
@@ -180,7 +186,8 @@ def _worker(run: Path, page: Page) -> Report:
         "generation": page.generation,
         "plan_version": page.plan_version,
         "queries": counters.queries(counts),
-        "answers_per_s": round(answers / lived_s, 1),
+        # That of the driver begins with what nobody counted for a while, which says nothing of how much it is a second.
+        "answers_per_s": None if page.kind is Kind.XDP else round(answers / lived_s, 1),
         "executor": page.executor.name.lower(),
     }
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+from gslb.bus.access import Access, access_of
 from gslb.model.deployment import Deployment
 
 NAME = "secret"
@@ -16,6 +18,20 @@ _MAX = 4096
 
 class NoSecret(Exception):
     """The secret cannot be read or made; the message says which file and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """What a node needs to know besides its files: the deployment's secret, and what it shows the bus (None: there is none)."""
+
+    secret: bytes
+    access: Access | None
+
+
+def secrets_of(deployment: Deployment, environment: Mapping[str, str], config: Path, folder: Path) -> Secrets:
+    """The secret, and the access to the bus; files start at the folder of `config`.  Raises NoSecret, NoAccess."""
+    access = access_of(deployment.bus, environment, config) if deployment.bus.nats else None
+    return Secrets(secret_of(deployment, environment, config, folder), access)
 
 
 def secret_of(deployment: Deployment, environment: Mapping[str, str], config: Path, folder: Path) -> bytes:

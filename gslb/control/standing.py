@@ -90,7 +90,30 @@ def _pool(pool: Pool, view: _View) -> Report:
         "shed": _shed(pool.name, view),
         "out": _out(pool.name, view),
         "kept": _kept(pool.name, view.plan),
+        "regional": _regional(pool, view),
     }
+
+
+def _regional(pool: Pool, view: _View) -> Report:
+    """How the pool looks from the continents whose sites find it otherwise: its state, and the targets that differ."""
+    found = {}
+    for continent, verdicts in sorted(view.seen.regional.items()):
+        own = verdicts.get(pool.name)
+        if own:
+            together = {**view.seen.verdicts.get(pool.name, {}), **own}
+            found[continent] = {
+                "true_state": pool_state(together.values()),
+                "targets": [
+                    {
+                        "address": address,
+                        "health": verdict.health.value,
+                        "age_s": round(verdict.age_s + view.passed, 1),
+                        "why": verdict.why,
+                    }
+                    for address, verdict in own.items()
+                ],
+            }
+    return found
 
 
 def _target(pool: PoolId, address: str, verdict: Verdict, view: _View, serving: str | None) -> Report:
@@ -145,12 +168,17 @@ def _shed(pool: PoolId, view: _View) -> Report | None:
 
 
 def _out(pool: PoolId, view: _View) -> Report | None:
+    """Since when, and of which policies, or of which continents' clients of theirs."""
     plan = view.plan
-    outs = [of[pool] for of in plan.history.out.values() if pool in of] if plan is not None else []
+    outs = {name: of[pool] for name, of in plan.history.out.items() if pool in of} if plan is not None else {}
     if not outs:
         return None
-    since = min(out.since for out in outs)
-    return {"for_s": round(max(0.0, view.now - since), 1), "held": any(out.held for out in outs)}
+    since = min(out.since for out in outs.values())
+    return {
+        "for_s": round(max(0.0, view.now - since), 1),
+        "held": any(out.held for out in outs.values()),
+        "of": sorted(outs),
+    }
 
 
 def _kept(pool: PoolId, plan: Plan | None) -> list[str]:

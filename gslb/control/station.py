@@ -9,8 +9,10 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from gslb.bus.peers import Living
 from gslb.control import asked
-from gslb.control.changes import Moment
+from gslb.control.agreement import Agreement
+from gslb.control.changes import Moment, conflict
 from gslb.control.chronicle import Chronicle
 from gslb.control.classes import Classes
 from gslb.control.clock import Clock
@@ -22,18 +24,25 @@ from gslb.control.fullness import Fullness
 from gslb.control.locator import Locator
 from gslb.control.lock import BEAT_S, CONTROLLER, Lock
 from gslb.control.losses import Losses
+from gslb.control.membership import Joins, Owner
 from gslb.control.observed import Observed
 from gslb.control.observer import Observer
 from gslb.control.occasion import Occasions, Signs, signs_of
 from gslb.control.planner import Model, Planner
 from gslb.control.queries import Queries
 from gslb.control.report import Known, Report, report
+from gslb.control.rollout import Rollout
+from gslb.control.shared import Shared
+from gslb.control.sharing import balancers_digest
+from gslb.control.sheds import Sheds
 from gslb.control.start import Start
 from gslb.control.store import OverridesRead, Store
 from gslb.control.tasks import Defects, keep_running
-from gslb.model.deployment import MonitorId, PoolId
+from gslb.control.teller import Itself
+from gslb.control.words import Lost
+from gslb.model.deployment import MonitorId, NodeId, PoolId
 from gslb.model.plan import Plan
-from gslb.model.world import World
+from gslb.model.world import Load, World
 
 _LATEST = 20  # changes that a report tells
 
@@ -67,15 +76,25 @@ class Station:
         dns = DnsTables(store.folder / "serving", store.deployment)
         facts.open(store.folder)
         self._occasions = Occasions()
-        self.observer = Observer(store, clock, facts, wake, self._looked)
+        self.observer = Observer(store, clock, facts, self._observed, self._looked)
+        self.shared = Shared(store, clock, facts, Owner(self.observer.seen, self._itself, wake))
+        self.sheds = Sheds(clock, wake)
         balancing = self.observer.balancing
-        executor = Executors(dns, balancing.apply, balancing.serve)
-        self.planner = Planner(store, executor, facts, self.observer.seen, lambda: balancing.version)
+        executor = Executors(dns, balancing.apply, self.observer.serve)
+        self.planner = Planner(
+            store, executor, facts, self.shared.seen, lambda: balancing.version, given=self.sheds.given
+        )
         self.planner.read_overrides()  # before the first plan: what is drained must not be answered by a restart
         folders = start.state / "geography", store.folder / "serving"
         self.locator = Locator(self.planner, facts, folders, start.audience.progress, again)
         self.events = Hub(int(clock.now() * 1000))
         self._chronicle = Chronicle(store.folder, self.events, self._left())
+        self.agreement = Agreement(store, facts, clock.now, self.overrides_written, self._lost)
+        self.rollout = Rollout(start, store, facts, clock.now, lambda: again(0.0))
+        for part in (self.agreement, self.sheds, self.rollout):
+            self.shared.attend(part)
+        self.shared.show("sheds", self.sheds.state)
+        self.shared.watch(self._lives)
         self._losses = Losses()
         self._fullness = Fullness()
         self._defects = Defects()
@@ -87,6 +106,7 @@ class Station:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._show_life(stop))
                 tasks.create_task(self.observer.run(stop))
+                tasks.create_task(self.shared.run(stop))
                 tasks.create_task(keep_running(lambda: self._api.run(stop), "api", stop))
                 tasks.create_task(keep_running(lambda: self._losses.run(self, stop), "site losses", stop))
         finally:
@@ -104,9 +124,11 @@ class Station:
         classes = Classes(model.located.path)
         digest = model.geography.digest
         await self.observer.balance(model.deployment, model.node, model.secret, classes.of, digest)
+        self._share(model)
         if not self.planner.adopt(model, self._clock.now()):
             return False
         self._configuration = configuration
+        self.rollout.in_force(configuration)
         self._api.want(model.deployment)
         return True
 
@@ -114,13 +136,15 @@ class Station:
         """Put in force what follows from all that is known now; False when that failed."""
         self.overrides()
         done = self.planner.plan(self._clock.now())
+        if done and self.planner.last is not None:
+            self.sheds.decided(self.planner.last)
         if done and self._taken != self._read:
             self._taken = self._read
             self._facts.say(**{TAKEN: self._taken})
         self._occasions.decided(time.monotonic(), self._signs())
         if self.model is not None:
             try:
-                self._chronicle.take(self._moment(self.observer.seen(self._clock.now())))
+                self._chronicle.take(self._moment(self.shared.seen(self._clock.now())))
             except Exception as error:  # noqa: BLE001  # answers do not depend on what is told of them
                 self._defects.tell("audit log and events", error)
         return done
@@ -158,8 +182,9 @@ class Station:
     def report(self) -> Report:
         """What `gslb status --json` prints."""
         now = self._clock.now()
-        known = Known(self.observer.seen(now), self.planner.last, self.overrides().overrides or ())
-        return report(self.store, self.model.deployment if self.model is not None else None, now, known)
+        known = Known(self.shared.seen(now), self.planner.last, self.overrides().overrides or ())
+        deployment = self.model.deployment if self.model is not None else None
+        return report(self.store, deployment, now, known) | {"sharing": self.shared.state() or None}
 
     def figures(self) -> Figures:
         """Numbers for metrics."""
@@ -178,7 +203,7 @@ class Station:
     async def silent(self) -> tuple[str, ...]:
         """Which executors of DNS do not answer, asked now."""
         balancing = self.observer.balancing
-        return await asked.silent(self.store.folder / "run", balancing.probe, balancing.silent)
+        return await asked.silent(self.store.folder / "run", balancing.probe, balancing.unready)
 
     def push_load(self, pool: PoolId, value: float, at: float | None) -> None:
         """Take a load.  Raises BadLoad."""
@@ -187,15 +212,20 @@ class Station:
     def overrides_written(self) -> None:
         """The overrides file was written."""
         self._overrides_due = True
+        self.agreement.changed()
         self._wake()
 
     def api_problem(self, lines: Sequence[str]) -> None:
         """What is wrong with the API now."""
         self._facts.problem("api", lines)
 
+    def _lost(self, lost: Lost) -> None:
+        """An operator's word lost against another node's."""
+        self._chronicle.tell(self._clock.now(), [conflict(lost)])
+
     def _left(self) -> Moment:
         """What an earlier run left, and told: overrides that began since then are new."""
-        last = self.observer.last
+        last = self.shared.last
         left = self._moment(last)
         if last is None:
             return replace(left, overrides=())
@@ -205,14 +235,49 @@ class Station:
         """Loads and counts were looked at: decide, unless nothing can come of it."""
         plan, model = self.planner.last, self.model
         if plan is not None and model is not None:
-            loads = self.observer.loads.world(time.monotonic())
+            loads = self._loads()
             self._fullness.look(model.deployment, loads, plan.history, self._clock.now())
         if plan is not None and self._occasions.arises(time.monotonic(), self._signs(), plan.history):
             self._wake()
 
     def _signs(self) -> Signs:
         model = self.model
-        return signs_of(model.deployment, self.observer.loads.world(time.monotonic())) if model is not None else Signs()
+        return signs_of(model.deployment, self._loads()) if model is not None else Signs()
+
+    def _loads(self) -> Mapping[PoolId, Load]:
+        return self.shared.loads(self.observer.loads.world(time.monotonic()))
+
+    def _observed(self) -> None:
+        """This node's checks or its balancer say something else."""
+        self.shared.own_changed()
+        self._wake()
+
+    def _share(self, model: Model) -> None:
+        """Share the world of this model's deployment."""
+        first = self.model is None
+        self.shared.want(Joins(model.deployment, model.node, model.geography.digest, model.access))
+        self.sheds.want(model.deployment, model.node, alone=self.shared.alone)
+        if first and self.planner.last is not None:
+            self.sheds.decided(self.planner.last)
+
+    def _lives(self, lives: Mapping[NodeId, Living]) -> None:
+        """What is known of other nodes now."""
+        node = self.model.node if self.model is not None else None
+        if node is not None:
+            alive = [(one.site, one.node) for one in lives.values() if one.alive]
+            self.sheds.live([(node.site, node.name), *alive])
+            self.rollout.others(lives)
+
+    def _itself(self) -> Itself:
+        """How this node is, for the others."""
+        version, digest = self.planner.identity or (0, "")
+        return Itself(
+            config=self._configuration or "",
+            config_version=self.rollout.version,
+            plan_version=version,
+            plan=digest,
+            balancers=balancers_digest(self.observer.balancing.state),
+        )
 
     def _moment(self, seen: Observed | None) -> Moment:
         now = self._clock.now()
@@ -227,6 +292,7 @@ class Station:
             overrides=self.planner.overrides,
             blind_since=known.blind_since,
             balancers=plan.balancers if plan is not None else {},
+            company=self.shared.company,
         )
 
 

@@ -6,6 +6,7 @@
         observed.json              what was observed last (gslb.control.observed)
         figures.json               statistics of checks and loads, for people
         in-force.json              the files of the configuration in force (gslb.control.kept)
+        applied.json, applied-before.json    versions of the configuration (gslb.control.applied)
         overrides.json             the overrides; written under a lock on `overrides.lock`
         overrides.json.last-good   a copy of what was last written, for when the file itself cannot be read
         plan.json.bad, overrides.json.bad    one copy of what could not be read
@@ -22,7 +23,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ from typing import Any
 
 from gslb.control.observed import Observed, dump_observed, parse_observed
 from gslb.control.overrides import dump_overrides, parse_overrides
+from gslb.control.words import GSLB, Edit, Lost, Word, edited, merged, overrides_of, tidied
 from gslb.model.plan import Plan, PlanUnreadable, from_bytes
 from gslb.model.world import Override
 
@@ -42,6 +44,8 @@ LAST_GOOD = ".last-good"  # the end of a copy's name
 LOCK = "overrides.lock"
 MAX_FILE = 64 << 20  # bytes; a larger file is not one of ours
 LOCK_WAIT_S = 10.0  # writing takes milliseconds: after this the holder hangs
+
+_Overrides = tuple[Override, ...]
 
 
 class StateError(Exception):
@@ -69,6 +73,16 @@ class OverridesRead:
     """The stored overrides; `note` says why the file was not taken: then its last good copy, None where there is none."""
 
     overrides: tuple[Override, ...] | None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Took:
+    """The words by target after a merge; whether it `changed` what overrides there are, which were lost, and `note` as in Edited."""
+
+    words: Mapping[str, Word]
+    changed: bool
+    lost: tuple[Lost, ...] = ()
     note: str | None = None
 
 
@@ -150,7 +164,7 @@ class Store:
     def read_observed(self) -> ObservedRead:
         """What was observed last; a file that cannot be read is a note, and is written over."""
         try:
-            data = _bounded(self.folder / OBSERVED)
+            data = bounded(self.folder / OBSERVED)
             return ObservedRead(None if data is None else parse_observed(data, self.deployment))
         except (OSError, ValueError) as error:
             return ObservedRead(None, f"{self.folder / OBSERVED}: {_why(error)}")
@@ -162,56 +176,87 @@ class Store:
     def read_figures(self) -> dict[str, Any]:
         """The statistics; empty where they cannot be read."""
         try:
-            found = json.loads(_bounded(self.folder / FIGURES) or b"{}")
+            found = json.loads(bounded(self.folder / FIGURES) or b"{}")
         except (OSError, ValueError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}
 
-    def save_configuration(self, data: bytes) -> None:
-        """Keep the files of the configuration in force; not synced.  Raises StateError."""
-        self._replace(CONFIGURATION, data, sync=False)
+    def save_file(self, name: str, data: bytes, *, sync: bool = True) -> None:
+        """Keep a file of another module's.  Raises StateError."""
+        self._replace(name, data, sync=sync)
 
-    def drop_configuration(self) -> None:
+    def drop_file(self, name: str) -> None:
         """Keep none."""
         with suppress(OSError):
-            (self.folder / CONFIGURATION).unlink(missing_ok=True)
+            (self.folder / name).unlink(missing_ok=True)
 
-    def read_configuration(self) -> bytes | None:
-        """What `save_configuration` kept last.  Raises OSError, ValueError."""
-        return _bounded(self.folder / CONFIGURATION)
+    def read_file(self, name: str) -> bytes | None:
+        """What `save_file` kept last; None where there is none.  Raises OSError, ValueError."""
+        return bounded(self.folder / name)
 
     def load_overrides(self) -> OverridesRead:
         """The overrides, also those that expired; no file is no overrides."""
-        try:
-            return OverridesRead(self._parsed_overrides())
-        except (OSError, ValueError) as error:
-            kept, instead = self._last_good()
-            then = "the next `gslb drain|up|down|auto` writes the file anew"
-            return OverridesRead(kept, f"{self.overrides_path}: {_why(error)}; {instead}; {then}")
+        words, note = self._read_words()
+        return OverridesRead(None if words is None else overrides_of(words), note)
 
-    def edit_overrides(self, change: Callable[[tuple[Override, ...]], tuple[Override, ...]], now: float) -> Edited:
+    def load_words(self) -> dict[str, Word]:
+        """What was said of each target, the ends too; of a file that cannot be read what its last good copy has."""
+        return _by_target(self._read_words()[0] or ())
+
+    def edit_overrides(
+        self, change: Callable[[_Overrides], _Overrides], now: float, *, who: str = GSLB, why: str = ""
+    ) -> Edited:
         """Replace the overrides in force at `now` by what `change` makes of them, alone of all writers.
 
-        Expired ones are forgotten.  What `change` raises leaves the file as it is.  Raises StateError.
+        Expired ones are forgotten; those that end are ended by `who`, for a reason.  What `change` raises leaves the file as it
+        is.  Raises StateError.
         """
         self.create()
         with self._locked():
-            stored, unreadable = self._overrides_to_edit()
-            overrides = change(tuple(override for override in stored if override.holds_at(now)))
-            try:
-                data = dump_overrides(self.deployment, overrides)
-            except ValueError as error:
-                raise StateError(f"{self.overrides_path}: {error}; nothing was changed") from error
-            notes = [] if unreadable is None else [f"{unreadable}; {self._set_aside(OVERRIDES, stay=True)}"]
-            self._replace(OVERRIDES, data)
-            try:
-                self._replace(OVERRIDES + LAST_GOOD, data)
-            except StateError as error:  # the overrides themselves are written
-                notes.append(f"no copy of {OVERRIDES} is kept: {error}")
-            return Edited(overrides, "; ".join(notes) or None)
+            stored, unreadable = self._words_to_edit()
+            after = change(tuple(one for one in overrides_of(stored) if one.holds_at(now)))
+            words = edited(_by_target(stored), after, Edit(now, self.folder.name, who, why))
+            note = self._write_words(words, unreadable)
+            return Edited(overrides_of(words[one.target] for one in after), note)
 
-    def _overrides_to_edit(self) -> tuple[tuple[Override, ...], str | None]:
-        """The stored overrides; or those of the last good copy, and what is wrong with the file's content."""
+    def merge_overrides(self, told: Iterable[Word], now: float) -> Took:
+        """Take of what other nodes told what is later, alone of all writers.  Raises StateError."""
+        self.create()
+        with self._locked():
+            stored, unreadable = self._words_to_edit()
+            mine = _by_target(stored)
+            found = merged(mine, told)
+            if found.words == mine and unreadable is None:
+                return Took(mine, changed=False, lost=found.lost)
+            words = tidied(found.words, now)
+            note = self._write_words(words, unreadable)
+            return Took(words, overrides_of(words.values()) != overrides_of(stored), found.lost, note)
+
+    def _write_words(self, words: Mapping[str, Word], unreadable: str | None) -> str | None:
+        """Write the overrides file and its copy; what is to be said of that.  Raises StateError."""
+        try:
+            data = dump_overrides(self.deployment, words.values())
+        except ValueError as error:
+            raise StateError(f"{self.overrides_path}: {error}; nothing was changed") from error
+        notes = [] if unreadable is None else [f"{unreadable}; {self._set_aside(OVERRIDES, stay=True)}"]
+        self._replace(OVERRIDES, data)
+        try:
+            self._replace(OVERRIDES + LAST_GOOD, data)
+        except StateError as error:  # the overrides themselves are written
+            notes.append(f"no copy of {OVERRIDES} is kept: {error}")
+        return "; ".join(notes) or None
+
+    def _read_words(self) -> tuple[tuple[Word, ...] | None, str | None]:
+        """The stored words, and why the file was not taken: then those of its last good copy."""
+        try:
+            return self._parsed_overrides(), None
+        except (OSError, ValueError) as error:
+            kept, instead = self._last_good()
+            then = "the next `gslb drain|up|down|auto` writes the file anew"
+            return kept, f"{self.overrides_path}: {_why(error)}; {instead}; {then}"
+
+    def _words_to_edit(self) -> tuple[tuple[Word, ...], str | None]:
+        """The stored words; or those of the last good copy, and what is wrong with the file's content."""
         try:
             return self._parsed_overrides(), None
         except OSError as error:
@@ -220,16 +265,17 @@ class Store:
             kept, instead = self._last_good()
             return kept or (), f"{self.overrides_path}: {error}; {instead}"
 
-    def _last_good(self) -> tuple[tuple[Override, ...] | None, str]:
-        """The overrides of the last good copy, None where there is none, and what is used in place of the file."""
+    def _last_good(self) -> tuple[tuple[Word, ...] | None, str]:
+        """The words of the last good copy, None where there is none, and what is used in place of the file."""
         try:
-            data = _bounded(self.folder / (OVERRIDES + LAST_GOOD))
+            data = bounded(self.folder / (OVERRIDES + LAST_GOOD))
             if data is None:
                 return None, "there is no last good copy, so the whole file is ignored"
             kept = parse_overrides(data, self.deployment)
         except (OSError, ValueError) as error:
             return None, f"its last good copy cannot be read either ({_why(error)}), so the whole file is ignored"
-        return kept, f"the last good copy is used instead ({OVERRIDES}{LAST_GOOD}, overrides: {len(kept)})"
+        count = len(overrides_of(kept))
+        return kept, f"the last good copy is used instead ({OVERRIDES}{LAST_GOOD}, overrides: {count})"
 
     def _last_good_plan(self) -> tuple[Plan | None, str]:
         """The plan of the last good copy, None where there is none, and what is used in place of the file."""
@@ -242,7 +288,7 @@ class Store:
         return kept, f"the last good copy is used instead ({PLAN}{LAST_GOOD}, version {kept.version})"
 
     def _parsed_plan(self, name: str) -> Plan | None:
-        data = _bounded(self.folder / name)
+        data = bounded(self.folder / name)
         if data is None:
             return None
         plan = from_bytes(data)
@@ -250,8 +296,8 @@ class Store:
             raise PlanUnreadable(f"it is of deployment {plan.deployment!r}, expected {self.deployment!r}")
         return plan
 
-    def _parsed_overrides(self) -> tuple[Override, ...]:
-        data = _bounded(self.overrides_path)
+    def _parsed_overrides(self) -> tuple[Word, ...]:
+        data = bounded(self.overrides_path)
         return () if data is None else parse_overrides(data, self.deployment)
 
     @contextmanager
@@ -313,7 +359,11 @@ class Store:
         return f"set aside as {bad.name}"
 
 
-def _bounded(path: Path) -> bytes | None:
+def _by_target(words: Iterable[Word]) -> dict[str, Word]:
+    return {word.target: word for word in words}
+
+
+def bounded(path: Path) -> bytes | None:
     """The file's bytes, None where there is none.  Raises OSError, and ValueError for a file too large to be ours."""
     try:
         with path.open("rb") as file:

@@ -244,7 +244,7 @@ class Supervisor:
             self._kept |= privilege.BALANCER
         if asked.marks:
             self._kept.add(privilege.CAP_NET_RAW)
-        self._gave_up = self._gave_up or bool((privilege.held() - self._kept) & privilege.BALANCER)
+        self._gave_up = self._gave_up or (privilege.held() >= privilege.DRIVER and not self._kept >= privilege.DRIVER)
         privilege.keep_only(self._kept)
 
     def _balance(self, asked: Wanted) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 
 from gslb.model.deployment import Attach, Deployment, Node, Via
 
+ON = "on"  # of dns.xdp: as `auto`, but what cannot be had is a problem
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -46,6 +48,11 @@ class Wanted:
         }
 
 
+def attach_of(xdp: str) -> Attach:
+    """How `dns.xdp` has interfaces attached."""
+    return Attach.AUTO if xdp == ON else Attach(xdp)
+
+
 def wanted_of(deployment: Deployment, node: Node) -> Wanted:
     """What `deployment` asks of `node`."""
     balanced = [pool for pool in deployment.pools.values() if pool.datacenter == node.site and pool.balance is not None]
@@ -61,7 +68,7 @@ def wanted_of(deployment: Deployment, node: Node) -> Wanted:
         tcp_clients=deployment.limits.tcp_clients,
         balances=balances,
         marks=balances and any(monitor.via is Via.VIP for monitor in monitors),
-        driver=Attach(deployment.dns.xdp) if reached else Attach.OFF,
+        driver=attach_of(deployment.dns.xdp) if reached else Attach.OFF,
     )
 
 

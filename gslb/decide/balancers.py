@@ -20,6 +20,7 @@ from gslb.decide.settle import Settled
 from gslb.decide.situation import Situation
 from gslb.decide.targets import Target
 from gslb.model.deployment import Anycast, Deployment, PolicyId, Pool, PoolId
+from gslb.model.history import policy_of
 from gslb.model.plan import BackendPlan, BalancerTable, Serving, Vip
 from gslb.model.world import Forced
 
@@ -38,7 +39,7 @@ _FORCED = {Forced.UP: Serving.UP, Forced.DOWN: Serving.DOWN, Forced.DRAIN: Servi
 def balancers_of(
     model: Deployment, situation: Situation, settled: Mapping[PolicyId, Mapping[int, Settled]]
 ) -> Mapping[PoolId, BalancerTable]:
-    """The table of every balanced pool; `settled` is what the steps left of all policies."""
+    """The table of every balanced pool; `settled` is what the steps left of all parts of policies."""
     overrun = _overrun(model, situation, settled)
     anycast = same(model.anycast)
     return {
@@ -85,7 +86,7 @@ def _overrun(
         for policy, of_policy in settled.items()
         for one in of_policy.values()
         for name in shares.keys() & one.by_pool.keys()
-        if shares[name].below(model.policies[policy].panic)
+        if shares[name].below(model.policies[policy_of(policy)].panic)
     )
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from gslb.decide.audience import Audience, split
 from gslb.decide.predict import Path
 from gslb.decide.spread import paths, spread
-from gslb.model.deployment import Deployment, PolicyId, Pool, SiteId
+from gslb.model.deployment import Deployment, PolicyId, Pool, PoolId, SiteId
 from gslb.model.location import Cohort, Geography
 from gslb.model.plan import Plan
-from gslb.model.world import Health, Verdict, World
+from gslb.model.world import Health, Verdict, Verdicts, World
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,13 @@ def without(case: Case, sites: Collection[SiteId]) -> Case:
     lost = [pool for pool in case.model.pools.values() if pool.datacenter in sites]
     verdicts = {**case.world.verdicts, **{pool.name: _failing(pool) for pool in lost}}
     silent = {pool.name: replace(load, stale=True) for pool in lost if (load := case.world.loads.get(pool.name))}
-    return replace(case, world=replace(case.world, verdicts=verdicts, loads={**case.world.loads, **silent}))
+    world = replace(
+        case.world,
+        verdicts=verdicts,
+        regional=_regional(case.world, case.model.pools.keys() - {pool.name for pool in lost}),
+        loads={**case.world.loads, **silent},
+    )
+    return replace(case, world=world)
 
 
 def reconfigured(case: Case, model: Deployment, geography: Geography, cohorts: Cohorts) -> Case:
@@ -50,6 +56,7 @@ def reconfigured(case: Case, model: Deployment, geography: Geography, cohorts: C
     world = replace(
         case.world,
         verdicts={name: found for name, found in case.world.verdicts.items() if name in known},
+        regional=_regional(case.world, known),
         loads={name: load for name, load in case.world.loads.items() if name in known},
         demand={
             name: {
@@ -103,6 +110,14 @@ def paths_of(before: Plan, after: Plan, found: Iterable[Flow]) -> Iterator[Path]
     for flow in found:
         for path in routes.between(flow.before, flow.after):
             yield Path(path.left, path.reached, path.asked * flow.asked)
+
+
+def _regional(world: World, pools: Collection[PoolId]) -> Mapping[str, Verdicts]:
+    """What continents say otherwise of these pools."""
+    return {
+        continent: {name: found for name, found in verdicts.items() if name in pools}
+        for continent, verdicts in world.regional.items()
+    }
 
 
 def _regrouped(asked: Sequence[float], cohorts: Sequence[Cohort], rankings: int) -> tuple[float, ...]:

@@ -13,20 +13,25 @@ from functools import cached_property, lru_cache
 
 from gslb.decide.order import order
 from gslb.decide.routes import KEPT, Routes, Same, same
-from gslb.model.deployment import PolicyId, PoolId
+from gslb.model.deployment import PolicyId, PoolId, View
+from gslb.model.history import part_of
+
+_MOST = 4 * KEPT  # a policy may have a part for each continent
 
 Key = tuple[PolicyId, int, int]
 
 
 @dataclass(frozen=True, eq=False)
 class Ground:
-    """One policy and record type: how its clients are ordered, what they ask, and which pools the steps left.
+    """One part of a policy (gslb.decide.parts) and record type: how its clients are ordered, what they ask, and which pools the
+    steps left.
 
-    `usable` pools are answered; those that may be given more are the `receiving` of the routes.  `asked[ranking]` is in one unit
+    Of a policy of `view: regional` it holds the rankings of one `continent` only.  `usable` pools are answered; those that may be given more are the `receiving` of the routes.  `asked[ranking]` is in one unit
     for all policies.  `resting`: all is down, nobody knows who could answer, and what was moved waits as it is for that to end.
     """
 
     routes: Routes
+    continent: str
     asked: tuple[float, ...]
     usable: frozenset[PoolId]
     resting: bool
@@ -34,8 +39,8 @@ class Ground:
 
     @cached_property
     def name(self) -> tuple[PolicyId, int]:
-        """The policy and record type."""
-        return self.routes.policy.name, self.routes.rtype
+        """The part, by its name in the history, and the record type."""
+        return part_of(self.routes.policy.name, self.continent), self.routes.rtype
 
     @cached_property
     def out(self) -> frozenset[PoolId]:
@@ -47,10 +52,19 @@ class Ground:
         found = self._cells.get(home)
         if found is None:
             out = home in self.out
-            places = self.routes.at_home.get(home, ())
-            found = tuple(Cell(self, place, self.asked[place], out, (*self.name, place)) for place in places)
+            policy, rtype = self.routes.policy.name, self.routes.rtype
+            found = tuple(
+                Cell(self, place, self.asked[place], out, (policy, rtype, place)) for place in self._at_home(home)
+            )
             self._cells[home] = found
         return found
+
+    def _at_home(self, home: PoolId) -> Sequence[int]:
+        """The rankings of its clients whose home is this pool."""
+        places = self.routes.at_home.get(home, ())
+        if self.routes.policy.view is not View.REGIONAL:
+            return places
+        return [place for place in places if self.routes.rankings[place].continent == self.continent]
 
     def refuges(self, index: int) -> tuple[PoolId, ...]:
         """Where these clients go whose home is out, whatever it carries: their receivers, or else any pool that is usable."""
@@ -98,23 +112,34 @@ class Cell:
         return lost is None, lost or 0.0, policy, ranking, rtype
 
 
-def ground_of(routes: Routes, asked: tuple[float, ...], usable: frozenset[PoolId], *, resting: bool) -> Ground:
+def ground_of(
+    routes: Routes, continent: str, asked: tuple[float, ...], usable: frozenset[PoolId], *, resting: bool
+) -> Ground:
     """The ground, which is the same one as long as nothing of it changes."""
-    return _ground(same(routes), asked, usable, resting)
+    return _ground(same(routes), continent, asked, usable, resting)
 
 
-@lru_cache(maxsize=KEPT)
-def _ground(routes: Same[Routes], asked: tuple[float, ...], usable: frozenset[PoolId], resting: bool) -> Ground:  # noqa: FBT001  lru_cache
-    return Ground(routes.value, asked, usable, resting)
+@lru_cache(maxsize=_MOST)
+def _ground(
+    routes: Same[Routes],
+    continent: str,
+    asked: tuple[float, ...],
+    usable: frozenset[PoolId],
+    resting: bool,  # noqa: FBT001  lru_cache
+) -> Ground:
+    return Ground(routes.value, continent, asked, usable, resting)
 
 
-def cells_of(grounds: Iterable[Ground], homes: Collection[PoolId]) -> Mapping[PoolId, Sequence[Cell]]:
-    """The cells of some pools, by home."""
+def cells_of(grounds: Collection[Ground], homes: Collection[PoolId]) -> Mapping[PoolId, Sequence[Cell]]:
+    """The cells of some pools, by home, in the order of policies, record types and rankings."""
     found: dict[PoolId, list[Cell]] = {}
     for ground in grounds:
         for home in ground.routes.at_home:
-            if home in homes:
-                found.setdefault(home, []).extend(ground.cells(home))
+            if home in homes and (own := ground.cells(home)):
+                found.setdefault(home, []).extend(own)
+    if any(ground.continent for ground in grounds):
+        for cells in found.values():
+            cells.sort(key=lambda cell: cell.key)
     return found
 
 

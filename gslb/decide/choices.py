@@ -40,9 +40,46 @@ def moved_of(sheds: Mapping[PoolId, Shed], geography: str) -> MovedOf:
 
 
 def choices_of(
+    policy: Policy, rankings: Sequence[Ranking], rtype: int, settled: Mapping[str, Settled], interned: Interned
+) -> tuple[int, ...]:
+    """The index of each ranking's choice; `settled` is by continent, where the policy tells them apart."""
+    if all(one is settled[""] for one in settled.values()):
+        return _alike(policy, rankings, rtype, settled[""], interned)
+    of_continent = {
+        continent: _Given(
+            policy,
+            one,
+            firsts(policy, rtype, rankings, one.reach, frozenset(one.by_pool)) if one.by_pool else (),
+            interned.moved.get((policy.name, rtype), {}) if one.answering else {},
+        )
+        for continent, one in settled.items()
+    }
+    return tuple(of_continent[ranking.continent].index(place, interned) for place, ranking in enumerate(rankings))
+
+
+@dataclass(slots=True)
+class _Given:
+    """What the clients of one continent are given, ranking by ranking: `pools` are the first usable ones."""
+
+    policy: Policy
+    settled: Settled
+    pools: Sequence[PoolId]
+    moved: Mapping[int, Sequence[Moved]]
+    known: dict[PoolId, int] = field(default_factory=dict)
+
+    def index(self, place: int, interned: Interned) -> int:
+        settled = self.settled
+        if not settled.by_pool:
+            return interned.index(Choice(settled.mode, settled.for_all, self.policy.answers))
+        pool = self.pools[place]
+        if place in self.moved:
+            return interned.index(_shedding(self.policy, settled, settled.by_pool[pool], self.moved[place]))
+        return _index(pool, self.policy, settled, interned, self.known)
+
+
+def _alike(
     policy: Policy, rankings: Sequence[Ranking], rtype: int, settled: Settled, interned: Interned
 ) -> tuple[int, ...]:
-    """The index of each ranking's choice."""
     if not settled.by_pool:
         return (interned.index(Choice(settled.mode, settled.for_all, policy.answers)),) * len(rankings)
     pools = firsts(policy, rtype, rankings, settled.reach, frozenset(settled.by_pool))

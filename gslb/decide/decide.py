@@ -4,6 +4,7 @@ Rule 1: equal inputs give equal bytes; the order of mappings and of overrides do
 Rule 2: the steps (gslb.decide.steps) settle the candidates of a policy and record type once; a client's ranking only
 says in which order the pools left are tried, and the first of them answers: with fewer addresses than the policy's
 `answers` where it has fewer, since addresses of a farther pool are no substitute for one more of the nearest.
+A policy of `view: regional` has parts (gslb.decide.parts), and this holds for each of them.
 Rule 3: what pools shed (gslb.decide.spill) is worked out from what the steps left, and moves clients by ranking and slot.
 Rule 4: content that did not change is the previous plan, with its version.
 """
@@ -16,12 +17,10 @@ from dataclasses import replace
 from gslb.decide.balancers import balancers_of
 from gslb.decide.choices import Interned, choices_of, moved_of
 from gslb.decide.inheritance import inherited
-from gslb.decide.returning import kept_of, outs_of
+from gslb.decide.parts import Part, Views, continents_of, history_of, parts_of, policy_ttl
 from gslb.decide.scene import scene_of
-from gslb.decide.settle import Settled, settle
 from gslb.decide.situation import Situation, situation_of
 from gslb.decide.spill import sheds_of
-from gslb.decide.ttl import ttl_of
 from gslb.model.deployment import DYNAMIC_TYPES, Deployment, Policy, PolicyId, PoolId
 from gslb.model.history import History, Shed
 from gslb.model.location import Geography, Ranking
@@ -37,15 +36,17 @@ def decide(model: Deployment, geography: Geography, world: World, previous: Plan
     """
     previous = predecessor(model, previous)
     situation = situation_of(model, world, inherited(model, previous))
-    settled = {
-        name: {rtype: settle(policy, rtype, situation, previous) for rtype in DYNAMIC_TYPES}
+    views = Views(model, world, situation)
+    parts = {
+        name: parts_of(policy, continents_of(policy, geography.rankings[name]), views, previous)
         for name, policy in sorted(model.policies.items())
     }
+    settled = {part.name: part.settled for of_policy in parts.values() for part in of_policy.values()}
     sheds = sheds_of(scene_of(model, geography, world, situation, settled))
     interned = Interned(moved_of(sheds, geography.digest))
     policies = {
-        name: _policy_plan(model.policies[name], geography.rankings[name], of_policy, situation, interned)
-        for name, of_policy in settled.items()
+        name: _policy_plan(model.policies[name], geography.rankings[name], of_policy, interned)
+        for name, of_policy in parts.items()
     }
     plan = Plan(
         deployment=model.name,
@@ -54,7 +55,7 @@ def decide(model: Deployment, geography: Geography, world: World, previous: Plan
         policies=policies,
         choices=tuple(interned.indexes),
         heavy=tuple(sorted({*world.heavy})) if any(choice.shed for choice in interned.indexes) else (),
-        history=_history(settled, situation, sheds),
+        history=_history(parts, situation, sheds),
         balancers=balancers_of(model, situation, settled),
     )
     return plan if previous is None else _successor(plan, previous)
@@ -74,29 +75,28 @@ def _successor(plan: Plan, previous: Plan) -> Plan:
 
 
 def _history(
-    settled: Mapping[PolicyId, Mapping[int, Settled]], situation: Situation, sheds: Mapping[PoolId, Shed]
+    parts: Mapping[PolicyId, Mapping[str, Part]], situation: Situation, sheds: Mapping[PoolId, Shed]
 ) -> History:
-    standings = {name: {rtype: one.standing for rtype, one in of_policy.items()} for name, of_policy in settled.items()}
-    outs = {name: outs_of(name, of_policy, situation) for name, of_policy in standings.items()}
-    kept = {name: kept_of(name, of_policy, situation) for name, of_policy in standings.items()}
+    found = [history_of(of_policy, situation.now) for of_policy in parts.values()]
     return History(
         sheds=sheds,
-        out={name: out for name, out in outs.items() if out},
+        out={name: one for outs, _ in found for name, one in outs.items()},
         ejected=situation.history.ejected,
-        kept={name: one for name, one in kept.items() if one},
+        kept={name: one for _, keeps in found for name, one in keeps.items()},
     )
 
 
 def _policy_plan(
-    policy: Policy,
-    rankings: Sequence[Ranking],
-    settled: Mapping[int, Settled],
-    situation: Situation,
-    interned: Interned,
+    policy: Policy, rankings: Sequence[Ranking], parts: Mapping[str, Part], interned: Interned
 ) -> PolicyPlan:
     return PolicyPlan(
-        ttl=ttl_of(policy, situation, {rtype: one.standing for rtype, one in settled.items()}),
+        ttl=policy_ttl(parts),
         sticky4=policy.sticky.v4 if policy.sticky else None,
         sticky6=policy.sticky.v6 if policy.sticky else None,
-        choices={rtype: choices_of(policy, rankings, rtype, one, interned) for rtype, one in settled.items()},
+        choices={
+            rtype: choices_of(
+                policy, rankings, rtype, {name: part.settled[rtype] for name, part in parts.items()}, interned
+            )
+            for rtype in DYNAMIC_TYPES
+        },
     )

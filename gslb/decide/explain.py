@@ -14,12 +14,11 @@ from gslb.decide.field import Reason
 from gslb.decide.inheritance import inherited
 from gslb.decide.order import first, order, ranked
 from gslb.decide.panic import Share
-from gslb.decide.returning import kept_of, outs_of
-from gslb.decide.settle import Settled, settle
+from gslb.decide.parts import Sight, Views, continents_of, history_of, parts_of, policy_ttl, sight_of
+from gslb.decide.settle import Settled
 from gslb.decide.situation import situation_of
 from gslb.decide.targets import Target
-from gslb.decide.ttl import ttl_of
-from gslb.model.deployment import DYNAMIC_TYPES, Deployment, Policy, PolicyId, PoolId, SiteId
+from gslb.model.deployment import Deployment, Policy, PolicyId, PoolId, SiteId
 from gslb.model.history import Kept, Out
 from gslb.model.location import Geography, Ranking
 from gslb.model.plan import Member, Mode, Plan
@@ -58,7 +57,10 @@ class Tried:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The decision for one policy, ranking and record type; `members` are for clients whose pool does not shed them."""
+    """The decision for one policy, ranking and record type; `members` are for clients whose pool does not shed them.
+
+    `sight`: whose word on health decided.
+    """
 
     policy: Policy
     rtype: int
@@ -68,6 +70,7 @@ class Explanation:
     members: tuple[Member, ...]
     count: int
     ttl: int
+    sight: Sight
 
 
 def explain(
@@ -79,10 +82,14 @@ def explain(
     ranking = geography.rankings[name][index]
     previous = predecessor(model, previous)
     situation = situation_of(model, world, inherited(model, previous))
-    by_type = {each: settle(policy, each, situation, previous) for each in DYNAMIC_TYPES}
-    standings = {each: one.standing for each, one in by_type.items()}
-    out, kept = outs_of(name, standings, situation), kept_of(name, standings, situation)
-    settled = by_type[rtype]
+    continents = continents_of(policy, geography.rankings[name])
+    parts = parts_of(policy, continents, Views(model, world, situation), previous)
+    part, sight = parts[ranking.continent if continents else ""], sight_of(parts, ranking.continent, rtype)
+    outs, keeps = history_of(parts, situation.now)
+    own = part.name if part.name in outs else name
+    out, kept = outs.get(own, {}), keeps.get(own, {})
+    settled = part.settled[rtype]
+    conditions = (part.situation if sight is Sight.OWN else situation).conditions
     reach = settled.reach
     chosen = first(policy.rules[ranking.rule], ranking, rtype, reach, settled.by_pool) if settled.by_pool else None
     tried = dict.fromkeys(order(policy.rules[ranking.rule], ranking, rtype, reach))
@@ -98,7 +105,7 @@ def explain(
                 left=settled.by_pool.get(pool, ()),
                 chosen=pool == chosen,
                 reasons=_reasons(settled, pool),
-                targets=situation.conditions[pool].targets,
+                targets=conditions[pool].targets,
                 share=settled.standing.shares[pool],
                 out=out.get(pool),
                 kept=kept.get(pool),
@@ -109,7 +116,8 @@ def explain(
         mode=settled.mode,
         members=settled.for_all if chosen is None else settled.by_pool[chosen],
         count=policy.answers,
-        ttl=ttl_of(policy, situation, standings),
+        ttl=policy_ttl(parts),
+        sight=sight,
     )
 
 

@@ -7,20 +7,39 @@ plan answered it there.  Otherwise a reload would let in at once what waits for 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import chain
 
-from gslb.model.deployment import Deployment, PolicyId, PoolId
-from gslb.model.history import History, Out
+from gslb.model.deployment import Deployment, PolicyId, PoolId, View
+from gslb.model.history import History, Out, continent_of, part_of, policy_of
 from gslb.model.plan import Plan
+
+Outs = Mapping[PolicyId, Mapping[PoolId, Out]]
 
 
 def inherited(model: Deployment, previous: Plan | None) -> History:
     """The history that a decision for `model` begins with; `previous` is a plan of the same deployment."""
     if previous is None or not previous.history.out:
         return previous.history if previous is not None else History()
-    used = {name: {*policy.pools, *policy.spill.to} for name, policy in model.policies.items()}
     before = previous.history.out
+    after = _inherited(model, previous, {name: one for name, one in before.items() if not continent_of(name)})
+    own = {}
+    for continent in sorted({continent_of(name) for name in before} - {""}):
+        seen = {policy_of(name): one for name, one in before.items() if continent_of(name) in ("", continent)}
+        seen |= {policy_of(name): one for name, one in before.items() if continent_of(name) == continent}
+        heirs = _inherited(model, previous, seen)
+        for name in sorted(heirs.keys() & model.policies.keys()):
+            part = part_of(name, continent)
+            if model.policies[name].view is View.REGIONAL and (part in before or heirs[name] != after.get(name, {})):
+                own[part] = heirs[name]
+    after = {**after, **own}
+    return previous.history if after == before else replace(previous.history, out=after)
+
+
+def _inherited(model: Deployment, previous: Plan, before: Outs) -> Outs:
+    """What is out of each policy, as the clients of one part see it."""
+    used = {name: {*policy.pools, *policy.spill.to} for name, policy in model.policies.items()}
     after = {name: dict(pools) for name, pools in before.items()}
     for name, pools in sorted(before.items()):
         for pool in sorted(pools.keys() - used.get(name, set())):
@@ -28,7 +47,7 @@ def inherited(model: Deployment, previous: Plan | None) -> History:
                 if not _answers(previous, heir, pool):
                     known = after.setdefault(heir, {})
                     known[pool] = _both(known.get(pool, pools[pool]), pools[pool])
-    return previous.history if after == before else replace(previous.history, out=after)
+    return after
 
 
 def _answers(plan: Plan, policy: PolicyId, pool: PoolId) -> bool:

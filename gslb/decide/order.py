@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 
-from gslb.model.deployment import TYPE_A, Deployment, PoolId, Rule
+from gslb.model.deployment import TYPE_A, Deployment, PoolId, Rule, View
 from gslb.model.location import Geography, Ranking
 
 
@@ -69,7 +69,9 @@ def fits(model: Deployment, geography: Geography) -> bool:
     if rankings.keys() != model.policies.keys() or not all(rankings.values()):
         return False
     return all(
-        ranking.rule < len(policy.rules) and {*ranking.pools4, *ranking.pools6} <= set(policy.rules[ranking.rule].pools)
+        ranking.rule < len(policy.rules)
+        and (not ranking.continent or policy.view is View.REGIONAL)
+        and {*ranking.pools4, *ranking.pools6} <= set(policy.rules[ranking.rule].pools)
         for name, policy in model.policies.items()
         for ranking in rankings[name]
     )

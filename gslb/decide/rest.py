@@ -1,7 +1,8 @@
 """Where a case comes to rest: decisions over simulated time, until nothing moves any more.  Pure.
 
 Clients follow each plan after one TTL, loads follow the clients (`gslb.decide.predict`), and the next decision sees them.  An
-override that is in force stays in force, however long the simulated time runs.
+override that is in force stays in force, however long the simulated time runs.  Whichever node steers a pool does so by the same
+law, so here all pools are steered.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ def loads_under(plan: Plan, model: Deployment, origin: Origin, cohorts: Cohorts 
 
 def _frozen(world: World) -> World:
     holding = (override for override in world.overrides if override.holds_at(world.now))
-    return replace(world, overrides=tuple(replace(override, until=None) for override in holding))
+    return replace(world, overrides=tuple(replace(override, until=None) for override in holding), given={})
 
 
 def _seen(measured: Mapping[PoolId, Load], loads: Mapping[PoolId, Carried]) -> dict[PoolId, Load]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from gslb.decide.audience import audience_of
+from gslb.decide.audience import Audience, audience_of
 from gslb.decide.cells import Ground, ground_of
 from gslb.decide.returning import returned
 from gslb.decide.routes import routes_of
 from gslb.decide.settle import Settled
 from gslb.decide.situation import Situation
 from gslb.model.deployment import Deployment, Policy, PolicyId, PoolId, Return
-from gslb.model.history import Shed
+from gslb.model.history import Shed, continent_of, policy_of
 from gslb.model.location import Geography
 from gslb.model.world import World
 
@@ -39,25 +39,25 @@ def scene_of(
     situation: Situation,
     settled: Mapping[PolicyId, Mapping[int, Settled]],
 ) -> Scene:
-    """The scene of one decision; what was shed before is in the situation's history."""
+    """The scene of one decision; `settled` is by part (gslb.decide.parts), what was shed before is in the situation's history."""
     asked = audience_of(model, geography, world)
     grounds = [
-        _ground(model.policies[name], rtype, geography, asked[name].get(rtype), one)
-        for name, of_policy in settled.items()
-        for rtype, one in of_policy.items()
+        _ground((model.policies[policy_of(name)], continent_of(name), rtype), geography, asked, one)
+        for name, of_part in settled.items()
+        for rtype, one in of_part.items()
         if one.reach.pools
     ]
     return Scene(model, world, geography.digest, grounds, situation.history.sheds, _gradual(situation, settled))
 
 
-def _ground(
-    policy: Policy, rtype: int, geography: Geography, asked: Sequence[float] | None, settled: Settled
-) -> Ground:
+def _ground(part: tuple[Policy, str, int], geography: Geography, audience: Audience, settled: Settled) -> Ground:
+    policy, continent, rtype = part
     rankings, catchments = geography.rankings[policy.name], geography.catchments.get(policy.name, ())
     receiving = _receiving(settled) if settled.answering else frozenset()
     usable = frozenset(settled.by_pool) if settled.answering else settled.reach.pools
     routes = routes_of(policy, rtype, rankings, catchments, settled.reach, receiving)
-    return ground_of(routes, tuple(asked or (0.0,) * len(rankings)), usable, resting=not settled.answering)
+    asked = tuple(audience[policy.name].get(rtype) or (0.0,) * len(rankings))
+    return ground_of(routes, continent, asked, usable, resting=not settled.answering)
 
 
 def _receiving(settled: Settled) -> frozenset[PoolId]:

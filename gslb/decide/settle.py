@@ -83,8 +83,8 @@ def _slowed(previous: Plan | None, policy: PolicyId) -> Container[PoolId]:
 def _good(before: Iterable[Choice], slowed: Container[PoolId]) -> frozenset[Member]:
     """The members that were answered while they were good, and not for want of velocity.
 
-    Since a pool is usable for every client or for none, trying these members' pools in a client's order finds the one that
-    this client was given.
+    Since a pool is usable for every client or for none (of one part: gslb.decide.parts), trying these members' pools in a client's
+    order finds the one that this client was given.
     """
     members = (member for choice in before if choice.mode in _GOOD for member in _members(choice))
     return frozenset(member for member in members if member.pool not in slowed)

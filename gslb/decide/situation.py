@@ -18,7 +18,7 @@ from gslb.decide.panic import Grade, grade_of
 from gslb.decide.routes import pools_of
 from gslb.decide.targets import Ruling, Target, ruling_of
 from gslb.model.deployment import DYNAMIC_TYPES, Deployment, PolicyId, Pool, PoolId
-from gslb.model.history import History
+from gslb.model.history import History, policy_of
 from gslb.model.world import Load, World
 
 
@@ -75,11 +75,27 @@ def situation_of(model: Deployment, world: World, before: History) -> Situation:
     conditions = {
         name: _condition(pool, world, ruling, active, lost.get(name, 0.0)) for name, pool in model.pools.items()
     }
-    candidates = {
+    return Situation(world.now, ruled, conditions, _candidates(conditions), replace(history, ejected=ejected))
+
+
+def seen_from(continent: str, model: Deployment, world: World, situation: Situation) -> Situation:
+    """What a decision goes by for clients of one continent: pools are as its own sites say where these say something else."""
+    ruling, ejected = ruling_of(world), situation.history.ejected
+    active, lost = in_force(ejected, world.now), lost_lately(model, ejected, world.now)
+    conditions = dict(situation.conditions)
+    for name, found in world.regional.get(continent, {}).items():
+        if name in conditions and found:
+            own = {address: replace(verdict, seen_from=continent) for address, verdict in found.items()}
+            seen = replace(world, verdicts={name: {**world.verdicts.get(name, {}), **own}})
+            conditions[name] = _condition(model.pools[name], seen, ruling, active, lost.get(name, 0.0))
+    return replace(situation, conditions=conditions, candidates=_candidates(conditions))
+
+
+def _candidates(conditions: Mapping[PoolId, Condition]) -> Mapping[int, Candidates]:
+    return {
         rtype: {name: one.answers[rtype] for name, one in conditions.items() if rtype in one.answers}
         for rtype in DYNAMIC_TYPES
     }
-    return Situation(world.now, ruled, conditions, candidates, replace(history, ejected=ejected))
 
 
 def _condition(pool: Pool, world: World, ruling: Ruling, active: Ejected, lately: float) -> Condition:
@@ -98,7 +114,7 @@ def _condition(pool: Pool, world: World, ruling: Ruling, active: Ejected, lately
         backends=backends,
         answers=answers,
         grades={rtype: grade_of(of_type, backends) for rtype, of_type in answers.items()},
-        doubly=cut_off or _doubly(backends or candidates),
+        doubly=cut_off or _doubly(backends) or _doubly(candidates),
         asked_up=any(one.forced_up for one in candidates),
         below_soft=below_soft,
         below_hard=below_hard,
@@ -129,7 +145,8 @@ def _doubly(targets: Iterable[Target]) -> bool:
 
 
 def _still_holding(model: Deployment, ruled: Ruled, before: History, now: float) -> History:
-    def used(policy: PolicyId, pool: PoolId) -> bool:
+    def used(name: PolicyId, pool: PoolId) -> bool:
+        policy = policy_of(name)
         return policy in ruled and (pool in ruled[policy] or pool in model.policies[policy].spill.to)
 
     out = {

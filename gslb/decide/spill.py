@@ -3,11 +3,12 @@
 Rule 1: a pool's own clients have the first claim on it.  Guests (what others sent) come only up to its soft mark, are sent on
 or home when it reaches its hard mark, and a pool sheds its own clients only for what its own clients bring.
 Rule 2: a pool that sheds is given nothing more by others, and only a client's home sheds it: no cascades.
-Rule 3: whoever is out of the answers sheds all at once; coming back, it starts from there and takes its clients back by
+Rule 3: whoever is out of the answers sheds all at once, whether clients ask or not; coming back, it starts from there and takes them back by
 `recover`, or all at once where it is no failure that ends.  While all is down, what is moved waits as it is for that to end.
 Rule 4: what is moved stays as it is until the level changes, a receiver fails or carries too much, or geography changes; whose
 home is out goes to an earlier pool of the order when that has room again.
-Rule 5: pools are worked out one after the other, so that no room is given away twice: first those that come back at once,
+Rule 5: a pool that another node steers sheds what that one says (gslb.decide.following).
+Rule 6: pools are worked out one after the other, so that no room is given away twice: first those that come back at once,
 since they are receivers again, then those that are out.
 """
 
@@ -18,11 +19,12 @@ from dataclasses import dataclass, replace
 
 from gslb.decide.apportion import Apportioned, Entry
 from gslb.decide.cells import Cell, cells_of, out_of
+from gslb.decide.following import Course, Way, course_of, follow
 from gslb.decide.levels import BAND, Pace, next_level, own_demand, pace_of, wanted
 from gslb.decide.receivers import Carrying, Rooms, carrying_of
 from gslb.decide.scene import Scene
 from gslb.model.deployment import PolicyId, PoolId
-from gslb.model.history import Cause, Shed
+from gslb.model.history import Cause, Shed, policy_of
 
 _TELLING = 0.9  # under a higher level, too little is left of a demand to tell it from
 _ASSUMED = 0.8  # the demand of a pool of which nothing is known, as a share of what it can carry
@@ -30,11 +32,12 @@ _ASSUMED = 0.8  # the demand of a pool of which nothing is known, as a share of 
 
 @dataclass(slots=True)
 class _Shedding:
-    """One pool that sheds, or might: what it shed, and what becomes of it."""
+    """One pool that sheds, or might: what it shed, or is given, and what becomes of it."""
 
-    previous: Shed | None
+    course: Course
     out: float  # the share of the demand whose home does not answer
-    lost: tuple[tuple[PolicyId, int], ...]  # whose: policies and record types
+    any_out: bool  # whether any client's home does not answer, even of those who ask for nothing now
+    lost: tuple[tuple[PolicyId, int], ...]  # whose: policies or parts of them, and record types
     elapsed_s: float
     pace: Pace
     at_once: bool  # what it shed because it was out, and is no longer, it takes back at once
@@ -45,6 +48,10 @@ class _Shedding:
     def turn(self) -> tuple[bool, float]:
         """Its place among the others: before them what gives room back, then what needs room most."""
         return not self.at_once, self.out if self.at_once else -self.out
+
+    @property
+    def previous(self) -> Shed | None:
+        return self.course.base
 
     @property
     def level(self) -> float:
@@ -59,11 +66,12 @@ def sheds_of(scene: Scene) -> Mapping[PoolId, Shed]:
     """What each pool sheds from now on, by name; a pool that did not change keeps the very object."""
     carrying = carrying_of(scene.model, scene.world.loads)
     full = {pool for pool, known in carrying.items() if known.measured and (known.share or 0.0) > known.marks.soft}
-    cells = cells_of(scene.grounds, out_of(scene.grounds) | scene.previous.keys() | full)
+    given = {pool for pool, one in scene.world.given.items() if one.shed is not None}
+    cells = cells_of(scene.grounds, out_of(scene.grounds) | scene.previous.keys() | full | given)
     rooms = Rooms(scene.model, carrying)
     waiting = {pool for pool, of_pool in cells.items() if all(cell.ground.resting for cell in of_pool)}
     shedding = {pool: _shedding(scene, pool, cells[pool], rooms) for pool in sorted(cells.keys() - waiting)}
-    found = {pool: _kept(shed, scene) for pool, shed in scene.previous.items() if pool in waiting}
+    found = {pool: _kept(shed, scene, cells[pool]) for pool, shed in scene.previous.items() if pool in waiting}
     rooms.closed |= {*found, *(pool for pool, one in shedding.items() if one.parts.of_choice)}
     guests = _guests(shedding)
     for pool in sorted(shedding, key=lambda pool: (*shedding[pool].turn, pool)):
@@ -77,23 +85,30 @@ def sheds_of(scene: Scene) -> Mapping[PoolId, Shed]:
     return dict(sorted(found.items()))
 
 
-def _kept(shed: Shed, scene: Scene) -> Shed:
-    """The same, unless the clock went back."""
-    return shed if shed.stepped_at <= scene.world.now else replace(shed, stepped_at=scene.world.now)
+def _kept(shed: Shed, scene: Scene, cells: Sequence[Cell]) -> Shed:
+    """The same, unless the clock went back, or some are at home elsewhere now (an answer's weight changed), and may be answered."""
+    here = {cell.key for cell in cells}
+    moved = tuple(one for one in shed.moved if (one.policy, one.rtype, one.ranking) in here)
+    if shed.geography != scene.geography or len(moved) == len(shed.moved):
+        moved = shed.moved
+    new = replace(shed, moved=moved, stepped_at=min(shed.stepped_at, scene.world.now))
+    return shed if new == shed else new
 
 
 def _shedding(scene: Scene, pool: PoolId, cells: Sequence[Cell], rooms: Rooms) -> _Shedding:
     """Where the pool stands: what it sheds already, which of that has arrived, and what is on its way."""
-    previous = scene.previous.get(pool)
     grounds = dict.fromkeys(cell.ground for cell in cells)
     pace = pace_of([ground.routes.policy for ground in grounds])
+    was_lost = scene.previous[pool].out if pool in scene.previous else ()
+    resting = {ground.name for ground in grounds if ground.resting}
+    lost = tuple(sorted({ground.name for ground in grounds if pool in ground.out} | resting.intersection(was_lost)))
+    course = course_of(scene, pool, cells, lost, pace.dwell_s)
+    previous = course.base
     elapsed = max(0.0, scene.world.now - previous.stepped_at) if previous else pace.dwell_s
     total = sum(cell.weight for cell in cells)
     gone = sum(cell.weight for cell in cells if cell.out)
-    out = gone / total if total > 0 else float(any(cell.out for cell in cells))
-    was_lost = previous.out if previous else ()
-    resting = {ground.name for ground in grounds if ground.resting}
-    lost = tuple(sorted({ground.name for ground in grounds if pool in ground.out} | resting.intersection(was_lost)))
+    any_out = any(cell.out for cell in cells)
+    out = gone / total if total > 0 else float(any_out)
     demand = _demand(rooms.carrying.get(pool), previous, seen=elapsed >= pace.dwell_s and not out)
     parts = Apportioned(pool, {cell.key: cell for cell in cells}, demand, rooms)
     if previous is not None and previous.geography == scene.geography:
@@ -112,8 +127,8 @@ def _shedding(scene: Scene, pool: PoolId, cells: Sequence[Cell], rooms: Rooms) -
             rooms.sent[receiver] -= share
             parts.added[receiver] = -share
     arrived = {receiver: max(0.0, share - max(0.0, fresh.get(receiver, 0.0))) for receiver, share in sent.items()}
-    at_once = not {*was_lost} <= {*lost} and pool not in scene.gradual
-    return _Shedding(previous, out, lost, elapsed, pace, at_once, parts, arrived)
+    at_once = course.steered and not {*was_lost} <= {*lost} and pool not in scene.gradual
+    return _Shedding(course, out, any_out, lost, elapsed, pace, at_once, parts, arrived)
 
 
 def _demand(known: Carrying | None, previous: Shed | None, *, seen: bool) -> float:
@@ -163,11 +178,13 @@ def _guests(shedding: Mapping[PoolId, _Shedding]) -> Mapping[PoolId, tuple[float
 
 def _next(scene: Scene, one: _Shedding, guests: tuple[float, float]) -> Shed | None:
     """What the pool sheds from now on."""
+    if not one.course.steered:
+        return _followed(scene, one)
     parts, previous = one.parts, one.previous
     was = previous.moved if previous else ()
     if previous is not None:
         _mend(scene, one, previous)
-    if one.out:
+    if one.any_out:
         parts.bring_nearer()
         parts.cover()
     aim, lifted = _aim(one, guests)
@@ -187,13 +204,23 @@ def _next(scene: Scene, one: _Shedding, guests: tuple[float, float]) -> Shed | N
     return previous if new == previous else new
 
 
+def _followed(scene: Scene, one: _Shedding) -> Shed | None:
+    """What a pool sheds that another node steers."""
+    if one.course.way is Way.OUT:
+        if one.previous is not None:
+            _mend(scene, one, one.previous)
+        one.parts.bring_nearer()
+    earlier = one.previous.fresh if one.previous is not None and not one.rested else {}
+    return follow(one.parts, one.course, scene, one.lost, earlier)
+
+
 def _mend(scene: Scene, one: _Shedding, previous: Shed) -> None:
     """What is moved already: taken anew in another geography, and away from who cannot take it any more."""
     parts = one.parts
     if previous.geography != scene.geography:
         parts.cover()
         parts.take(previous.level * _not_lost(one, previous) * parts.total)
-    returns = previous.cause is Cause.RETURN or (previous.cause is Cause.OUT and not one.out)
+    returns = previous.cause is Cause.RETURN or (previous.cause is Cause.OUT and not one.any_out)
     home = parts.rooms.carrying.get(parts.pool)
     full = home is not None and home.share is not None and (home.stale or home.share >= home.marks.soft)
     parts.replace_lost(elsewhere=full or not returns)
@@ -206,9 +233,10 @@ def _mend(scene: Scene, one: _Shedding, previous: Shed) -> None:
 
 def _not_lost(one: _Shedding, previous: Shed) -> float:
     """What part of the slots that were moved is of clients whom their home does answer, where those are still told apart."""
-    here = {cell.ground.name for cell in one.parts.cells.values()}
+    here = {cell.key[:2] for cell in one.parts.cells.values()}
+    lost = {(policy_of(part), rtype) for part, rtype in one.lost}  # which rankings were whose, nobody knows any more
     known = [moved for moved in previous.moved if (moved.policy, moved.rtype) in here]
-    left = sum(moved.slots for moved in known if (moved.policy, moved.rtype) not in one.lost)
+    left = sum(moved.slots for moved in known if (moved.policy, moved.rtype) not in lost)
     return left / sum(moved.slots for moved in known) if known else float(not one.lost)
 
 
@@ -227,28 +255,35 @@ def _aim(one: _Shedding, guests: tuple[float, float]) -> tuple[float, bool]:
 def _return_at_once(one: _Shedding, aim: float) -> None:
     """Give back at once what no longer has to be elsewhere, down to what the load asks for."""
     share, target = one.parts.share(), max(0.0, aim, one.out)
-    if target < share:
-        one.parts.give_back(one.parts.weight * (1.0 - target / share))
+    if target < share or share <= 0.0:
+        _lower(one.parts, share, target)
 
 
 def _step(one: _Shedding, aim: float, *, lifted: bool) -> None:
     """Move the level towards the aim, as far as it is time, and receivers have room."""
-    parts, level = one.parts, one.level
-    if one.previous is not None and one.previous.cause is Cause.OUT and not one.out:
+    parts = one.parts
+    level = one.level or parts.share()  # who asked for nothing when they were moved may ask now
+    if one.previous is not None and one.previous.cause is Cause.OUT and not one.any_out:
         return  # from here the time of its return counts
     target = max(aim, one.out) if one.out else aim
     new = next_level(level, target, one.elapsed_s, one.pace, lifted=lifted)
     if new > level:
         parts.take((parts.total - parts.weight) * (new - level) / (1.0 - level))
-    elif new < level:
-        parts.give_back(parts.weight * (1.0 - new / level))
+    elif new < level or (level <= 0.0 and one.rested):
+        _lower(parts, level, new)
+
+
+def _lower(parts: Apportioned, level: float, new: float) -> None:
+    """Give back what the level falls by.  Who asks for nothing makes no level, and goes home all the same."""
+    parts.give_back(parts.weight * (1.0 - new / level) if level > 0.0 else parts.weight)
 
 
 def _cause(one: _Shedding, level: float, aim: float) -> Cause:
     if one.lost:
         return Cause.OUT
     returning = one.previous is not None and one.previous.cause is not Cause.LOAD
-    return Cause.RETURN if returning and level > max(0.0, aim) + 2 * BAND else Cause.LOAD
+    rest = max(0.0, aim) if one.course.floor is None else one.course.floor
+    return Cause.RETURN if returning and level > rest + 2 * BAND else Cause.LOAD
 
 
 def _fresh(one: _Shedding) -> Mapping[PoolId, float]:

@@ -122,7 +122,8 @@ def _verdict(candidate: Candidate) -> str:
         return candidate.starved
     verdict = candidate.verdict
     assert verdict is not None  # only asked of candidates that a verdict settles
-    return f"its checks find it down{': ' + verdict.why if verdict.why else ''}"
+    whose = f"down as seen from {verdict.seen_from}" if verdict.seen_from else "its checks find it down"
+    return f"{whose}{': ' + verdict.why if verdict.why else ''}"
 
 
 def _outlier(candidate: Candidate) -> str:

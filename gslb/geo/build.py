@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from gslb.geo.catchments import encode_catchments
 from gslb.geo.classes import Situations, classify, cut, segments, split
 from gslb.geo.encode import INDEX_BITS, Networks, Section, encode
-from gslb.geo.lines import V4_LINE_BITS
+from gslb.geo.lines import BEYOND, V4_BITMAP_AT, V4_LINE_BITS, V4_RUN_AT, V4Sections, bounded
 from gslb.geo.places import Places, Runs, coalesced, quantised
 from gslb.geo.rank import I64, profiles
 from gslb.geo.table import EMBEDDED, MAX_CLASSES, V4_BITS, V6_BITS
@@ -75,21 +75,28 @@ def v4_entries(runs: Runs, bits: int = V4_BITS) -> U32:
     return entries
 
 
-def v4_line_sections(entries: U32) -> tuple[bytes, U32]:
-    """The IPv4 lines and runs of the IPv4 section (`gslb.geo.lines`)."""
+def v4_packed(entries: U32) -> V4Sections:
+    """The IPv4 section as C reads it (`gslb.geo.lines`)."""
     begins = np.ones(entries.size, np.bool_)
     np.not_equal(entries[1:], entries[:-1], out=begins[1:])
     starts = np.flatnonzero(begins)
-    runs: U32 = entries[starts]
     by_line = begins.reshape(1 << V4_LINE_BITS, -1)
-    lines = np.zeros(by_line.shape[0], [("begins", "<u8", 4), ("run", "<u4"), ("before", "u1", 4), ("zeros", "V24")])
     first = np.arange(by_line.shape[0]) * by_line.shape[1]
-    lines["run"] = np.searchsorted(starts, first, side="right") - 1
+    run = (np.searchsorted(starts, first, side="right") - 1).astype(np.uint64)
     by_line[:, 0] = False
-    words = np.packbits(by_line, axis=1, bitorder="little").view("<u8")
-    lines["begins"] = words
-    lines["before"][:, 1:] = np.cumsum(np.bitwise_count(words[:, :-1]), axis=1)
-    return lines.tobytes(), runs
+    bits = np.packbits(by_line, axis=1, bitorder="little")
+    distinct, bitmap = np.unique(bits.view(f"V{bits.shape[1]}").reshape(-1), return_inverse=True)
+    index = run << np.uint64(V4_RUN_AT) | bitmap.astype(np.uint64) << np.uint64(V4_BITMAP_AT)
+    ones = np.cumsum(np.bitwise_count(bits.view("<u8")[:, :-1]), axis=1, dtype=np.uint64)
+    for word in range(ones.shape[1]):
+        index |= ones[:, word] << np.uint64(8 * word)
+    different, number = np.unique(entries[starts], return_inverse=True)
+    return V4Sections(
+        index.astype("<u8").tobytes(),
+        distinct.tobytes(),
+        np.minimum(number, BEYOND).astype("<u2").tobytes(),
+        np.array(bounded(different.tolist()), "<u4").tobytes(),
+    )
 
 
 def v6_ranges(starts: U64, classes: U32) -> Runs:
@@ -138,11 +145,9 @@ def _networks(v4: Runs, v6: Runs) -> Networks:
     buckets = np.arange((1 << INDEX_BITS) + 1, dtype=np.uint64) << np.uint64(V6_BITS - INDEX_BITS)
     index = np.searchsorted(v6.starts, buckets).astype(np.uint32)
     entries = v4_entries(v4)
-    lines, entries_of_runs = v4_line_sections(entries)
     return Networks(
         v4=_section(entries, "<u4"),
-        v4_lines=lines,
-        v4_runs=_section(entries_of_runs, "<u4"),
+        v4_packed=v4_packed(entries),
         v6_starts=_section(starts, "<u8"),
         v6_classes=_section(v6.places, "<u4"),
         index=_section(index, "<u4"),

@@ -8,14 +8,14 @@ Rule 3: one class space for IPv4 and IPv6; numbers depend on the content only, s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gslb.geo.encode import Ranked
 from gslb.geo.places import Runs, coalesced
-from gslb.geo.rank import I64, Profiles, first_rule
+from gslb.geo.rank import I64, Profiles, continent_of, first_rule
 from gslb.geo.ranking import pools_of_type, unknown_ranking, written_ranking
 from gslb.geo.subnets import covered
 from gslb.geo.table import MAX_CLASSES, MAX_RANKINGS
@@ -123,9 +123,15 @@ def _policy_rankings(
     ids: dict[Ranking, int] = {unknown_ranking(deployment, policy): 0}
     raw = np.zeros(met.profile.size, np.int64)
     for index in np.unique(rule).tolist():
-        here = np.flatnonzero(rule == index)
-        orders, which = np.unique(known.order[met.profile[here]], return_inverse=True)
-        raw[here] = _rule_rankings(deployment, policy, index, known, orders, ids)[which]
+        matched = np.flatnonzero(rule == index)
+        continents = continent_of(known, policy, policy.rules[index])[met.profile[matched]]
+        for place in np.unique(continents).tolist():
+            here = matched[continents == place]
+            orders, which = np.unique(known.order[met.profile[here]], return_inverse=True)
+            found, of_order = _rule_rankings(deployment, policy, index, known, orders)
+            continent = "" if place < 0 else known.continents[place]
+            numbers = [ids.setdefault(replace(each, continent=continent), len(ids)) for each in found]
+            raw[here] = np.array(numbers, np.int64)[of_order][which]
     rankings = list(ids)
     order = [rankings[0], *sorted(rankings[1:])]
     number = {each: place for place, each in enumerate(order)}
@@ -134,26 +140,21 @@ def _policy_rankings(
 
 
 def _rule_rankings(
-    deployment: Deployment, policy: Policy, index: int, known: Profiles, orders: I64, ids: dict[Ranking, int]
-) -> I64:
-    """The number of the ranking that one rule gives under each of `orders`; new rankings are added to `ids`."""
+    deployment: Deployment, policy: Policy, index: int, known: Profiles, orders: I64
+) -> tuple[list[Ranking], I64]:
+    """The rankings that one rule gives, whatever the continent, and the number of that under each of `orders`."""
     rule = policy.rules[index]
     if not rule.nearest:
-        place = ids.setdefault(written_ranking(deployment, index, rule), len(ids))
-        return np.full(orders.size, place, np.int64)
+        return [written_ranking(deployment, index, rule)], np.zeros(orders.size, np.int64)
     pools4, pools6 = (pools_of_type(deployment, rule, rtype) for rtype in DYNAMIC_TYPES)
     nearest4, nearest6 = (_nearest(deployment, pools, known, orders) for pools in (pools4, pools6))
     distinct, which = np.unique(np.hstack([nearest4, nearest6]), axis=0, return_inverse=True)
     width = nearest4.shape[1]
-    places = [
-        ids.setdefault(
-            Ranking(index, tuple(pools4[pool] for pool in row[:width]), tuple(pools6[pool] for pool in row[width:])),
-            len(ids),
-        )
+    rankings = [
+        Ranking(index, tuple(pools4[pool] for pool in row[:width]), tuple(pools6[pool] for pool in row[width:]))
         for row in distinct.tolist()
     ]
-    numbers: I64 = np.array(places, np.int64)[which.reshape(-1)]
-    return numbers
+    return rankings, which.reshape(-1)
 
 
 def _nearest(deployment: Deployment, pools: Sequence[PoolId], known: Profiles, orders: I64) -> I64:

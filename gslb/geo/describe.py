@@ -24,11 +24,15 @@ class Ranked:
 
 @dataclass(frozen=True, slots=True)
 class PolicyView:
-    """How one policy treats the address: the rule that matched (counted from 0), and its order of pools by type."""
+    """How one policy treats the address: the rule that matched (counted from 0), and its order of pools by type.
+
+    `continent`: whose sites say which pools are up, where those of all sites do not.
+    """
 
     policy: PolicyId
     rule: int
     condition: str
+    continent: str
     orders: dict[int, tuple[Ranked, ...]]
 
 
@@ -56,7 +60,8 @@ def view(
             rtype: tuple(_ranked(deployment, pool, coordinates) for pool in pools)
             for rtype, pools in ((TYPE_A, ranking.pools4), (TYPE_AAAA, ranking.pools6))
         }
-        policies.append(PolicyView(name, ranking.rule, condition(policy.rules[ranking.rule]), orders))
+        matched = condition(policy.rules[ranking.rule])
+        policies.append(PolicyView(name, ranking.rule, matched, ranking.continent, orders))
     return View(
         location_class,
         table.classes,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from gslb.geo.lines import v6_tree
+from gslb.geo.lines import V4_BITMAP, V6_LEAF, V4Sections, v6_leaves
 from gslb.geo.table import (
     ALIGN,
     CHECK_BYTES,
@@ -37,8 +37,7 @@ class Networks:
     """Which class each address has, as sections of the file; `v6_starts` holds the end as well."""
 
     v4: Section
-    v4_lines: Section
-    v4_runs: Section
+    v4_packed: V4Sections
     v6_starts: Section
     v6_classes: Section
     index: Section
@@ -53,11 +52,17 @@ def encode(
     rankings = _rankings_json(policies)
     stride = -(-2 * classes // ALIGN) * ALIGN
     of_class = b"".join(bytes(policy.of_class).ljust(stride, b"\0") for policy in policies.values())
-    sections: list[Section] = [rankings, of_class, catchments]
+    sections: dict[str, Section] = {"of_class": of_class}
+    v4 = V4Sections(b"", b"", b"", b"")
     if networks is not None:
-        starts, tree = v6_tree(networks.v6_starts)
-        sections += [starts, networks.v6_classes, tree, networks.v4_lines, networks.v4_runs]
-        sections += [networks.v4, networks.index]  # last, as `gslb.geo.table` says why
+        v4 = networks.v4_packed
+        levels, leaves = v6_leaves(memoryview(networks.v6_starts).cast("Q"), memoryview(networks.v6_classes).cast("I"))
+        sections |= {"v4_index": v4.index, "v4_entries": v4.entries, "v4_bitmaps": v4.bitmaps, "v4_runs": v4.runs}
+        sections |= {"v6_levels": levels, "v6_leaves": leaves}
+    sections |= {"rankings": rankings, "catchments": catchments}  # from here on none that C reads
+    if networks is not None:
+        sections |= {"v6_starts": networks.v6_starts, "v6_classes": networks.v6_classes}
+        sections |= {"v4": networks.v4, "index": networks.index}
     body, offsets = _aligned(sections)
     header = Header(
         magic=MAGIC,
@@ -70,40 +75,53 @@ def encode(
         policies=len(policies),
         index_bits=networks.index_bits if networks else 0,
         search_steps=networks.search_steps if networks else 0,
-        v4_at=offsets[8] if networks else 0,
-        v6_starts_at=offsets[3] if networks else 0,
+        v4_at=offsets.get("v4", 0),
+        v6_starts_at=offsets.get("v6_starts", 0),
         v6_count=len(networks.v6_classes) // 4 if networks else 0,
-        v6_classes_at=offsets[4] if networks else 0,
-        index_at=offsets[9] if networks else 0,
-        rankings_at=offsets[0],
+        v6_classes_at=offsets.get("v6_classes", 0),
+        index_at=offsets.get("index", 0),
+        rankings_at=offsets["rankings"],
         rankings_bytes=len(rankings),
-        ranking_of_at=offsets[1],
+        ranking_of_at=offsets["of_class"],
         ranking_of_stride=stride,
-        catchments_at=offsets[2] if catchments else 0,
+        catchments_at=offsets["catchments"] if catchments else 0,
         catchments_bytes=len(catchments),
-        v4_lines_at=offsets[6] if networks else 0,
-        v4_runs_at=offsets[7] if networks else 0,
-        v4_run_count=len(networks.v4_runs) // 4 if networks else 0,
-        v6_tree_at=offsets[5] if networks else 0,
+        v4_index_at=offsets.get("v4_index", 0),
+        v4_bitmaps_at=offsets.get("v4_bitmaps", 0),
+        v4_bitmap_count=len(v4.bitmaps) // V4_BITMAP.size,
+        v4_runs_at=offsets.get("v4_runs", 0),
+        v4_run_count=len(v4.runs) // 2,
+        v4_entries_at=offsets.get("v4_entries", 0),
+        v4_entry_count=len(v4.entries) // 4,
+        v6_leaves_at=offsets.get("v6_leaves", 0),
+        v6_leaf_count=len(sections.get("v6_leaves", b"")) // V6_LEAF.size,
+        v6_levels_at=offsets.get("v6_levels", 0),
     )
     return b"".join([replace(header, check=check_of(header.pack(), rankings)).pack(), *body])
 
 
 def _rankings_json(policies: Mapping[PolicyId, Ranked]) -> bytes:
-    rows: list[tuple[str, Sequence[tuple[int, Iterable[str], Iterable[str]]]]] = [
-        (name, [(ranking.rule, ranking.pools4, ranking.pools6) for ranking in policy.rankings])
+    """A continent stands only where there is one, so that what other policies have is what it always was."""
+    rows = [
+        (
+            name,
+            [
+                (ranking.rule, ranking.pools4, ranking.pools6, *([ranking.continent] if ranking.continent else []))
+                for ranking in policy.rankings
+            ],
+        )
         for name, policy in policies.items()
     ]
     return json.dumps(rows, separators=(",", ":"), ensure_ascii=True).encode()
 
 
-def _aligned(sections: Iterable[Section]) -> tuple[list[Section], list[int]]:
+def _aligned(sections: Mapping[str, Section]) -> tuple[list[Section], dict[str, int]]:
     """The sections with padding between, and where each begins in the file."""
     parts: list[Section] = []
-    offsets: list[int] = []
+    offsets: dict[str, int] = {}
     at = HEADER_BYTES
-    for section in sections:
-        offsets.append(at)
+    for name, section in sections.items():
+        offsets[name] = at
         padding = -len(section) % ALIGN
         parts += [section, bytes(padding)]
         at += len(section) + padding

@@ -96,6 +96,7 @@ def _name(deployment: Deployment, digest: str) -> str:
                 for rule in policy.rules
             ],
             policy.spill.to,  # distances to them are kept
+            policy.view,
         )
         for name, policy in deployment.policies.items()
     ]

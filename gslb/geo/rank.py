@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gslb.geo.places import Places
-from gslb.model.deployment import Datacenter, Deployment, Policy, Rule, SiteId
+from gslb.geo.ranking import viewing
+from gslb.model.deployment import Datacenter, Deployment, Policy, Rule, SiteId, View
 
 I64 = NDArray[np.int64]
 
@@ -29,7 +30,8 @@ class Profiles:
     """Places that no rule tells apart share a profile; profile 0 is the unknown place's.
 
     `of_place[place]` is the profile; `order`, `geo` and `asn` say per profile which row of `closeness`, which geo (a
-    row of `geo_matches`) and which named AS number (0: none of them) it has.
+    row of `geo_matches`) and which named AS number (0: none of them) it has.  `continents` are those whose sites some policy goes
+    by, and are among `codes`.
     """
 
     of_place: I64
@@ -41,13 +43,15 @@ class Profiles:
     codes: tuple[str, ...]
     geo_matches: NDArray[np.bool_]  # [geo, code]
     asns: tuple[int, ...]  # asns[asn] is the number, asns[0] is 0
+    continents: tuple[str, ...]
 
 
 def profiles(places: Places, deployment: Deployment) -> Profiles:
     """Sort all places into profiles for this deployment's rules."""
     rules = [rule for policy in deployment.policies.values() for rule in policy.rules]
     sites = tuple(sorted({deployment.pools[pool].datacenter for rule in rules if rule.nearest for pool in rule.pools}))
-    codes = tuple(sorted({code for rule in rules for code in rule.geos}))
+    continents = viewing(deployment)
+    codes = tuple(sorted({*continents, *(code for rule in rules for code in rule.geos)}))
     asns = (0, *sorted({asn for rule in rules for asn in rule.asns}))
     closeness, order = _orders(places, [deployment.datacenters[site] for site in sites])
     geo_matches, geo = _geos(places, codes)
@@ -65,6 +69,7 @@ def profiles(places: Places, deployment: Deployment) -> Profiles:
         codes=codes,
         geo_matches=geo_matches,
         asns=asns,
+        continents=continents,
     )
 
 
@@ -76,14 +81,32 @@ def first_rule(known: Profiles, policy: Policy) -> I64:
     return first
 
 
+def continent_of(known: Profiles, policy: Policy, rule: Rule) -> I64:
+    """By whose sites the clients go whom `rule` of `policy` matches, for each profile: a place in `known.continents`, or -1: all."""
+    found = np.full(known.order.size, -1, np.int64)
+    if policy.view is not View.REGIONAL:
+        return found
+    by_place = _all(known) if rule.catches_all else _by_geo(known, rule.geos)
+    for number, continent in enumerate(known.continents):
+        found[by_place & _by_geo(known, (continent,))] = number
+    return found
+
+
 def _matches(known: Profiles, rule: Rule) -> NDArray[np.bool_]:
     if rule.catches_all:
-        return np.ones(known.order.size, np.bool_)
-    wanted = [known.codes.index(code) for code in rule.geos]
-    by_geo = np.any(known.geo_matches[:, wanted], axis=1)[known.geo]
+        return _all(known)
     by_asn = np.isin(known.asn, [known.asns.index(asn) for asn in rule.asns])
-    matches: NDArray[np.bool_] = by_geo | by_asn
+    matches: NDArray[np.bool_] = _by_geo(known, rule.geos) | by_asn
     return matches
+
+
+def _all(known: Profiles) -> NDArray[np.bool_]:
+    return np.ones(known.order.size, np.bool_)
+
+
+def _by_geo(known: Profiles, codes: Sequence[str]) -> NDArray[np.bool_]:
+    matched: NDArray[np.bool_] = np.any(known.geo_matches[:, [known.codes.index(code) for code in codes]], axis=1)
+    return matched[known.geo]
 
 
 def _orders(places: Places, sites: Sequence[Datacenter]) -> tuple[I64, I64]:

@@ -7,8 +7,15 @@ Rule 3: a `nearest` rule remembers the first `nearest_limit` pools; equal distan
 
 from __future__ import annotations
 
-from gslb.model.deployment import TYPE_A, TYPE_AAAA, Deployment, Policy, PoolId, Rule
+from gslb.model.deployment import TYPE_A, TYPE_AAAA, Deployment, Policy, PoolId, Rule, View
 from gslb.model.location import Ranking
+
+
+def viewing(deployment: Deployment) -> tuple[str, ...]:
+    """The continents whose clients a policy of `view: regional` must know: those that have a site; none without such a policy."""
+    if all(policy.view is not View.REGIONAL for policy in deployment.policies.values()):
+        return ()
+    return tuple(sorted({site.continent for site in deployment.datacenters.values() if site.continent}))
 
 
 def pools_of_type(deployment: Deployment, rule: Rule, rtype: int) -> tuple[PoolId, ...]:

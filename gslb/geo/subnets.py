@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from gslb.geo.encode import INDEX_BITS, Networks, Ranked, encode
-from gslb.geo.lines import v4_lines
+from gslb.geo.lines import v4_sections
 from gslb.geo.ranking import unknown_ranking, written_ranking
 from gslb.geo.table import EMBEDDED, V4_BITS, V6_BITS
 from gslb.model.deployment import Deployment, Network, PolicyId
@@ -122,8 +122,7 @@ def _networks(v4: Runs, v6: Runs) -> Networks:
     runs = _merged(((start, entry) for start, _, entry in blocks), frozenset())
     return Networks(
         v4=b"".join(array("I", [entry]).tobytes() * length for _, length, entry in blocks),
-        v4_lines=v4_lines([start for start, _ in runs]),
-        v4_runs=array("I", [entry for _, entry in runs]).tobytes(),
+        v4_packed=v4_sections(runs),
         v6_starts=array("Q", [*starts, 1 << V6_BITS]).tobytes(),
         v6_classes=array("I", [number for _, number in v6]).tobytes(),
         index=index,

@@ -20,12 +20,15 @@ The file (little endian, each section 64-byte aligned; offsets are from the star
 | 72-79, 80-87 | offset of the IPv6 starts, number n of ranges: n + 1 keys of 64 bits, ascending, the first 0, the last 2^56 |
 | 88-95 | offset of the IPv6 classes: n of 32 bits |
 | 96-103 | offset of the IPv6 index: 2^b + 1 of 32 bits; entry i counts the starts below i * 2^(56 - b) |
-| 104-111, 112-119 | offset and length of the rankings: canonical JSON |
+| 104-111, 112-119 | offset and length of the rankings: canonical JSON, `[[policy, [[rule, [pool, ...], [pool, ...]], ...]], ...]`; a ranking of one continent's clients ends with it |
 | 120-127, 128-135 | offset of the first policy's class -> ranking array (16 bits a class), distance to the next policy's |
 | 136-143, 144-151 | offset and length of the catchments (`gslb.geo.catchments`); 0 where no place is known |
-| 152-159 | offset of the IPv4 lines: 2^16 of 64 bytes (`gslb.geo.lines`), by the first 16 bits of the address |
-| 160-167, 168-175 | offset of the IPv4 runs, their number: of 32 bits, the IPv4 entries without equal neighbours |
-| 176-183 | offset of the IPv6 tree: levels of keys above the starts (`gslb.geo.lines`) |
+| 152-159 | offset of the IPv4 /16s (`gslb.geo.lines`, as all that follows): 2^16 of 64 bits, by the first 16 bits of the address |
+| 160-167, 168-175 | offset of the IPv4 bitmaps, their number: of 32 bytes |
+| 176-183, 184-191 | offset of the IPv4 runs, their number: of 16 bits |
+| 192-199, 200-207 | offset of the distinct IPv4 entries, their number: of 32 bits |
+| 208-215, 216-223 | offset of the IPv6 leaves, their number: of 64 bytes |
+| 224-231 | offset of the IPv6 levels: keys of 64 bits |
 
 An IPv6 key is the first 56 bits of the address.  Ranges are maximal: neighbours differ in class, or one of them is an
 embedded-IPv4 region.  The range of a key is the last start <= key, found between index[k] and index[k + 1] with
@@ -33,9 +36,9 @@ k = key >> (56 - b); its depth is the shortest prefix that stays inside the rang
 57 - min(bits(key ^ (start - 1)), bits(key ^ next start)), where bits() is the position of the highest set bit.
 A table of one class has no IPv4 and no IPv6 section.
 
-Lines, runs and tree say again what IPv4 entries and IPv6 index say.  C reads them, since so many addresses a second need
-tables that a cache holds; this module reads the others, which take Python fewer steps.  So those stand last, and what
-stands before the IPv4 entries is all that C needs.
+From the /16s on the sections say again what IPv4 entries, IPv6 starts and classes say.  C reads them, since so many addresses
+a second need tables that a cache holds; this module reads the others, which take Python fewer steps.  So what only it needs
+stands last, and what stands before the rankings is all that C needs.
 
 Standards: RFC 7871 (client subnet), RFC 3056 section 2 (6to4), RFC 4291 section 2.5.5.2 (v4-mapped), RFC 6052
 section 2.1 (64:ff9b::/96).
@@ -53,15 +56,15 @@ from hashlib import blake2b
 from typing import Literal
 
 from gslb.geo.catchments import UnreadableCatchments, decode_catchments
-from gslb.geo.lines import LINE_KEYS, V4_LINE_BITS, V4_LINE_WORDS, level_keys, lines_of
+from gslb.geo.lines import LINE_KEYS, V4_BITMAP, V4_LINE_BITS, V6_LEAF, level_keys, lines_of
 from gslb.model.deployment import PolicyId, PoolId
 from gslb.model.location import Catchment, Geography, Ranking
 
 MAGIC = b"GSLBGEO\0"
-FORMAT = 4
-HEADER_BYTES = 192
+FORMAT = 5
+HEADER_BYTES = 256
 ALIGN = 64
-HEADER = struct.Struct("<8sIIQ16s8sIIII15Q")
+HEADER = struct.Struct("<8sIIQ16s8sIIII21Q")
 CHECK_AT = 40  # offset of the check field
 CHECK_BYTES = 8
 V4_BITS = 24
@@ -113,10 +116,16 @@ class Header:
     ranking_of_stride: int
     catchments_at: int
     catchments_bytes: int
-    v4_lines_at: int
+    v4_index_at: int
+    v4_bitmaps_at: int
+    v4_bitmap_count: int
     v4_runs_at: int
     v4_run_count: int
-    v6_tree_at: int
+    v4_entries_at: int
+    v4_entry_count: int
+    v6_leaves_at: int
+    v6_leaf_count: int
+    v6_levels_at: int
 
     def pack(self) -> bytes:
         """The header's bytes, zero-filled to HEADER_BYTES."""
@@ -125,7 +134,7 @@ class Header:
     @property
     def executed_bytes(self) -> int:
         """How much of the file, from its start, C needs."""
-        return self.v4_at or self.file_bytes
+        return self.rankings_at
 
 
 def check_of(header: bytes, rankings: bytes | memoryview) -> bytes:
@@ -183,10 +192,12 @@ class LocationTable:
         self.v6_starts = self._section(header.v6_starts_at, (header.v6_count + 1) * has_v6, "Q")
         self.v6_classes = self._section(header.v6_classes_at, header.v6_count, "I")
         self.index = self._section(header.index_at, ((1 << header.index_bits) + 1) * has_v6, "I")
-        has_v4 = header.v4_at > 0
-        self.v4_lines = self._section(header.v4_lines_at, (V4_LINE_WORDS << V4_LINE_BITS) * has_v4, "I")
-        self.v4_runs = self._section(header.v4_runs_at, header.v4_run_count, "I")
-        self.v6_tree = self._section(header.v6_tree_at, LINE_KEYS * sum(map(lines_of, self._levels())), "Q")
+        self.v4_index = self._section(header.v4_index_at, (header.v4_at > 0) << V4_LINE_BITS, "Q")
+        self.v4_bitmaps = self._section(header.v4_bitmaps_at, header.v4_bitmap_count * V4_BITMAP.size // 8, "Q")
+        self.v4_runs = self._section(header.v4_runs_at, header.v4_run_count, "H")
+        self.v4_entries = self._section(header.v4_entries_at, header.v4_entry_count, "I")
+        self.v6_leaves = self._section(header.v6_leaves_at, header.v6_leaf_count * V6_LEAF.size // 8, "Q")
+        self.v6_keys = self._section(header.v6_levels_at, LINE_KEYS * sum(map(lines_of, self._levels())), "Q")
         self._raw = self._read_rankings()
         self.ranking_of: Mapping[PolicyId, memoryview] = {
             name: self._section(header.ranking_of_at + place * header.ranking_of_stride, header.classes, "H")
@@ -246,8 +257,8 @@ class LocationTable:
         return self.v6_classes[place], 57 - (before if before < after else after)
 
     def v6_levels(self) -> list[int]:
-        """Offsets in the file of the levels above the IPv6 starts, the highest first."""
-        at, found = self._header.v6_tree_at, []
+        """Offsets in the file of the levels above the IPv6 leaves, the highest first."""
+        at, found = self._header.v6_levels_at, []
         for keys in self._levels():
             found.append(at)
             at += ALIGN * lines_of(keys)
@@ -266,7 +277,7 @@ class LocationTable:
         raise KeyError(policy)
 
     def _levels(self) -> list[int]:
-        return level_keys(self.v6_count + 1) if self.v6_count else []
+        return level_keys(self._header.v6_leaf_count) if self.v6_count else []
 
     def _catchments(self) -> Mapping[PolicyId, tuple[Catchment, ...]]:
         at, length = self._header.catchments_at, self._header.catchments_bytes
@@ -324,7 +335,8 @@ def _read_header(view: memoryview) -> Header:
 
 
 def _ranking(raw: object) -> Ranking:
-    if not isinstance(raw, list) or len(raw) != 3 or not isinstance(raw[0], int):
+    if not isinstance(raw, list) or len(raw) not in (3, 4) or not isinstance(raw[0], int):
         raise ValueError(f"{raw!r} is no ranking")
-    rule, pools4, pools6 = raw
-    return Ranking(rule, tuple(PoolId(str(pool)) for pool in pools4), tuple(PoolId(str(pool)) for pool in pools6))
+    rule, pools4, pools6, *rest = raw
+    order4, order6 = (tuple(PoolId(str(pool)) for pool in pools) for pools in (pools4, pools6))
+    return Ranking(rule, order4, order6, str(rest[0]) if rest else "")

@@ -14,6 +14,7 @@ from gslb.control.desk import Desk
 from gslb.control.observed import Observed
 from gslb.control.secret import NAME as SECRET
 from gslb.control.secret import NoSecret, secret_of
+from gslb.control.sharedfile import read_seen
 from gslb.control.store import Store
 from gslb.geo.load import location_table
 from gslb.geo.progress import Progress
@@ -59,7 +60,7 @@ def from_files(here: Situation, now: float) -> Basis:
     store, model = here.store, here.model
     manifest = generation_in_force(store)
     table = table_in_force(store, model, manifest)
-    stored, overrides, seen = store.read_plan(), store.load_overrides(), store.read_observed()
+    stored, overrides, seen = store.read_plan(), store.load_overrides(), read_seen(store)
     geography = _as_written(model) if table is None else table.geography()
     observed = seen.seen if seen.seen is not None else Observed(now)
     return Basis(

@@ -31,7 +31,7 @@ from gslb.model.choice import CHOICE_SLOTS, sticky_keys, sticky_slot
 from gslb.model.deployment import Address, Deployment, Network, PoolId, Rule
 from gslb.model.history import Shed
 from gslb.model.plan import Member, Plan, Serving
-from gslb.model.world import Load
+from gslb.model.world import GivenShed, Load
 from gslb.nameserver.answer import Responder
 from gslb.nameserver.generation import Manifest
 from gslb.nameserver.lookup import Ending
@@ -70,11 +70,15 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Burden:
-    """What a pool carries: its load beside its marks (None where one is not known), and what it sheds."""
+    """What a pool carries: its load beside its marks (None where one is not known), and what it sheds.
+
+    `given`: what another node says it sheds, which steers it (None: this node does).
+    """
 
     load: Load | None
     marks: Marks | None
     shed: Shed | None
+    given: GivenShed | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +258,7 @@ def _burden(teller: _Teller, pool: PoolId) -> Burden:
         load=teller.basis.world.loads.get(pool),
         marks=None if capacity is None else marks_of(capacity),
         shed=teller.plan.history.sheds.get(pool),
+        given=teller.basis.world.given.get(pool),
     )
 
 

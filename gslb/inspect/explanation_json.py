@@ -58,6 +58,11 @@ def _decided(decided: Decided) -> dict[str, object]:
         "rule": decision.ranking.rule,
         "condition": condition(decided.rule),
         "matched": decided.matched,
+        "view": {
+            "view": decision.policy.view.value,
+            "continent": decision.ranking.continent or None,
+            "decided_by": decision.sight.value,
+        },
         "pools": [_tried(tried, decided) for tried in decision.tried],
         "mode": decided.given.choice.mode.value,
         "members": [_member(member) for member in decided.members],
@@ -92,6 +97,9 @@ def _tried(tried: Tried, decided: Decided) -> dict[str, object]:
         "load": None if burden.load is None else asdict(burden.load),
         "marks": None if burden.marks is None else asdict(burden.marks),
         "shed": None if burden.shed is None else _shed(burden.shed, decided.now),
+        "given": None
+        if burden.given is None
+        else {"by": burden.given.node, "age_s": age(burden.given.as_of, decided.now) if burden.given.node else None},
         "out": None if tried.out is None else {"for_s": age(tried.out.since, decided.now), "held": tried.out.held},
         "kept": None
         if tried.kept is None
@@ -106,6 +114,7 @@ def _target(target: Target, now: float, serving: Serving | None) -> dict[str, ob
         "health": None if verdict is None else verdict.health.value,
         "age_s": None if verdict is None else round(verdict.age_s, 1),
         "why": "" if verdict is None else verdict.why,
+        "seen_from": None if verdict is None else verdict.seen_from or None,
         "settles_s": None if verdict is None else verdict.settles_s,
         "outlier": "" if verdict is None else verdict.outlier,
         "ejected": None if ejection is None else {"for_s": age(now, ejection.until), "why": ejection.why},

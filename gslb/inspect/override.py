@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from gslb import units
 from gslb.config.zonefile import type_text
 from gslb.control.endings import Ending, add
-from gslb.control.overrides import MAX_OVERRIDES, with_override, without_target
+from gslb.control.overrides import with_override, without_target
 from gslb.control.targets import target_of, targets
+from gslb.control.words import GSLB, MAX_OVERRIDES
 from gslb.decide.decide import decide
 from gslb.decide.guard import harmed
 from gslb.decide.moves import Move, Turn, moves, turns
@@ -42,6 +43,15 @@ class Done:
     note: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class _End:
+    """Who ends an override, and who is told which it was, before it ends."""
+
+    noted: Callable[[Override], None]
+    who: str
+    why: str
+
+
 def begin(basis: Basis, new: Override) -> Done:
     """Put `new` in force in place of an earlier override of its target.  Raises StateError, WouldHarm."""
     return _edit(basis, new.target, new)
@@ -59,7 +69,7 @@ def end(basis: Basis, what: str, who: str, why: str = "") -> Done:
     def noted(ended: Override) -> None:
         add(basis.store.folder, Ending(target, ended.since, who, basis.world.now, why))
 
-    return _edit(basis, target, None, noted)
+    return _edit(basis, target, None, _End(noted, who, why))
 
 
 def lasting(text: str) -> float:
@@ -77,7 +87,7 @@ def words(text: str) -> str:
     return text.strip()
 
 
-def _edit(basis: Basis, target: str, new: Override | None, ending: Callable[[Override], None] | None = None) -> Done:
+def _edit(basis: Basis, target: str, new: Override | None, ending: _End | None = None) -> Done:
     """Replace the override of `target` under the store's lock; one that ends is told to `ending` before it does."""
     now = basis.world.now
     asked = _asked_for(basis)
@@ -91,7 +101,7 @@ def _edit(basis: Basis, target: str, new: Override | None, ending: Callable[[Ove
         after = without_target(before, target) if new is None else with_override(before, new)
         if ending is not None:
             for ended in (override for override in before if override.target == target):
-                ending(ended)
+                ending.noted(ended)
         if new is not None and not new.force:
             _refuse_harm(new, [harm for harm in harmed(plan(before), plan(after)) if harm[:2] in asked])
         if new is not None and len(after) > MAX_OVERRIDES:
@@ -100,7 +110,10 @@ def _edit(basis: Basis, target: str, new: Override | None, ending: Callable[[Ove
         seen.append((before, after))
         return after
 
-    edited = basis.store.edit_overrides(change, now)
+    who, why = (
+        (ending.who, ending.why) if ending is not None else (GSLB, "room was needed, and there is no such target")
+    )
+    edited = basis.store.edit_overrides(change, now, who=who, why=why)
     before, after = seen[0]
     replaced = next((override for override in before if override.target == target), None)
     plans = plan(before), plan(after)

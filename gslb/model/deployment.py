@@ -230,9 +230,16 @@ class Sticky:
     v6: int = 56
 
 
+class View(StrEnum):
+    """Whose word on the health of pools a policy's clients go by."""
+
+    GLOBAL = "global"  # that of all sites
+    REGIONAL = "regional"  # that of the sites on the client's continent, where these say something else
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Ordered rules, then spill, stickiness, all-down mode and TTL.  The last rule catches all."""
+    """Ordered rules, then spill, stickiness, all-down mode, TTL and view.  The last rule catches all."""
 
     name: PolicyId
     rules: tuple[Rule, ...]
@@ -245,7 +252,7 @@ class Policy:
     velocity: float = 0.5
     ttl_max: int = 60
     ttl_min: int = 5
-    view: str | None = None
+    view: View = View.GLOBAL
 
     @property
     def pools(self) -> tuple[PoolId, ...]:
@@ -318,10 +325,27 @@ class Dns:
 
 
 @dataclass(frozen=True, slots=True)
+class BusTls:
+    """TLS to the NATS servers.  Files of certificates and keys; without `ca_file` the system's authorities."""
+
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Bus:
-    """The NATS servers; without any this node is alone."""
+    """The NATS servers; without any this node is alone.  Variables and files hold what shows who a node is."""
 
     nats: tuple[str, ...] = ()
+    user: str | None = None
+    password_env: str | None = None
+    password_file: str | None = None
+    token_env: str | None = None
+    token_file: str | None = None
+    credentials_file: str | None = None
+    nkey_file: str | None = None
+    tls: BusTls | None = None
 
 
 @dataclass(frozen=True, slots=True)

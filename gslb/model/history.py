@@ -2,6 +2,8 @@
 
 Rule 1: all times are seconds since the epoch, by the clock of the decision that wrote them.
 Rule 2: executors read none of it, so it is not in the plan's digest; a restart and a simulation go on from it.
+Rule 3: a policy's name stands for all its clients; for those of one continent, who may be given something else where the policy
+has a regional view, it is POLICY/CONTINENT (`part_of`).
 """
 
 from __future__ import annotations
@@ -15,6 +17,21 @@ from gslb.model.choice import CHOICE_SLOTS
 from gslb.model.deployment import DYNAMIC_TYPES, PolicyId, PoolId
 
 WHOLE = CHOICE_SLOTS
+
+
+def part_of(policy: PolicyId, continent: str) -> PolicyId:
+    """The name of a policy's clients on one continent; without a continent, of all others."""
+    return PolicyId(f"{policy}/{continent}") if continent else policy
+
+
+def policy_of(part: PolicyId) -> PolicyId:
+    """The policy of such a name."""
+    return PolicyId(part.partition("/")[0])
+
+
+def continent_of(part: PolicyId) -> str:
+    """The continent of such a name; empty where it stands for all others."""
+    return part.partition("/")[2]
 
 
 class Cause(StrEnum):
@@ -43,8 +60,8 @@ class Shed:
     `moved` is in the order in which slots are taken.  `fresh[receiver]` is what the last step added there, as a share of
     the receiver's capacity: it is not in the receiver's load before answers have expired.  `geography` is the digest of the
     location table whose rankings `moved` counts.  `demand` is what all its clients ask for, as a share of its capacity, when
-    that could last be told: a pool that is out measures it no more.  `out` are the policies and record types of clients at home
-    there whom it does not answer.
+    that could last be told: a pool that is out measures it no more.  `out` are the policies (by the names
+    of rule 3) and record types of clients at home there whom it does not answer.
     """
 
     cause: Cause
@@ -95,17 +112,31 @@ class Ejection:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """All of it.  `out[policy][pool]` and `kept[policy][pool]`; `ejected` by `POOL/ADDRESS`."""
+    """All of it.  `out[policy][pool]` and `kept[policy][pool]`; `ejected` by `POOL/ADDRESS`.
+
+    `out` and `kept` have entries of a continent (rule 3) only where they are not those of its policy; one in `out` stands for both.
+    """
 
     sheds: Mapping[PoolId, Shed] = field(default_factory=dict)
     out: Mapping[PolicyId, Mapping[PoolId, Out]] = field(default_factory=dict)
     ejected: Mapping[str, Ejection] = field(default_factory=dict)
     kept: Mapping[PolicyId, Mapping[PoolId, Kept]] = field(default_factory=dict)
 
+    def outs_of(self, part: PolicyId) -> Mapping[PoolId, Out]:
+        """What is out of the answers to a policy's clients, or to those of one continent."""
+        return self.out.get(self._entry(part), {})
+
+    def kept_of(self, part: PolicyId) -> Mapping[PoolId, Kept]:
+        """What is kept in the answers to a policy's clients, or to those of one continent."""
+        return self.kept.get(self._entry(part), {})
+
+    def _entry(self, part: PolicyId) -> PolicyId:
+        return part if part in self.out else policy_of(part)
+
     def to_json(self) -> dict[str, object]:
         """JSON values, without what is empty."""
         return {
-            "sheds": {pool: _shed_json(shed) for pool, shed in self.sheds.items()},
+            "sheds": {pool: shed_json(shed) for pool, shed in self.sheds.items()},
             "out": {
                 policy: {pool: [out.since, out.held, list(out.types)] for pool, out in pools.items()}
                 for policy, pools in self.out.items()
@@ -121,7 +152,7 @@ class History:
     def from_json(cls, raw: Mapping[str, Any]) -> History:
         """What `to_json` made.  Raises ValueError, KeyError, TypeError, AttributeError for anything else."""
         return cls(
-            sheds={PoolId(pool): _shed(body) for pool, body in raw["sheds"].items()},
+            sheds={PoolId(pool): shed_of(body) for pool, body in raw["sheds"].items()},
             out={
                 PolicyId(policy): {PoolId(pool): _out(body) for pool, body in pools.items()}
                 for policy, pools in raw["out"].items()
@@ -142,7 +173,8 @@ def _out(raw: Sequence[Any]) -> Out:
     return Out(float(since), bool(held), tuple(int(rtype) for rtype in types))
 
 
-def _shed_json(shed: Shed) -> dict[str, object]:
+def shed_json(shed: Shed) -> dict[str, object]:
+    """One shed as JSON values."""
     return {
         "cause": shed.cause,
         "level": shed.level,
@@ -155,7 +187,8 @@ def _shed_json(shed: Shed) -> dict[str, object]:
     }
 
 
-def _shed(raw: Mapping[str, Any]) -> Shed:
+def shed_of(raw: Mapping[str, Any]) -> Shed:
+    """What `shed_json` made.  Raises ValueError, KeyError, TypeError, AttributeError for anything else."""
     return Shed(
         cause=Cause(raw["cause"]),
         level=float(raw["level"]),

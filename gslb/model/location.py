@@ -20,11 +20,14 @@ class Ranking:
     `rule` is the index of the rule that matched.  `pools4` and `pools6` are that rule's pools that have an
     address for A and for AAAA, in the order in which they are to be tried: as written, or by distance.  For
     `nearest` they hold the first `nearest_limit`; `decide` appends the rule's other pools as written.
+    `continent` is the client's, where a policy of `view: regional` goes by its sites: only where it has sites, and where the rule
+    matched by place (its geos, or as the catch-all); else it is empty, and so it is in all other policies.
     """
 
     rule: int
     pools4: tuple[PoolId, ...]
     pools6: tuple[PoolId, ...]
+    continent: str = ""
 
 
 @dataclass(frozen=True, slots=True)

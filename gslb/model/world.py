@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from gslb.model.deployment import PolicyId, PoolId
+from gslb.model.history import Shed
 
 
 class Health(StrEnum):
@@ -34,6 +35,7 @@ class Verdict:
     `settles_s`: how long the checks that remain need before the verdict could change (None: nothing speaks against it).
     `double`: at least two independent checks of the target, and every one of them, speak against it.
     `outlier`: how it stands out among its peers while its checks pass; empty where it does not.
+    `seen_from`: the continent whose sites say so; empty where it is all of them.
     """
 
     health: Health
@@ -42,6 +44,7 @@ class Verdict:
     settles_s: float | None = None
     double: bool = False
     outlier: str = ""
+    seen_from: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,7 @@ class Override:
     `backend/web-fra/10.1.0.11`).
 
     `until` is seconds since the epoch; None does not expire.  `force` lets it break the last-site guard.
+    `node` is where it was made, empty where that is not known.
     """
 
     target: str
@@ -80,10 +84,24 @@ class Override:
     since: float
     until: float | None = None
     force: bool = False
+    node: str = field(default="", compare=False)
 
     def holds_at(self, now: float) -> bool:
         """Whether the override is in force at `now`."""
         return self.until is None or now < self.until
+
+
+@dataclass(frozen=True, slots=True)
+class GivenShed:
+    """What the one node that steers a pool says it sheds (None: nothing), and `node`, its name.
+
+    `as_of` is when that was last known to be its word: what this node found out later about a pool that left the answers holds
+    until then.  Times are by this node's clock: `stepped_at` of the shed is when it was heard.
+    """
+
+    shed: Shed | None
+    as_of: float
+    node: str = ""
 
 
 Verdicts = Mapping[PoolId, Mapping[str, Verdict]]
@@ -99,6 +117,8 @@ class World:
     taken as up.  `demand[policy][rtype][ranking]`: answers given, per second; empty while nobody measured, and then
     clients are weighed by the sizes of their networks.  `heavy` are resolvers without client subnets that alone ask more than
     one spill step.  `unbalanced[pool]`: why this node cannot balance a pool of its own site that asks for it.
+    `regional[continent]`: verdicts by the sites of that continent, where they differ from `verdicts`; for policies of `view: regional`.
+    `given[pool]`: what the one node that steers the pool says it sheds; a pool that is missing is steered here.
     """
 
     now: float
@@ -109,3 +129,5 @@ class World:
     heavy: tuple[str, ...] = ()
     rtts: Rtts = field(default_factory=dict)
     unbalanced: Mapping[PoolId, str] = field(default_factory=dict)
+    regional: Mapping[str, Verdicts] = field(default_factory=dict)
+    given: Mapping[PoolId, GivenShed] = field(default_factory=dict)

@@ -152,6 +152,14 @@ def without_cookie(octets: bytes) -> tuple[bytes, bytes] | None:
     return octets[: OPT.size - 2] + rest + octets[OPT.size : at] + octets[after:], octets[at + OPTION.size : after]
 
 
+def without_nsid(record: bytes) -> bytes:
+    """The OPT record of a reply (rule 3: NSID comes first), or nothing, without NSID."""
+    if record[OPT.size : OPT.size + 2] != CODE_NSID.to_bytes(2, "big"):
+        return record
+    rest = record[OPT.size + OPTION.size + int.from_bytes(record[OPT.size + 2 : OPT.size + OPTION.size], "big") :]
+    return record[: OPT.size - 2] + len(rest).to_bytes(2, "big") + rest
+
+
 def opt(
     edns: Edns,
     *,

@@ -3,7 +3,7 @@
 Rule 1: replies by TCP and to valid cookies never come here.
 Rule 2: a reply over the limit is dropped, or in its turn cut so that only a real client has any use of it: with BADCOOKIE and a
 fresh cookie where the query had a cookie (RFC 7873 section 5.2.3), else with TC.  Neither is larger than the query, but
-for an OPT record's cookie.
+for an OPT record's cookie: NSID is left out.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gslb.nameserver.counters import Counter
+from gslb.nameserver.edns import without_nsid
 from gslb.nameserver.limit import ERROR, NEGATIVE, PASS, SLIP, Limit, Limiter, account
 from gslb.nameserver.tree import Forest
 from gslb.nameserver.wire import AUTHORITATIVE, COUNTS, PAIR, TRUNCATED, Rcode
@@ -83,6 +84,7 @@ def slipped(parts: Parts) -> bytes:
     """What is sent instead of a whole reply (rule 2)."""
     start, question, record, cookie = parts
     flags = int.from_bytes(start[2:], "big")
+    record = without_nsid(record)
     if cookie:
         flags = flags & ~(AUTHORITATIVE | TRUNCATED | _RCODE) | Rcode.BADCOOKIE & _RCODE
         record = record[:_EXTENDED_AT] + bytes((Rcode.BADCOOKIE >> 4,)) + record[_EXTENDED_AT + 1 :]

@@ -76,7 +76,6 @@ def split(file: bytes | memoryview) -> tuple[memoryview, Legend]:
 
 def _head(tables: Tables, names: Names, views: Views, octets: int) -> bytes:
     place = tables.location.header
-    has_v6 = place.v6_count > 0
     levels = tables.location.v6_levels()
     head = DnsImage(
         magic=DNS_MAGIC,
@@ -89,10 +88,11 @@ def _head(tables: Tables, names: Names, views: Views, octets: int) -> bytes:
         buckets_mask=names.buckets_mask,
         refused=names.refused,
         geography_octets=place.executed_bytes,
-        v4_lines=place.v4_lines_at,
+        v4_index=place.v4_index_at,
+        v4_bitmaps=place.v4_bitmaps_at,
         v4_runs=place.v4_runs_at,
-        v6_starts=place.v6_starts_at if has_v6 else 0,
-        v6_classes=place.v6_classes_at if has_v6 else 0,
+        v4_entries=place.v4_entries_at,
+        v6_leaves=place.v6_leaves_at,
         v6_levels=len(levels),
         cells=views.counters,
         marks=len(views.given.marks),

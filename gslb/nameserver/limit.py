@@ -17,8 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
 from ipaddress import IPv4Network, IPv6Network, ip_address
-
-from siphash24 import siphash13
+from struct import Struct
 
 from gslb.dnslayout import DNS_LIMIT_BURST_NS, DNS_LIMIT_SETS, DNS_LIMIT_WAYS
 from gslb.nameserver.counters import Counter
@@ -31,7 +30,10 @@ PLACES_MAX = 20_000  # sources whose places are remembered
 KEY_OCTETS = 16
 _SET_WORDS = 2 * DNS_LIMIT_WAYS
 _LOW = 0xFFFF_FFFF
+_WORD = 0xFFFF_FFFF_FFFF_FFFF
+_KEY = Struct("<2Q")
 _MAPPED = 0xFFFF << 32  # IPv4 inside IPv6
+_MAPPED_NETWORK = IPv6Network("::ffff:0:0/96")
 _KINDS = {
     Counter.ANSWERED: POSITIVE,
     Counter.REFERRAL: POSITIVE,
@@ -46,7 +48,9 @@ Network = IPv4Network | IPv6Network
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """The limit as executors have it.  `exempt` are addresses of 16 octets with their prefix lengths."""
+    """The limit as executors have it.  `exempt` are addresses of 16 octets with their prefix lengths; one of IPv6 exempts none of IPv4,
+    though ::/0 has their mapped addresses in it.
+    """
 
     key: bytes
     interval_ns: int  # between two responses
@@ -61,7 +65,7 @@ def limit_of(
     """The limit that the configuration asks for, keyed by `secret`."""
     key = blake2b(key=secret[:64], digest_size=KEY_OCTETS, person=b"gslb limit").digest()
     interval_ns = max(1, round(DNS_LIMIT_BURST_NS / responses_per_s))
-    return Limit(key, interval_ns, slip, dry_run, tuple(map(_sixteen, exempt)))
+    return Limit(key, interval_ns, slip, dry_run, tuple(_sixteen(one) for one in exempt if not _mapped(one)))
 
 
 def account(outcome: int, zone: int | None) -> int:
@@ -83,7 +87,15 @@ class Limiter:
         self._limit = limit
         self._words = words
         self._places: dict[tuple[str, int], tuple[int, int]] = {}
-        self._exempt = [(int.from_bytes(packed, "big") >> 128 - bits, 128 - bits) for packed, bits in limit.exempt]
+        prefixes = [(int.from_bytes(packed, "big"), bits) for packed, bits in limit.exempt]
+        self._exempt = {
+            of4: [
+                (prefix >> 128 - bits, 128 - bits)
+                for prefix, bits in prefixes
+                if (prefix >> 32 == _MAPPED >> 32) is of4
+            ]
+            for of4 in (True, False)
+        }
 
     def verdict(self, source: str, account: int, now_ns: int) -> int:
         """Charge a response to `source`: PASS, DROP or SLIP.  `now_ns` is monotonic."""
@@ -114,10 +126,10 @@ class Limiter:
         if len(self._places) >= PLACES_MAX:
             self._places.clear()
         address = _number(source)
-        if any(address >> shift == prefix for prefix, shift in self._exempt):
+        if any(address >> shift == prefix for prefix, shift in self._exempt[address >> 32 == _MAPPED >> 32]):
             found = -1, 0
         else:
-            hashed = int.from_bytes(siphash13(_subject(address, account), key=self._limit.key).digest(), "little")
+            hashed = _hash(address, account, self._limit.key)
             found = (hashed & DNS_LIMIT_SETS - 1) * _SET_WORDS, hashed >> 32
         self._places[source, account] = found
         return found
@@ -139,19 +151,28 @@ class Limiter:
         return chosen
 
 
-def _subject(address: int, account: int) -> bytes:
-    """What is hashed: 8 octets of network, account, family (little endian)."""
+def _hash(address: int, account: int, key: bytes) -> int:
+    """Of the network's octets, zeros behind them and the family as the eighth, and the account: two keyed multiplications."""
     if address >> 32 == _MAPPED >> 32:
         family, network = 4, (address & _LOW) >> 32 - NETWORK4 << 64 - NETWORK4
     else:
         family, network = 6, address >> 128 - NETWORK6 << 64 - NETWORK6
-    return network.to_bytes(8, "big") + account.to_bytes(4, "little") + family.to_bytes(4, "little")
+    first, second = _KEY.unpack(key)
+    hashed: int = (int.from_bytes(network.to_bytes(8, "big"), "little") | family << 56) ^ first
+    hashed = hashed * 0xFF51AFD7ED558CCD & _WORD
+    hashed = (hashed ^ hashed >> 32 ^ account) * (second | 1) & _WORD
+    return hashed ^ hashed >> 32
 
 
 def _number(source: str) -> int:
     """An address as the system writes it as a number of 128 bits, IPv4 inside IPv6."""
     address = ip_address(source.partition("%")[0])
     return int(address) if address.version == 6 else int(address) | _MAPPED
+
+
+def _mapped(network: Network) -> bool:
+    """Whether a network is inside ::ffff:0:0/96, from which nobody asks."""
+    return isinstance(network, IPv6Network) and network.subnet_of(_MAPPED_NETWORK)
 
 
 def _sixteen(network: Network) -> tuple[bytes, int]:

@@ -54,12 +54,47 @@ HISTORY = History(
     ejected={"web-fra/192.0.2.11": Ejection(NOW + 30, 1, "slow"), "web-fra/192.0.2.10": Ejection(NOW - 1, 1, "slow")},
 )
 
+BUS = {"connected": True, "keys_why": "no majority", "refused": {"subject": 1}}
+IAD_NODE = {
+    "site": "iad",
+    "node": "iad1",
+    "this": False,
+    "alive": False,
+    "heard_s": 30.5,
+    "skew_s": -2.5,
+    "delay_s": 0.25,
+    "config": "c2",
+    "other_config": True,
+    "blind_s": 4.0,
+    "known": {"opinions": {"count": 12, "age_s": 32.0}},
+}
+SHARING = {
+    "bus": BUS,
+    "nodes": [
+        {"site": "fra", "node": "fra", "this": True, "alive": True, "heard_s": 0.0},
+        IAD_NODE,
+        {"site": "iad", "node": "iad2", "this": False, "alive": False, "heard_s": None},
+        {**IAD_NODE, "node": "lab", "alive": True, "stranger": True},
+    ],
+    "refused": {"future": 2},
+    "traffic": {"heard": {"life": {"messages": 5, "octets": 500}}, "told": {"loads": {"messages": 2, "octets": 60}}},
+    "sheds": {"writers": {"web-fra": "fra", "web-iad": "iad1", "web-cloud": None, "gone": "fra"}, "refused": 3},
+}
+AGREEMENT = {"waiting": 4, "refused": {"malformed": 1}, "lost": 2}
+ROLLOUT = {
+    "published": {"version": 3},
+    "in_force": 2,
+    "refused": {"iad1": {"version": 3, "lines": []}, "iad2": {"version": 2, "lines": []}},
+    "malformed": {"config.current": 1},
+}
+
 
 def know_everything(desk: FakeDesk) -> None:
     """Give it all of the above."""
     assert desk.plan is not None
     desk.numbers, desk.seen = FIGURES, WORLD
     desk.plan = replace(desk.plan, history=HISTORY)
+    desk.told = {**desk.told, "sharing": SHARING, "agreement": AGREEMENT, "rollout": ROLLOUT}
     override = Override("site/iad", Forced.DRAIN, "alice", "CHG-7", NOW - 5, NOW + 60)
     expired = replace(override, target="site/fra", until=NOW - 1)
     desk.store.edit_overrides(lambda _: (override, expired), NOW)

@@ -10,6 +10,7 @@ from gslb.control.store import OverridesRead
 from gslb.model.plan import from_bytes
 from gslb.model.world import Forced, Override
 from tests.api.desk import NOW, REPORT, FakeDesk
+from tests.api.figures import SHARING
 from tests.api.served import Served
 
 DRAIN = Override("site/fra", Forced.DRAIN, "alice", "CHG-7", NOW - 10)
@@ -96,6 +97,12 @@ def test_unready_says_what_lacks(api: Served, lacking: dict[str, object], said: 
     got = api.get("/readyz")
     assert (got.status, said in got.json["detail"]) == (503, True)
     assert api.get("/healthz").status == 200
+
+
+def test_a_node_that_knows_nothing_new_of_the_others_is_ready(api: Served) -> None:
+    gone = {**SHARING, "bus": {"connected": False, "since": 0.0, "why": "refused"}}
+    api.desk.told = {**REPORT, "sharing": gone, "problems": {"bus": ["no bus"], "nodes": ["iad1 is not heard"]}}
+    assert api.get("/readyz").json == {"status": "ready"}
 
 
 def test_unready_says_who_does_not_answer(api: Served) -> None:

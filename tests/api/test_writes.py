@@ -27,12 +27,14 @@ def test_an_override_is_written_and_its_effect_told(api: Served) -> None:
         "since": NOW,
         "until": NOW + 7200,
         "force": False,
+        "node": got.json["override"]["node"],
         "holds": True,
     }
     assert got.json["replaced"] is None
     assert [(move["policy"], move["rtype"]) for move in got.json["moves"]] == [("web", "A")]
     assert got.json["backends"] == []
     (stored,) = api.desk.store.load_overrides().overrides or ()
+    assert stored.node == got.json["override"]["node"] == api.desk.store.folder.name
     assert (stored.target, stored.who, stored.until) == ("site/iad", "alice", NOW + 7200)
     assert api.desk.written == 1
     assert api.get("/v1/overrides").json == {"overrides": [got.json["override"]], "note": None}

@@ -26,7 +26,10 @@ def test_budgets_that_are_missed_are_told() -> None:
         "ecs: gslb XDP takes 1.00 s a million, gdnsd 2.00 - at most a 3.0th",
         "ecs: gslb XDP takes 1.00 s a million, knot XDP 1.20 - at most a 1.5th",
     ]
-    assert missed([row("gslb XDP", 3.0, "full", lost=0.01)]) == ["full: gslb XDP lost 1.0000% - none may be lost"]
+    bare = row(REFLECTOR, 2.0, "full", lost=0.005)
+    lossy = row("gslb XDP", 3.0, "full", lost=0.01)
+    assert missed([bare, lossy]) == ["full: gslb XDP lost 1.0000% - at most the reflector's 0.5000%"]
+    assert missed([row(REFLECTOR, 2.0, "full", lost=0.01), lossy]) == []
 
 
 def test_one_that_could_not_be_started_says_why() -> None:

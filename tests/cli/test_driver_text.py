@@ -13,11 +13,13 @@ DRIVER = {
     "version": 7,
     "octets": 68_000_000,
     "addresses": 2,
+    "pid": 77,
 }
 
 
-def report(driver: object) -> dict[str, Any]:
-    return {"driver": driver, "queries": 1_300, "counters": {"xdp": 1_234}}
+def report(driver: object, inside: int = 1_234) -> dict[str, Any]:
+    workers = [{"kind": "udp", "seen": 2e9}, {"kind": "xdp", "seen": 1.8e9}]
+    return {"driver": driver, "queries": 1_300, "counters": {"xdp": inside}, "workers": workers}
 
 
 def test_nothing_where_nothing_is_known() -> None:
@@ -34,4 +36,13 @@ def test_where_and_how_many() -> None:
         "            1,234 queries answered there, 66 by workers",
         "            eth1: generic mode, which is slower: its driver",
     ]
+    assert "            1 query answered there, 1,299 by workers" in driver_lines(report(DRIVER, 1))
     assert "1 address," in next(iter(driver_lines(report({**DRIVER, "addresses": 1}))))
+
+
+def test_that_nobody_drives_it() -> None:
+    undriven = report({**DRIVER, "pid": None})
+    line = "no process drives it since 2027-01-15 08:00:00 UTC: the kernel goes on answering by that plan, and nobody counts"
+    assert f"            {line}" in driver_lines(undriven)
+    undriven["workers"] = []
+    assert any("no process drives it: the kernel" in line for line in driver_lines(undriven))

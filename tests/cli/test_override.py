@@ -15,8 +15,8 @@ from gslb.cli.main import main
 from gslb.control.endings import endings
 from gslb.control.lock import Lock
 from gslb.control.observed import Observed
-from gslb.control.overrides import MAX_OVERRIDES
 from gslb.control.store import Store
+from gslb.control.words import MAX_OVERRIDES
 from gslb.model.deployment import PoolId
 from gslb.model.world import Forced, Override
 from tests.cli.deployment import CONFIG

@@ -14,8 +14,12 @@ import pytest
 
 from gslb.cli.main import main
 from gslb.config.load import load
+from gslb.control import balancerfile
+from gslb.control.balancerchild import LOCK
 from gslb.control.facts import Facts
+from gslb.control.lock import Lock
 from gslb.control.observed import Observed
+from gslb.control.sharedfile import save_world
 from gslb.control.store import Store
 from gslb.decide.decide import decide
 from gslb.inspect.basis import from_files
@@ -23,6 +27,8 @@ from gslb.inspect.situation import Situation
 from gslb.model.deployment import NodeId, PoolId
 from gslb.model.history import Cause, History, Shed
 from gslb.model.world import Forced, Health, Load, Override, Verdict, World
+from gslb.nameserver.counters import Counter
+from gslb.nameserver.scoreboard import Kind, Scoreboard
 from tests.cli.deployment import CONFIG, write_deployment
 
 NOBODY = 65534
@@ -90,6 +96,31 @@ def test_what_checks_and_loads_warn_of(options: list[str], store: Store, capsys:
     assert not [line for line in out if "192.0.2.2:" in line or "api-fra:" in line]
 
 
+def test_what_the_driver_goes_on_with_is_not_told_under_a_dead_pid(
+    options: list[str], store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store.create()
+    run = store.folder / "run"
+    run.mkdir(exist_ok=True)
+    board = Scoreboard(run / "xdp-77.board", Kind.XDP, 0)
+    board.show([1] * len(Counter))
+    board.close()
+    interfaces = [{"name": "eth0", "attached": "native"}]
+    driver = {"why": "", "notes": [], "interfaces": interfaces, "version": 7, "octets": 12_000_000, "addresses": 1}
+    balancerfile.save(run, {"balancer": None, "driver": driver})
+
+    def shown() -> tuple[list[str], bool]:
+        main(["status", *options])
+        out = capsys.readouterr().out.splitlines()
+        (row,) = (line.split() for line in out if line.startswith("xdp 0"))
+        return row[2:4] + row[6:7], any("no process drives it since 20" in line for line in out)
+
+    assert shown() == (["-", "undriven", "-"], True)
+    lock = Lock(store.folder, LOCK)
+    assert shown() == ([str(os.getpid()), "alive", "-"], False)
+    lock.release()
+
+
 def test_looking_moves_no_file(options: list[str], store: Store) -> None:
     store.create()
     (store.folder / "plan.json").write_text("{")
@@ -149,6 +180,21 @@ def test_a_policy_of_which_all_is_down_is_told_with_mode_and_ttl(
         assert policies_of(capsys.readouterr().out) == told
 
 
+def test_what_a_continent_finds_otherwise(options: list[str], store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    store.create()
+    name, (address, *_) = PoolId("web-fra"), load(Path(options[1])).deployment.pools[PoolId("web-fra")].answers
+    target = str(address.address)
+    of_all = {name: {target: Verdict(Health.UP)}}
+    store.save_observed(
+        Observed(time.time(), of_all, regional={"AS": {name: {target: Verdict(Health.DOWN, 3.0, "refused")}}})
+    )
+    main(["status", *options])
+    out = capsys.readouterr().out
+    (line,) = (line for line in out.splitlines() if line.startswith("web-fra"))
+    assert "up, down from AS" in line
+    assert f"regional    web-fra {target} is down as seen from AS: refused (checked 3 s ago)" in out
+
+
 def test_loads_over_a_mark_and_marks_that_were_computed(
     options: list[str], store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -189,3 +235,32 @@ def test_addresses_in_brackets_are_shown(options: list[str], store: Store, capsy
     facts.say(listening=["192.0.2.53:53", "[fd00:1::10]:53"])
     main(["status", *options])
     assert "listening   192.0.2.53:53, [fd00:1::10]:53\n" in capsys.readouterr().out
+
+
+def test_the_deployment_of_which_a_node_knows(
+    options: list[str], store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store.create()
+    facts = Facts()
+    facts.open(store.folder)
+    facts.problem("bus", ("no bus since then",))
+    now = time.time()
+    main(["status", *options])
+    alone = capsys.readouterr().out.splitlines()
+    assert "problem     bus: no bus since then" in alone
+    assert not [line for line in alone if line.startswith(("bus", "node"))]
+
+    fra = {"node": "fra", "site": "fra", "this": True, "alive": True, "heard_s": 0.0}
+    iad = {"node": "iad", "site": "iad", "this": False, "alive": False, "heard_s": 60.0, "known": {}}
+    bus = {"connected": False, "since": now - 600, "why": "refused", "server": "", "keys_why": "", "refused": None}
+    told = {"at": now - 120, "bus": bus, "nodes": [fra, iad], "refused": {}, "sheds": {"writers": {"web-fra": "fra"}}}
+    save_world(store, Observed(now), told)
+    main(["status", *options])
+    out = capsys.readouterr().out.splitlines()
+    (line,) = (line for line in out if line.startswith("bus "))
+    assert line.endswith("(10 min); what other nodes say is as old: refused")
+    assert "nodes       as they were known 2 min ago: the controller does not tell any more" in out
+    assert "iad   iad   not heard for 3 min" in [line.rstrip() for line in out]
+    assert not [line for line in out if line.startswith("problem ")]
+    writers = {line.split()[0]: line.split()[-1] for line in out if line.startswith("web-")}
+    assert writers == {"web-fra": "fra", "web-iad": "kept", "web-cloud": "kept"}

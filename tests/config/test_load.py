@@ -16,7 +16,19 @@ from gslb.config.read import read
 from gslb.config.source import Entry, ListNode, MapNode, Node, parse
 from gslb.config.zonedraft import SOA
 from gslb.config.zonefile import name_wire
-from gslb.model.deployment import TYPE_A, TYPE_AAAA, AllDown, Attach, Balancer, NodeId, PolicyId, PoolId, SiteId, Via
+from gslb.model.deployment import (
+    TYPE_A,
+    TYPE_AAAA,
+    AllDown,
+    Attach,
+    Balancer,
+    NodeId,
+    PolicyId,
+    PoolId,
+    SiteId,
+    Via,
+    View,
+)
 
 ROOT = Path(__file__).parent.parent.parent
 GOOD = Path(__file__).parent / "good"
@@ -64,8 +76,9 @@ def meaning(document: Node) -> tuple[object, ...]:
 
 
 def test_full_uses_every_key() -> None:
-    """`secret_file` and `api.token_file` exclude their twins."""
-    excluded = {"secret_file", "api.token_file"}
+    """Files of secrets exclude their twins, and a user every other way to show who a node is."""
+    excluded = {"secret_file", "api.token_file", "bus.password_file"}
+    excluded |= {"bus.token_env", "bus.token_file", "bus.credentials_file", "bus.nkey_file"}
     assert {path for path, _ in keys_in(DOCUMENT)} == {key.path for key in KEYS} - excluded
 
 
@@ -99,6 +112,7 @@ def test_full() -> None:
     assert web.on_all_down is AllDown.LAST_RESORT
     assert web.spill.step_per_s == pytest.approx(0.1 / 60)
     assert deployment.policies[PolicyId("spare")].sticky is None
+    assert [one.view for one in deployment.policies.values()] == [View.REGIONAL, View.GLOBAL]
     assert deployment.dns.workers == 3
     assert deployment.datacenters[SiteId("fra")].at == (50.11, 8.68)
 

@@ -7,9 +7,10 @@ from ipaddress import ip_network
 import pytest
 
 from gslb.control import wanted
-from gslb.control.addresses import Present, absent, endpoints, present
+from gslb.control.addresses import Present, absent, endpoints, ours, present
 from gslb.control.wanted import Wanted
 from gslb.nameserver.sockets import Endpoint
+from tests.namespaces import World
 
 HERE = (
     Present("127.0.0.1"),
@@ -77,3 +78,20 @@ def test_this_machine_has_a_loopback() -> None:
 def test_orders_survive_the_channel() -> None:
     one = orders(("0.0.0.0", 53), ("2001:db8::1", 5300), later=("203.0.113.53/32", "2001:db8::/64"))
     assert wanted.from_json(one.to_json()) == one
+
+
+def test_ours_are_those_whose_packets_come_to_us() -> None:
+    assert ours(["127.0.0.1", "127.1.2.3", "192.0.2.77", "2001:db8::77"]) == {"127.0.0.1", "127.1.2.3"}
+
+
+@pytest.mark.root
+def test_ours_go_with_their_interface_and_routes_of_type_local_count(netns: World) -> None:
+    node = netns.namespace("node")
+    node.run("ip", "link", "add", "anycast", "type", "veth", "peer", "name", "other")
+    node.add_address("anycast", "192.0.2.53/32")
+    node.run("ip", "link", "set", "anycast", "up")
+    node.run("ip", "route", "add", "local", "198.51.100.0/24", "dev", "lo")
+    asked = ("192.0.2.53", "198.51.100.53", "203.0.113.53")
+    assert node.call(lambda: ours(asked)) == {"192.0.2.53", "198.51.100.53"}
+    node.run("ip", "address", "del", "192.0.2.53/32", "dev", "anycast")
+    assert node.call(lambda: ours(asked)) == {"198.51.100.53"}

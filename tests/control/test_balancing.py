@@ -8,16 +8,17 @@ import os
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gslb.control.balancerchild import DOOR, LOCK
 from gslb.control.balancing import SILENT, Balancing
 from gslb.control.checks import Ways, probes_of
-from gslb.control.indriver import NO_IMAGE
+from gslb.control.indriver import NO_IMAGE, UNKNOWN
 from gslb.model.deployment import Attach, Balancer, Monitor, MonitorId, PoolId, Socket, Via
 from gslb.model.framing import frame
 from gslb.model.plan import Plan
@@ -25,7 +26,7 @@ from gslb.nameserver import channel
 from tests.control.make import FRA, NODE
 from tests.control.test_forwarding import BALANCED, TABLE, WEB
 from tests.xdp.test_process import Running
-from xdp.messages import Report, State
+from xdp.messages import Attached, DnsState, Interface, Report, State
 
 AT_NODE = replace(NODE, interfaces=("eth0",))
 SEEN = Monitor(MonitorId("seen"), "tcp", 1.0, 1.0, 1, 1, 1.0, 80, via=Via.VIP)
@@ -60,6 +61,11 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     yield one
     for run in one.runs:
         run.clear()
+
+
+@pytest.fixture(autouse=True)
+def _all_addresses_are_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gslb.control.addresses.ours", frozenset)
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -303,6 +309,32 @@ def test_interfaces_that_cannot_be_looked_at_change_nothing(bench: Bench, monkey
     assert balancing.problems() == ()
 
 
+def test_an_address_is_answered_while_it_is_on_this_machine(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gslb.control.balancing.LOOK_S", 0.05)
+    bench.start()
+
+    async def scenario() -> None:
+        balancing = bench.balancing()
+
+        def notes() -> Any:
+            found = balancing.to_json()
+            return found["driver"]["notes"] if found is not None else None
+
+        async with asyncio.TaskGroup() as tasks:
+            stop = asyncio.Event()
+            monkeypatch.setattr("gslb.control.addresses.ours", lambda _: frozenset())
+            balancing.want(DNS_HERE, AT_NODE, b"secret")
+            balancing.apply(PLAN)
+            tasks.create_task(balancing.run(stop))
+            (address,) = (str(one.address) for one in DNS_HERE.dns.listen)
+            await until(lambda: notes() == [f"not on this machine, answered when it comes: {address}"])
+            monkeypatch.setattr("gslb.control.addresses.ours", frozenset)
+            await until(lambda: notes() == [])
+            stop.set()
+
+    asyncio.run(scenario())
+
+
 def test_without_a_process_for_it_that_is_why(bench: Bench) -> None:
     balancing = bench.balancing()
     balancing.no_driver = "no rights"
@@ -311,3 +343,45 @@ def test_without_a_process_for_it_that_is_why(bench: Bench) -> None:
     assert found is not None
     assert found["driver"]["why"] == "no rights"
     assert balancing.problems() == ("DNS is not answered in the driver: no rights",)
+
+
+def test_what_was_said_before_a_change_of_mode_is_no_problem_of_the_new_one(tmp_path: Path) -> None:
+    """Else each change of `dns.xdp` is an error in the log that is mended a second later."""
+    balancing = Balancing(tmp_path, lambda: None, None)
+    answered = DnsState(image="1", version=7, addresses=1)
+
+    async def scenario() -> None:
+        door = channel.listen(tmp_path, DOOR, socket.SOCK_STREAM)
+        door.settimeout(0)
+        stop, loop = asyncio.Event(), asyncio.get_running_loop()
+        balancing.want(replace(DNS_HERE, pools={}, dns=replace(DNS_HERE.dns, xdp="generic")), AT_NODE, b"secret")
+        balancing.apply(PLAN)
+        running = asyncio.create_task(balancing.run(stop))
+        line, _ = await asyncio.wait_for(loop.sock_accept(door), WAIT_S)
+
+        def driver() -> Any:
+            found = balancing.to_json()
+            assert found is not None
+            return found["driver"]
+
+        async def say(serial: int, why: str) -> None:
+            state = State(serial, 7, "", (Interface("eth0", Attached.GENERIC, why),), dns=answered)
+            line.sendall(frame(Report(state, None)))
+            await until(lambda: driver()["interfaces"] == [asdict(one) for one in state.interfaces])
+
+        with door, line:
+            line.sendall(frame(Report(State(0, 0, ""), None)))
+            await until(lambda: balancing.to_json() is not None)
+            assert driver()["why"] == UNKNOWN, "a process that has just begun"
+            assert balancing.problems() == ()
+            await say(1, "dns.xdp is generic")
+            assert balancing.problems() == ()
+            balancing.want(replace(DNS_HERE, pools={}), AT_NODE, b"secret")
+            assert balancing.problems() == ()
+            assert driver()["why"] == UNKNOWN
+            await say(2, "it cannot")
+            assert balancing.problems() == ("eth0: generic mode, which is slower: it cannot",)
+            stop.set()
+            await asyncio.wait_for(running, 2.0)
+
+    asyncio.run(scenario())

@@ -9,8 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gslb.control.changes import Change, Moment, What, changes
+from gslb.bus.stamps import Written
+from gslb.control.changes import Change, Moment, What, changes, conflict
 from gslb.control.endings import Ending
+from gslb.control.lines import lines
+from gslb.control.words import Ended, Lost, Word
 from gslb.model.deployment import TYPE_A, Forward, PolicyId, PoolId, SiteId
 from gslb.model.history import Cause, Ejection, History, Keeper, Kept, Moved, Out, Shed
 from gslb.model.plan import BackendPlan, BalancerTable, Serving, Vip
@@ -262,3 +265,16 @@ def test_changes_are_few_named_once_and_json(one: Moment, other: Moment) -> None
     assert len({(change.what, change.subject) for change in found}) == len(found)
     assert all(change.before != change.after for change in found)
     assert all(change.to_json()["what"] in set(What) for change in found)
+
+
+def test_a_word_that_lost_unknown_is_told_with_both() -> None:
+    drain = Override("site/fra", Forced.DRAIN, "alice", "CHG-7", NOW)
+    lost = Lost(
+        Word("site/fra", drain, Written(1_000, "fra1")),
+        Word("site/fra", Ended("bob", "done", NOW), Written(2_000, "iad1")),
+    )
+    told = conflict(lost)
+    assert (told.what, told.subject, told.who) == (What.CONFLICT, "site/fra", "bob")
+    assert told.why == "drain by alice on fra1 is lost: bob on iad1 did not know it"
+    assert [line.text for line in lines([told])] == ["conflict site/fra: drain of fra1 -> auto of iad1"]
+    assert told.before == {"state": "drain", "who": "alice", "why": "CHG-7", "node": "fra1", "at": 1.0}

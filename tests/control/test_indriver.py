@@ -10,7 +10,7 @@ import pytest
 
 from gslb.control import indriver
 from gslb.control.addresses import Present
-from gslb.control.indriver import LOOPBACK, NO_IMAGE, OFF, UNKNOWN, DnsOrders, Standing, orders_of, standing
+from gslb.control.indriver import LOOPBACK, NO_ADDRESS, NO_IMAGE, OFF, UNKNOWN, DnsOrders, Standing, orders_of, standing
 from gslb.model.deployment import Attach, Dns, Socket
 from gslb.model.zone import Zone
 from gslb.nameserver.generation import File, Manifest
@@ -86,31 +86,50 @@ NOT = Interface("eth0", Attached.NOT, "no such thing", "mend it"), Interface("et
         (dns(refused="the verifier"), "the verifier"),
         (dns(image=""), NO_IMAGE),
         (dns(image="", problems=("it is damaged",)), "it is damaged"),
-        (dns(addresses=0), "no address that DNS listens on is on an interface"),
+        (dns(addresses=0), UNKNOWN),
+        (dns(addresses=0, problems=("a full map",)), "a full map"),
         (
             replace(FINE, interfaces=NOT),
             "eth0: not attached: no such thing; to mend it: mend it; eth1: not attached: neither",
         ),
         (replace(FINE, interfaces=()), "not attached yet"),
     ],
-    ids=["fine", "no kernel", "silent", "refused", "no image", "damaged", "no address", "not attached", "not yet"],
+    ids=[
+        "fine",
+        "no kernel",
+        "silent",
+        "refused",
+        "no image",
+        "damaged",
+        "not yet told",
+        "not taken",
+        "not attached",
+        "not yet",
+    ],
 )
 def test_why_nothing_is_answered(state: State, why: str) -> None:
     assert standing(orders("192.0.2.53"), WANT, state, ()).why == why
 
 
+def test_addresses_that_are_elsewhere_are_told_and_no_problem() -> None:
+    wanted = orders("192.0.2.53", "198.51.100.53", xdp="native")
+    some = standing(wanted, WANT, FINE, (), ("198.51.100.53",))
+    assert some.lines() == ("not on this machine, answered when it comes: 198.51.100.53",)
+    assert some.problems(wanted) == ()
+    none = standing(wanted, replace(WANT, addresses=()), dns(addresses=0), (), ("192.0.2.53",))
+    assert none.why == NO_ADDRESS
+    assert none.problems(wanted) == none.unready(wanted) == ()
+    assert indriver.state_json(WANT, FINE, none)["notes"] == ["not on this machine, answered when it comes: 192.0.2.53"]
+
+
 def test_what_is_not_as_it_could_be() -> None:
     state = replace(dns(silent="it passes on", problems=("a clock",)), interfaces=(NATIVE[0], generic()))
     found = standing(orders("192.0.2.53"), WANT, state, ("br0 is a bridge",))
+    silent = "DNS in the driver is asked and does not answer: it passes on"
     assert found == Standing(
-        "",
-        (
-            "eth1: generic mode, which is slower: its driver",
-            "DNS in the driver is asked and does not answer: it passes on",
-            "a clock",
-            "br0 is a bridge",
-        ),
+        "", ("eth1: generic mode, which is slower: its driver", "br0 is a bridge"), (silent, "a clock")
     )
+    assert found.lines() == (silent, "a clock", "eth1: generic mode, which is slower: its driver", "br0 is a bridge")
     asked_for = standing(orders("192.0.2.53", xdp="generic"), WANT, replace(FINE, interfaces=(generic(),)), ())
     assert asked_for.notes == ()
 
@@ -126,6 +145,32 @@ def test_auto_has_notes_and_no_problems() -> None:
     assert stands.problems(wanted) == ("DNS is not answered in the driver: no kernel here",)
     assert Standing("", ("eth1: generic",)).problems(wanted) == ("eth1: generic",)
     assert Standing(UNKNOWN).problems(wanted) == Standing(LOOPBACK).problems(wanted) == ()
+
+
+def test_readiness_is_what_must_be() -> None:
+    auto, on, native = (orders("192.0.2.53", xdp=how) for how in ("auto", "on", "native"))
+    nowhere, passes_on = Standing("no kernel here"), Standing("", ("eth1: generic",), ("it passes on",))
+    assert (nowhere.unready(auto), passes_on.unready(auto), passes_on.problems(auto)) == ((), (), ())
+    for wanted in (on, native):
+        assert (
+            nowhere.unready(wanted)
+            == nowhere.problems(wanted)
+            == ("DNS is not answered in the driver: no kernel here",)
+        )
+        assert passes_on.unready(wanted) == ("it passes on",)
+    assert passes_on.problems(on) == ("it passes on",), "generic mode is as good as it can be"
+    assert passes_on.problems(native) == ("it passes on", "eth1: generic")
+    wrongly = standing(auto, WANT, dns(silent="it says nonsense", wrong=True), ())
+    for wanted in (auto, on, native):
+        found = ("DNS in the driver is asked and does not answer: it says nonsense",)
+        assert wrongly.unready(wanted) == wrongly.problems(wanted) == found
+
+
+def test_on_is_as_auto_but_that_it_must_be() -> None:
+    on = orders("192.0.2.53", xdp="on")
+    assert (on.attach, on.must, on.wanted.driver) == (Attach.AUTO, True, Attach.AUTO)
+    assert indriver.idle(on) == ""
+    assert not orders("192.0.2.53").must
 
 
 def test_what_status_is_given() -> None:

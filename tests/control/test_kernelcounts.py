@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from gslb.control.kernelcounts import TAKEN, KernelCounts
+from gslb.control.kernelcounts import LEGENDS_KEPT, TAKEN, KernelCounts
 from gslb.dnslayout import DNS_VIEWS_AT, LAYOUT_HASH, DnsCounts, DnsImage, DnsUp
 from gslb.nameserver import demand, scoreboard
 from gslb.nameserver.counters import Counter
-from gslb.nameserver.generation import Publisher
+from gslb.nameserver.generation import File, Publisher
 from gslb.nameserver.legend import Cells, Legend
 from gslb.nameserver.scoreboard import Kind
 from xdp.messages import Block
@@ -45,6 +45,12 @@ class Node:
         digest = self.image(version)
         (self.serving / f"image-{digest}").rename(self.serving / f"image-{version}-{digest}")
         return digest
+
+    def published(self, version: int) -> File:
+        """As `labelled`; the file as a manifest names it."""
+        digest = self.labelled(version)
+        name = f"image-{version}-{digest}"
+        return File(name, (self.serving / name).stat().st_size, digest)
 
     def counts(self) -> KernelCounts:
         return KernelCounts(self.run, self.serving)
@@ -136,6 +142,22 @@ def test_an_image_that_is_gone_is_left(node: Node) -> None:
     image = node.labelled(1)
     subject.take([answered("0" * 32, 6), answered(image, 2)], 1.0)
     assert node.board.counts[ANSWERED] == 2
+    subject.close()
+
+
+def test_images_whose_files_went_before_their_counts_came(node: Node) -> None:
+    subject = node.counts()
+    files = [node.published(version) for version in range(1, LEGENDS_KEPT + 2)]
+    for file in files:
+        subject.expect(file)
+        subject.expect(file)
+        (node.serving / file.name).unlink()
+    subject.expect(None)
+    subject.expect(File("image-0", 9, "0" * 32))
+    subject.take([answered(file.digest, 5) for file in files], 0.0)
+    assert node.board.counts[ANSWERED] == 5 * LEGENDS_KEPT, "the oldest is forgotten"
+    assert node.page.pools == {("fra", 1): 5 * LEGENDS_KEPT}
+    assert node.board.plan_version == LEGENDS_KEPT + 1
     subject.close()
 
 

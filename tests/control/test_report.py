@@ -16,7 +16,7 @@ from gslb.model.world import Forced, Health, Override, Verdict
 from tests.control.make import FRA_ADDRESS, model
 
 NOW = 1_000_000.0
-DRAIN = Override("site/iad", Forced.DRAIN, "alice", "CHG-7", NOW - 10)
+DRAIN = Override("site/iad", Forced.DRAIN, "alice", "CHG-7", NOW - 10, node="fra")
 SEEN = Observed(NOW, {PoolId("web-fra"): {FRA_ADDRESS: Verdict(Health.UP)}})
 
 

@@ -18,8 +18,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gslb.bus.stamps import Written
 from gslb.control.overrides import (
-    MAX_OVERRIDES,
     OverridesUnreadable,
     dump_overrides,
     parse_overrides,
@@ -27,6 +27,7 @@ from gslb.control.overrides import (
     without_target,
 )
 from gslb.control.store import OverridesRead, StateError, Store
+from gslb.control.words import MAX_OVERRIDES, Ended, Word
 from gslb.model.deployment import PolicyId
 from gslb.model.plan import Choice, Member, Mode, Plan, PolicyPlan
 from gslb.model.world import Forced, Override
@@ -181,7 +182,28 @@ def test_what_the_change_raises_leaves_the_file(store: Store) -> None:
     assert store.load_overrides().overrides == (DRAIN,)
 
 
-GOOD_LINE = dump_overrides("test", [DRAIN]).decode().splitlines()[1]
+def _second(begun: str, ended: str) -> str:
+    return f'{{"format":2,"deployment":"test","overrides":[{begun}],"ended":[{ended}]}}'
+
+
+GOOD_LINE = json.dumps(
+    {
+        "force": False,
+        "since": 100.0,
+        "state": "drain",
+        "target": "site/fra",
+        "until": 200.0,
+        "who": "alice",
+        "why": "CHG-1",
+    }
+)
+BEGUN, ENDED = (
+    dump_overrides("test", [word]).decode().splitlines()[line]
+    for word, line in (
+        (Word("site/fra", DRAIN, Written(100_000, "fra1")), 1),
+        (Word("site/fra", Ended("bob", "done", 150.0), Written(150_000, "iad1"), Written(100_000, "fra1")), 3),
+    )
+)
 
 
 @pytest.mark.parametrize(
@@ -193,8 +215,15 @@ GOOD_LINE = dump_overrides("test", [DRAIN]).decode().splitlines()[1]
         ('{"format":1,"deployment":"test","overrides":[', "not an overrides file: line 1 column 46: not JSON"),
         ('{"format":1,"deployment":"test","overrides":{}}', "not an overrides file: 'overrides' is not a list"),
         ('{"format":1,"deployment":"test","overrides":[7]}', "an override is 7, expected a mapping"),
-        (f'{{"format":"{"x" * 10_000}"}}', f"overrides format '{'x' * 60}', expected 1"),
-        ('{"format":2,"deployment":"test","overrides":[]}', "overrides format 2, expected 1"),
+        (f'{{"format":"{"x" * 10_000}"}}', f"overrides format '{'x' * 60}', expected 1 or 2"),
+        ('{"format":3,"deployment":"test","overrides":[]}', "overrides format 3, expected 1 or 2"),
+        ('{"format":2,"deployment":"test","overrides":[]}', "the field 'ended' is missing"),
+        (_second("", ENDED.replace("150000", "-1")), "expected milliseconds since the epoch"),
+        (_second("", ENDED.replace("[150000", "[true")), "stamp [True, 'iad1'], expected milliseconds since the epoch"),
+        (_second("", ENDED.replace('[100000,"fra1"]', "7")), "stamp 7, expected milliseconds and a node"),
+        (_second(GOOD_LINE, ""), "an override has the keys"),
+        (_second(BEGUN.replace("drain", "sleep"), ""), "state is 'sleep'"),
+        (_second("", ",".join([ENDED] * 20_001)), "20001 ended, expected at most 20000"),
         ('{"format":1,"deployment":"other","overrides":[]}', "of deployment 'other', expected 'test'"),
         ('{"format":1,"deployment":"test","overrides":[{"target":"site/fra"}]}', "an override has the keys ['target']"),
         (
@@ -316,7 +345,9 @@ def test_writers_take_turns(store: Store) -> None:
     )
 )
 def test_any_json_is_read_or_refused(value: object) -> None:
-    for data in (json.dumps(value), json.dumps({"format": 1, "deployment": "test", "overrides": value})):
+    first = {"format": 1, "deployment": "test", "overrides": value}
+    second = {"format": 2, "deployment": "test", "overrides": [], "ended": value}
+    for data in map(json.dumps, (value, first, second)):
         try:
             parse_overrides(data.encode(), "test")
         except OverridesUnreadable:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
 from gslb.decide.decide import decide
 from gslb.model.deployment import TYPE_A, TYPE_AAAA, AllDown, Deployment, PoolId, Return
-from gslb.model.history import Cause
+from gslb.model.history import WHOLE, Cause
 from gslb.model.plan import Mode, Plan, from_bytes
-from gslb.model.world import Forced, Health, Verdict, World
+from gslb.model.world import Forced, GivenShed, Health, Verdict, World
 from tests.decide.loads import DWELL, level_of, loaded, service
 from tests.decide.worlds import CLOUD, FRA, IAD, NOW, SIN, WEB, geography, override
 
@@ -137,3 +138,48 @@ def test_new_rankings_while_one_record_type_is_out_move_nobody_of_the_other() ->
     world = replace(at(2, 0.5, FRA4), demand={WEB: {TYPE_A: (20.0, 80.0), TYPE_AAAA: (400.0, 80.0)}})
     after = decide(MODEL, fewer, world, before)
     assert {one.rtype for one in after.history.sheds[FRA].moved} == {TYPE_A}
+
+
+def idle6(world: World) -> World:
+    """Nobody asks for AAAA."""
+    return replace(world, demand={WEB: {TYPE_A: RATES, TYPE_AAAA: (0.0,) * len(RATES)}})
+
+
+@pytest.mark.parametrize("how", [Return.AT_ONCE, Return.GRADUAL])
+def test_who_asks_for_nothing_is_moved_from_a_home_that_is_out_and_comes_back(how: Return) -> None:
+    model = returning(how)
+    before = decide(model, PLACES, idle6(at(0, 0.5)), None)
+    out = decide(model, PLACES, idle6(at(1, 0.5, FRA6)), before)
+    shed = out.history.sheds[FRA]
+    assert (shed.cause, shed.level, shed.out) == (Cause.OUT, 0.0, ((WEB, TYPE_AAAA),))
+    assert {(one.rtype, one.ranking, one.slots) for one in shed.moved} == {
+        (TYPE_AAAA, place, WHOLE) for place in range(3)
+    }
+    told = replace(idle6(at(2, 0.5, FRA6)), given={FRA: GivenShed(shed, NOW + 2)})
+    assert decide(model, PLACES, told, before).choices == out.choices
+    plan = out
+    for second in (600, 601, 602 + DWELL, 603 + 2 * DWELL):
+        plan = decide(model, PLACES, idle6(at(second, 0.5)), plan)
+    assert FRA not in plan.history.sheds
+    assert plan.choices == before.choices
+
+
+def test_who_asked_for_nothing_when_moved_comes_back_by_recover_when_they_ask() -> None:
+    plan = decide(MODEL, PLACES, idle6(at(1, 0.1, FRA6)), decide(MODEL, PLACES, idle6(at(0, 0.1)), None))
+    levels = []
+    for second in (600.0, *(601 + turn * DWELL for turn in range(1, 40))):
+        plan = decide(MODEL, PLACES, at(second, 0.1), plan)
+        levels.append(level_of(plan, FRA))
+    first = next(level for level in levels if level)
+    assert first == pytest.approx(0.46, abs=0.002)  # of 0.5, for two dwells
+    assert all(one - other <= 0.021 for one, other in pairwise(levels[levels.index(first) :]))
+    assert FRA not in plan.history.sheds
+
+
+def test_a_record_type_comes_back_by_recover_while_one_that_nobody_asks_for_stays_out() -> None:
+    out = decide(MODEL, PLACES, idle6(at(1, 0.5, FRA)), decide(MODEL, PLACES, idle6(at(0, 0.5)), None))
+    assert level_of(out, FRA) == 1.0
+    back = decide(MODEL, PLACES, idle6(at(600, 0.0, FRA6)), out)
+    later = decide(MODEL, PLACES, idle6(at(601 + DWELL, 0.0, FRA6)), back)
+    assert level_of(later, FRA) < 1.0
+    assert later.history.sheds[FRA].out == ((WEB, TYPE_AAAA),)

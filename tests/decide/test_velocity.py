@@ -158,6 +158,21 @@ def test_several_targets_of_a_pool_are_one_witness(made: Callable[[PoolId, int],
     assert answered(decide(tight, places, alone, before)) == {*NAMES[1:]}
 
 
+def test_sites_that_find_the_answers_of_balanced_pools_down_are_witnesses_whatever_the_backends_say() -> None:
+    pools = {name: with_two_backends(name, place) for place, name in enumerate(NAMES)}
+    model = deployment(EACH, pools=list(pools.values()))
+    places = geography(model, web=[[name, *NAMES] for name in NAMES])
+    up = {name: dict.fromkeys(targets_of(one), Verdict(Health.UP)) for name, one in pools.items()}
+    before = decide(model, places, World(NOW, verdicts=up), None)
+    for double, want in ((False, {*NAMES[2:]}), (True, {NAMES[4]})):
+        down = Verdict(Health.DOWN, why="2 of 3 sites: iad, sin; up: fra", double=double)
+        verdicts = {
+            name: found | {str(answer.address): down for answer in pools[name].answers if name in NAMES[:4]}
+            for name, found in up.items()
+        }
+        assert answered(decide(model, places, World(NOW, verdicts=verdicts), before)) == want
+
+
 def test_evidence_on_one_target_does_not_speak_for_another() -> None:
     """One address at fault by every path, the other by the only path it has."""
     pools = [dual(name, place) for place, name in enumerate(NAMES)]

@@ -141,11 +141,13 @@ class Twin:
         answers = [str(a.address) for rtype in (1, 28) for a in live(pool, rtype)]
         if self.cut_off(pool):
             return True
-        targets = backends or answers
-        starving = not backends and self.starved(pool)
-        failing = [t for t in targets if self.down(pool, t) or starving]
-        verdicts = [self.world.verdicts[pool.name][t] for t in failing if t in self.world.verdicts.get(pool.name, {})]
-        return bool(verdicts) and all(v.double for v in verdicts)
+        for targets, starving in ((backends, False), (answers, bool(self.starved(pool)))):
+            failing = [t for t in targets if self.down(pool, t) or starving]
+            known = self.world.verdicts.get(pool.name, {})
+            verdicts = [known[t] for t in failing if t in known]
+            if verdicts and all(v.double for v in verdicts):
+                return True
+        return False
 
     # The pools of the policy.
 

@@ -48,7 +48,7 @@ pools:
   away: {{datacenter: there, answers: [198.51.100.10, "2001:db8::a"]}}
 policies:
   web: {{rules: [{{subnets: [203.0.113.0/24, "2001:db8:5::/48"], pools: [away, home]}}, {{pools: [home, away]}}], velocity: 100%}}
-dns: {{listen: ["0.0.0.0:53", "[::]:53"], workers: 1, xdp: {xdp}}}
+dns: {{listen: {listen}, workers: 1, xdp: {xdp}}}
 api: {{listen: "127.0.0.1:{api}", token_file: {token}}}
 limits: {{exempt: [10.0.0.0/8, "fd00::/8"]}}
 zones: [site.test.yaml]
@@ -112,13 +112,23 @@ class Driven:
         self.configure(xdp)
 
     def configure(
-        self, xdp: str, interfaces: str = ", interfaces: [eth0, eth1]", *, native: bool | None = None
+        self,
+        xdp: str,
+        interfaces: str = ", interfaces: [eth0, eth1]",
+        *,
+        native: bool | None = None,
+        listen: Sequence[str] = ("0.0.0.0:53", "[::]:53"),
     ) -> None:
         """Write the configuration.  `native`: whether DNS is expected in the driver; where `xdp` says so, unless told."""
         self._native = xdp == "native" if native is None else native
         self.config.write_text(
             CONFIG.format(
-                deployment=self.deployment, xdp=xdp, api=self.api_port, interfaces=interfaces, token=self._token
+                deployment=self.deployment,
+                xdp=xdp,
+                api=self.api_port,
+                interfaces=interfaces,
+                token=self._token,
+                listen=json.dumps(listen),
             )
         )
 
@@ -182,6 +192,10 @@ class Driven:
         assert sent, said
         assert replied, said
         return Shot(int(sent[1].replace(",", "")), int(replied[1].replace(",", "")), said)
+
+    def ready(self) -> str:
+        """What /readyz says."""
+        return self.node.call(lambda: ApiClient(self.api_port, TOKEN).get("/readyz")).body.decode()
 
     def change_plans(self, seconds: float, per_s: float = 10.0) -> int:
         """Drain a pool and end that, again and again; how many plans there were."""

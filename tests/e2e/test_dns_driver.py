@@ -29,6 +29,7 @@ from xdp.loader import remove
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
+ELSEWHERE = "198.18.7.53"
 DEPLOYMENT = f"driven{os.getpid()}"
 LEAST = 0.999  # of what a generator sends while it is told to stop: the last replies come after it
 
@@ -140,7 +141,7 @@ def test_plans_that_change_under_load_lose_nothing_and_are_never_mixed(
         asking = threading.Thread(target=ask)
         shots = []
         shooting = threading.Thread(target=lambda: shots.append(world.shoot(per_s=5_000, seconds=6)))
-        version = world.driver(program)["version"]
+        version, before = world.driver(program)["version"], world.inside(program)
         asking.start()
         shooting.start()
         changes = world.change_plans(5.0)
@@ -152,6 +153,9 @@ def test_plans_that_change_under_load_lose_nothing_and_are_never_mixed(
         assert shot.replied >= LEAST * shot.sent, shot.text
         assert {one for pair in found for one in pair} == {(HOME,), (AWAY,)}
         wait_until(lambda: world.driver(program)["version"] >= version + changes // 2, "the last plan")
+        wait_until(
+            lambda: world.inside(program) - before >= shot.replied, "the counts of plans that were in force briefly"
+        )
         assert world.status(program)["problems"] == {}
 
 
@@ -226,6 +230,41 @@ def test_auto_leaves_a_veth_alone_and_says_so(world: Driven) -> None:
         assert world.status(program)["problems"] == {}
 
 
+def test_on_says_so_where_nothing_is_answered_there(world: Driven) -> None:
+    world.configure("on", "", native=False)
+    with world.running() as program:
+        nowhere = "DNS is not answered in the driver: eth0 is a veth"
+        wait_until(lambda: nowhere in str(world.status(program)["problems"]), "the problem")
+        assert world.ask() == [HOME]
+        assert nowhere in world.ready()
+        world.configure("on", native=True)
+        wait_until(lambda: "why" in world.driver(program) and not world.driver(program)["why"], "DNS in the driver")
+        wait_until(lambda: '"ready"' in world.ready(), "readiness")
+        assert world.status(program)["problems"] == {}
+
+
+def test_an_address_that_left_is_answered_when_it_is_back(world: Driven) -> None:
+    """Named in `dns.listen`: the driver would know it without looking."""
+    world.configure("native", listen=(f"{SERVER4}:53", f"{ELSEWHERE}:53"))
+    world.client.run("ip", "route", "add", ELSEWHERE, "via", SERVER4)
+    world.node.add_address("eth1", f"{ELSEWHERE}/32")
+    with world.running() as program:
+        note = f"not on this machine, answered when it comes: {ELSEWHERE}"
+
+        def stands() -> tuple[int, list[str]]:
+            found = world.driver(program)
+            return found["addresses"], found["notes"]
+
+        assert stands() == (2, [])
+        world.node.run("ip", "address", "del", f"{ELSEWHERE}/32", "dev", "eth1")
+        wait_until(lambda: stands() == (1, [note]), "that it is gone")
+        world.node.add_address("eth1", f"{ELSEWHERE}/32")
+        wait_until(lambda: stands() == (2, []), "that it is back")
+        before = world.inside(program)
+        assert world.ask(ELSEWHERE) == [HOME]
+        wait_until(lambda: world.inside(program) > before, "the counts")
+
+
 def test_off_is_off(world: Driven) -> None:
     world.configure("off")
     with world.running() as program:
@@ -234,9 +273,10 @@ def test_off_is_off(world: Driven) -> None:
         assert world.ask() == [HOME]
 
 
-def test_without_rights_auto_is_quiet_and_native_is_a_problem(world: Driven) -> None:
-    """By a bounding set without the rights that XDP needs, as a container has it."""
-    few = ("setpriv", "--bounding-set=-net_admin,-sys_admin,-bpf,-perfmon", "--inh-caps=-all", "--")
+@pytest.mark.parametrize("lacking", ["-net_admin,-sys_admin,-bpf,-perfmon", "-sys_admin,-bpf,-perfmon"])
+def test_without_rights_auto_is_quiet_and_native_is_a_problem(world: Driven, lacking: str) -> None:
+    """By a bounding set without the rights that XDP needs, or with one of them, as containers have it."""
+    few = ("setpriv", f"--bounding-set={lacking}", "--inh-caps=-all", "--")
     world.configure("auto")
     with world.running(few) as program:
         assert "has not all of CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON" in world.driver(program)["why"]

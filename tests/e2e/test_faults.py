@@ -14,7 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from gslb.control.overrides import MAX_OVERRIDES, dump_overrides
+from gslb.control.overrides import dump_overrides
+from gslb.control.words import MAX_OVERRIDES, unstamped
 from gslb.model.world import Forced, Override
 from tests.e2e.lifecycle import wait_until
 from tests.e2e.pairs import SPARE, Node, Pair, node_with
@@ -161,7 +162,7 @@ def test_ten_thousand_overrides(node: Node) -> None:
     folder = node.server.state / "example" / "fra"
     many = [override(number, f"pool/no-such-{number}") for number in range(MAX_OVERRIDES - 1)]
     assert node.server.stop() == 0
-    (folder / "overrides.json").write_bytes(dump_overrides("example", [*many, override(0, "pool/api-home")]))
+    (folder / "overrides.json").write_bytes(dump_overrides("example", unstamped([*many, override(0, "pool/api-home")])))
     began = time.monotonic()
     node.server.start()
     node.leaves("api", "the one that names a pool holds")

@@ -9,9 +9,9 @@ from ipaddress import IPv4Address, IPv6Address, ip_network
 
 from gslb.geo.distance import kilometres
 from gslb.geo.schema import UNKNOWN, Location
-from gslb.model.deployment import TYPE_A, TYPE_AAAA, Address, Deployment, Network, Policy, PoolId, Rule
+from gslb.model.deployment import TYPE_A, TYPE_AAAA, Address, Deployment, Network, Policy, PoolId, Rule, View
 
-Ranked = tuple[int, tuple[PoolId, ...], tuple[PoolId, ...]]  # rule, A order, AAAA order
+Ranked = tuple[int, tuple[PoolId, ...], tuple[PoolId, ...], str]  # rule, A order, AAAA order, continent
 Outcome = tuple[Ranked, ...]  # per policy
 
 SPECIAL = (ip_network("2002::/16"), ip_network("::ffff:0:0/96"), ip_network("64:ff9b::/96"))
@@ -110,8 +110,16 @@ class Twin:
     def _ranked(self, policy: Policy, address: Address | None, place: Location) -> Ranked:
         for index, rule in enumerate(policy.rules):
             if rule.catches_all or matches(rule, address, place):
-                return index, self._order(rule, TYPE_A, place), self._order(rule, TYPE_AAAA, place)
+                seen = self._continent(policy, rule, place)
+                return index, self._order(rule, TYPE_A, place), self._order(rule, TYPE_AAAA, place), seen
         raise AssertionError("a policy without a catch-all")
+
+    def _continent(self, policy: Policy, rule: Rule, place: Location) -> str:
+        """By which continent's sites the client goes whom the rule matched."""
+        sites = {site.continent for site in self.deployment.datacenters.values()}
+        by_place = rule.catches_all or not geos_of(place).isdisjoint(rule.geos)
+        regional = policy.view is View.REGIONAL and by_place and place.continent in sites
+        return place.continent if regional else ""
 
     def _order(self, rule: Rule, rtype: int, place: Location) -> tuple[PoolId, ...]:
         pools = [name for name in rule.pools if self.deployment.pools[name].answers_of(rtype)]
@@ -192,12 +200,16 @@ def shared(address: Address) -> int:
 
 def matches(rule: Rule, address: Address | None, place: Location) -> bool:
     """Whether any condition of the rule holds."""
-    geos = {place.continent, f"{place.continent}-{place.country}", "-".join(place[2:5])} - {"", "-", "--"}
     return (
         (address is not None and any(address in subnet for subnet in rule.subnets))
         or place.asn in rule.asns
-        or not geos.isdisjoint(rule.geos)
+        or not geos_of(place).isdisjoint(rule.geos)
     )
+
+
+def geos_of(place: Location) -> set[str]:
+    """The octoDNS codes of a place."""
+    return {place.continent, f"{place.continent}-{place.country}", "-".join(place[2:5])} - {"", "-", "--"}
 
 
 def half_chord(one: tuple[float, float], other: tuple[float, float]) -> float:

@@ -16,7 +16,7 @@ from gslb.geo.classes import TooManyClasses
 from gslb.geo.places import Places, Runs, coalesced
 from gslb.geo.schema import Location
 from gslb.geo.table import EMBEDDED, V6_BITS, LocationTable
-from gslb.model.deployment import Address, Deployment, Geo, Network, PoolId, SiteId
+from gslb.model.deployment import Address, Deployment, Geo, Network, PolicyId, PoolId, SiteId, View
 from tests.geo.oracle import Outcome, Size, Twin, embedded
 from tests.geo.places import places_of
 from tests.geo.worlds import PLACES, V4_ONLY, deployment, nearest_of, policy, pool, rule, site
@@ -66,15 +66,18 @@ def deployments(draw: st.DrawFn) -> Deployment:
             rule(*names[: draw(st.integers(1, 3))], nearest=draw(st.booleans()), **condition)
             for condition in draw(st.lists(conditions, max_size=3))
         ]
-        policies.append(policy(service, *rules, rule(*names, nearest=draw(st.booleans()))))
+        made = policy(service, *rules, rule(*names, nearest=draw(st.booleans())))
+        policies.append(replace(made, view=draw(st.sampled_from(View))))
+    sites = [site(name) for name in PLACES if name != "syd" or draw(st.booleans())]
+    sites += [] if len(sites) == len(PLACES) else [site("syd", continent=None)]  # a continent without a site
     geo = Geo(nearest_limit=draw(st.integers(1, 3)), scope4=scope4, scope6=scope6)
-    return deployment(policies, pools, geo=geo)
+    return deployment(policies, pools, sites, geo)
 
 
 def outcome(table: LocationTable, location_class: int) -> Outcome:
     """What each policy does with a class."""
     ranked = [table.rankings[name][table.ranking_of[name][location_class]] for name in table.rankings]
-    return tuple((each.rule, each.pools4, each.pools6) for each in ranked)
+    return tuple((each.rule, each.pools4, each.pools6, each.continent) for each in ranked)
 
 
 def check(table: LocationTable, twin: Twin, addresses: Iterable[Address]) -> None:
@@ -116,7 +119,7 @@ def check_catchments(table: LocationTable, twin: Twin) -> None:
         shares = [catchment.share for catchment in catchments[name]]
         assert sum(round(share * 1_000_000) for share in shares) == 1_000_000
         for ranking, catchment in zip(table.rankings[name], catchments[name], strict=True):
-            size = sizes.get((number, (ranking.rule, ranking.pools4, ranking.pools6)), Size())
+            size = sizes.get((number, (ranking.rule, ranking.pools4, ranking.pools6, ranking.continent)), Size())
             assert catchment.share == pytest.approx(size.networks / total, abs=1.000001e-6)
             expected = {
                 pool: km
@@ -185,7 +188,7 @@ def test_each_type_has_its_own_order() -> None:
         [policy("web", rule(*(each.name for each in pools), nearest=True))], pools, geo=Geo(nearest_limit=2)
     )
     [(found, _)] = lookups(model, [("203.0.113.0/24", LOCATIONS[3])], "203.0.113.9")
-    assert found == ((0, (PoolId("web-syd"), PoolId("web-sin")), (PoolId("web-iad"), PoolId("web-fra"))),)
+    assert found == ((0, (PoolId("web-syd"), PoolId("web-sin")), (PoolId("web-iad"), PoolId("web-fra")), ""),)
 
 
 def test_equal_distances_keep_the_written_order() -> None:
@@ -221,6 +224,31 @@ def test_rules_are_tried_as_written_and_not_by_how_special_they_are() -> None:
     norway = LOCATIONS[-1]
     answers = lookups(model, [("203.0.112.0/23", norway), ("8.0.0.0/8", LOCATIONS[1])], "203.0.113.1", "8.8.8.8")
     assert [found[0][0] for found, _ in answers] == [0, 3]
+
+
+def test_a_regional_policy_tells_continents_apart_and_no_other_does() -> None:
+    """Only places tell a continent: not a subnet, not an AS number, and not a continent without a site."""
+    norway, anywhere, everywhere = LOCATIONS[-1], LOCATIONS[-2], [LOCATIONS[2], LOCATIONS[3], LOCATIONS[0]]
+    rules = (
+        rule("web-iad", subnets=(ip_network("8.0.0.0/9"),)),
+        rule("web-iad", asns=(64500,), geos=("EU-NO",)),
+        rule("web-fra", "web-sin"),
+    )
+    pools = [pool("web-fra"), pool("web-iad"), pool("web-sin")]
+    sites = [site("fra"), site("iad"), site("sin")]
+    found = [(f"{number}.0.0.0/8", location) for number, location in enumerate((norway, anywhere, *everywhere), 8)]
+    addresses = ("8.0.0.1", "8.128.0.1", "9.0.0.1", "10.0.0.1", "11.0.0.1", "12.0.0.1", "192.0.2.1")
+    web = replace(policy("web", *rules), view=View.REGIONAL)
+    seen = [outcome[0][3] for outcome, _ in lookups(deployment([web], pools, sites), found, *addresses)]
+    assert seen == ["", "EU", "", "AS", "", "EU", ""]  # of Oceania there is no site
+
+    both = deployment([policy("api", *rules), web], pools, sites)
+    alone = lookups(deployment([policy("api", *rules)], pools, sites), found, *addresses)
+    assert [outcome[0] for outcome, _ in lookups(both, found, *addresses)] == [outcome[0] for outcome, _ in alone]
+    places = places_of([(ip_network(network), location) for network, location in found])
+    tables = [LocationTable.from_buffer(build_table(each, places)) for each in (both, deployment([web], pools, sites))]
+    assert [len(table.rankings[PolicyId("web")]) for table in tables] == [6, 6]
+    assert len(tables[0].rankings[PolicyId("api")]) == 3
 
 
 def test_a_subnet_rule_splits_the_network_around_it() -> None:

@@ -38,7 +38,7 @@ def mapped(model: Deployment, places: Places) -> Mapped:
 
 
 def outcomes(side: Mapped, policy: PolicyId) -> list[Ranked]:
-    return [(each.rule, each.pools4, each.pools6) for each in side.table.rankings[policy]]
+    return [(each.rule, each.pools4, each.pools6, each.continent) for each in side.table.rankings[policy]]
 
 
 def named_in_six() -> Deployment:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 from gslb.geo.build import build_table
 from gslb.geo.describe import Ranked, condition, view
 from gslb.geo.table import LocationTable
-from gslb.model.deployment import TYPE_A, TYPE_AAAA, PoolId, SiteId
+from gslb.model.deployment import TYPE_A, TYPE_AAAA, PoolId, SiteId, View
 from tests.geo.places import places_of
 from tests.geo.test_build import LOCATIONS
 from tests.geo.worlds import V4_ONLY, deployment, policy, pool, rule
@@ -29,6 +30,13 @@ def test_an_address_with_a_place() -> None:
     assert web.orders[TYPE_A][0] == iad
     assert [each.pool for each in web.orders[TYPE_AAAA]] == ["web-fra"]
     assert (api.condition, api.orders) == ("every client: as written", {TYPE_A: (iad,), TYPE_AAAA: ()})
+
+
+def test_whose_sites_say_what_is_up() -> None:
+    model = replace(MODEL, policies={n: replace(one, view=View.REGIONAL) for n, one in MODEL.policies.items()})
+    table = LocationTable.from_buffer(build_table(model, places_of([(ip_network("203.0.113.0/24"), LOCATIONS[1])])))
+    seen = [view(model, table, ip_address(client), None).policies for client in ("203.0.113.9", "192.0.2.1")]
+    assert [[each.continent for each in policies] for policies in seen] == [["NA", "NA"], ["", ""]]
 
 
 def test_an_address_without_a_place() -> None:

@@ -7,9 +7,24 @@ from bisect import bisect_right
 import numpy as np
 from hypothesis import example, given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from gslb.geo.build import v4_line_sections
-from gslb.geo.lines import LINE_KEYS, V4_LINE, level_keys, lines_of, v4_lines, v6_tree
+from gslb.geo.build import v4_packed
+from gslb.geo.lines import (
+    BEYOND,
+    LEAF_RANGES,
+    LEAF_SHIFT_AT,
+    LINE_KEYS,
+    NO_ENTRY,
+    V4_BITMAP_AT,
+    V4_RUN_AT,
+    V6_LEAF,
+    V4Sections,
+    level_keys,
+    lines_of,
+    v4_sections,
+    v6_leaves,
+)
 from gslb.geo.table import V4_BITS, V6_BITS, LocationTable
 
 END = 1 << V6_BITS
@@ -19,25 +34,38 @@ ENTRIES = [1 << 8 | 24, 2 << 8 | 23, 24]
 def check_lines(table: LocationTable) -> None:
     """Every /24 has in the lines the entry that it has in the IPv4 section."""
     assert table.v4 is not None
-    entries = np.frombuffer(table.v4, "<u4")
-    lines = np.frombuffer(table.v4_lines, np.uint8).reshape(-1, V4_LINE.size)
-    runs = np.frombuffer(table.v4_runs, "<u4")
-    bits = np.unpackbits(lines[:, :32], axis=1, bitorder="little")
+    sections = V4Sections(
+        *(bytes(part) for part in (table.v4_index, table.v4_bitmaps, table.v4_runs, table.v4_entries))
+    )
+    assert np.array_equal(unpacked(sections), np.frombuffer(table.v4, "<u4"))
+
+
+def unpacked(sections: V4Sections) -> NDArray[np.uint32]:
+    """The entry of every /24, as C finds it."""
+    index = np.frombuffer(sections.index, "<u8")
+    bitmaps = np.frombuffer(sections.bitmaps, np.uint8).reshape(-1, 32)
+    bits = np.unpackbits(bitmaps, axis=1, bitorder="little")[index >> np.uint64(V4_BITMAP_AT) & np.uint64(0xFFFF)]
     assert not bits[:, 0].any()
-    before = np.pad(bits.reshape(-1, 4, 64).sum(axis=2).cumsum(axis=1)[:, :3], ((0, 0), (1, 0)))
-    assert np.array_equal(lines[:, 36:40], before)
-    passed = bits.cumsum(axis=1, dtype=np.int64)
-    run = lines[:, 32:36].copy().view("<u4").astype(np.int64) + passed
-    assert np.array_equal(runs[run].reshape(-1), entries)
+    before = bits.reshape(-1, 4, 64).sum(axis=2).cumsum(axis=1)[:, :3]
+    assert np.array_equal(index[:, None] >> np.array([0, 8, 16], np.uint64) & np.uint64(0xFF), before)
+    run = (index >> np.uint64(V4_RUN_AT)).astype(np.int64)[:, None] + bits.cumsum(axis=1, dtype=np.int64)
+    found: NDArray[np.uint32] = np.frombuffer(sections.entries, "<u4")[np.frombuffer(sections.runs, "<u2")[run]]
+    return found.reshape(-1)
 
 
-def range_of(levels: list[list[int]], key: int) -> int:
-    """Down the tree, as C goes."""
+def range_of(levels: list[list[int]], leaves: bytes, key: int) -> tuple[int, int, int]:
+    """First key, class and end of the range of a key: down the tree, as C goes."""
     place = 0
     for level in levels:
         line = level[LINE_KEYS * place : LINE_KEYS * (place + 1)]
         place = LINE_KEYS * place + sum(start <= key for start in line[1:])
-    return place
+    first, end, *numbers = V6_LEAF.unpack_from(leaves, V6_LEAF.size * place)
+    first, shift = first & ((1 << LEAF_SHIFT_AT) - 1), first >> LEAF_SHIFT_AT
+    steps, classes = numbers[:LEAF_RANGES], numbers[LEAF_RANGES:]
+    far = (key - first) >> shift
+    place = sum(step <= far for step in steps[1:])
+    following = first + (steps[place + 1] << shift) if place + 1 < LEAF_RANGES else end
+    return first + (steps[place] << shift), classes[place], following
 
 
 @st.composite
@@ -55,29 +83,47 @@ def runs(draw: st.DrawFn) -> list[tuple[int, int]]:
 @given(runs())
 @example([(0, 24)])
 @example([(start, ENTRIES[start % 3]) for start in range(600)])
-def test_few_and_many_runs_have_the_same_lines(found: list[tuple[int, int]]) -> None:
+def test_few_and_many_runs_are_packed_the_same(found: list[tuple[int, int]]) -> None:
     lengths = np.diff([*(start for start, _ in found), 1 << V4_BITS])
     entries = np.repeat(np.array([entry for _, entry in found], np.uint32), lengths)
-    lines, entries_of_runs = v4_line_sections(entries)
-    assert v4_lines([start for start, _ in found]) == lines
-    assert entries_of_runs.tolist() == [entry for _, entry in found]
+    sections = v4_packed(entries)
+    assert v4_sections(found) == sections
+    assert np.array_equal(unpacked(sections), entries)
 
 
-@given(st.sets(st.integers(1, END - 1), max_size=700), st.lists(st.integers(0, END - 1), max_size=20))
+def test_more_entries_than_numbers_can_name() -> None:
+    found = [(256 * number, number << 8) for number in range(BEYOND + 1)]
+    entries = np.repeat(np.arange(BEYOND + 1, dtype=np.uint32) << np.uint32(8), 256)
+    sections = v4_packed(entries)
+    assert v4_sections(found) == sections
+    entries[256 * BEYOND :] = NO_ENTRY
+    assert np.array_equal(unpacked(sections), entries)
+
+
+KEYS = st.one_of(
+    st.integers(1, END - 1),
+    st.builds(lambda site, network: site << 24 | network << 8, st.integers(0x2A00, 0x2A03), st.integers(0, 300)),
+)
+
+
+@given(st.sets(KEYS, max_size=700), st.lists(st.integers(0, END - 1), max_size=20))
+@example({place << 8 for place in range(1, 200)}, [])
+@example({place << 55 for place in range(1, 2)}, [])
+@example({BEYOND << 8, (BEYOND + 1) << 8, (2 * BEYOND + 3) << 8}, [])
 def test_trees_lead_to_the_range(inner: set[int], keys: list[int]) -> None:
     starts = [0, *sorted(inner), END]
-    lowest, above = v6_tree(np.array(starts, "<u8").tobytes())
+    classes = [BEYOND - 300 + place for place in range(len(starts) - 1)]
+    above, leaves = v6_leaves(starts, classes)
     whole = np.frombuffer(above, "<u8").tolist()
     levels: list[list[int]] = []
-    for count in level_keys(len(starts)):
+    for count in level_keys(len(leaves) // V6_LEAF.size):
         length = LINE_KEYS * lines_of(count)
         levels.append(whole[:length])
         assert levels[-1][count:] == [END] * (length - count)
         whole = whole[length:]
     assert not whole
-    levels.append(np.frombuffer(lowest, "<u8").tolist())
-    assert levels[-1][: len(starts)] == starts
-    assert set(levels[-1][len(starts) :]) <= {END}
     assert len(levels[0]) == LINE_KEYS
     for key in [*keys, *starts[:-1], *(start - 1 for start in starts[1:])]:
-        assert range_of(levels, key) == bisect_right(starts, key) - 1
+        place = bisect_right(starts, key) - 1
+        expected = starts[place], min(classes[place], BEYOND), starts[place + 1]
+        assert range_of(levels, leaves, key) == expected

@@ -114,7 +114,17 @@ def test_the_exempt_are_never_limited() -> None:
         assert passed(subject, source, 50) == 50
     for source in ("198.51.100.128", "2001:db9::1"):
         assert passed(subject, source, 50) == 1
-    assert limiter(1, exempt=("0.0.0.0/0", "::/0")).verdict(CLIENT, POSITIVE, START) == PASS
+    assert limiter(1, exempt=("0.0.0.0/0",)).verdict(CLIENT, POSITIVE, START) == PASS
+
+
+def test_prefixes_of_ipv6_exempt_none_of_ipv4() -> None:
+    """Though IPv4 addresses are counted as ::ffff:a.b.c.d, which lies in some of them."""
+    for wide in ("::/0", "::/80", "::ffff:0:0/96", "::ffff:198.51.100.0/120"):
+        subject = limiter(1, exempt=(wide,))
+        for source in ("198.51.100.1", "::ffff:198.51.100.9"):
+            assert passed(subject, source, 50) == 1, wide
+            subject = limiter(1, exempt=(wide,))
+    assert passed(limiter(1, exempt=("::/0",)), "2001:db8::1", 50) == 50
 
 
 def test_processes_with_one_array_share_the_rate() -> None:
@@ -162,4 +172,4 @@ def test_every_executor_finds_the_same_place() -> None:
     subject = limiter()
     subject.verdict("192.0.2.1", POSITIVE, START)
     subject.verdict("2001:db8::1", NEGATIVE + 3, START)
-    assert list(subject._places.values()) == [(43960, 3559405197), (14424, 609214366)]
+    assert list(subject._places.values()) == [(107600, 608135651), (127096, 1731719464)]

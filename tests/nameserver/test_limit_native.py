@@ -25,7 +25,7 @@ from tests.nameserver import make
 from tests.nameserver.make import CLIENT, NOW, SECRET, bound, choice, ecs, opt, plan, policy_plan, query
 from xdp.build import LIBRARY, OBJECTS, NotBuilt, build
 
-EXEMPT = ("10.0.0.0/9", "2001:db8:1::/48")
+EXEMPT = ("10.0.0.0/9", "2001:db8:1::/48", "::/8")  # the last one has ::ffff:a.b.c.d in it
 GEOGRAPHY = subnet_table(make.deployment({"web": ()}))
 SOA = "@ 60 SOA ns1 h 1 2 3 4 60\n@ 60 NS ns1\nns1 60 A 192.0.2.53"
 COOKIE = (10, b"12345678")

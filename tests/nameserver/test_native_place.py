@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gslb.geo.build import v4_line_sections
+from gslb.geo.build import v4_packed
 from gslb.geo.encode import Networks, Ranked, encode
 from gslb.geo.table import EMBEDDED, LocationTable
 from gslb.model.deployment import PoolId
@@ -55,11 +55,9 @@ def table(chance: random.Random, crowded: tuple[int, ...]) -> tuple[bytes, list[
     classes = np.arange(len(keys), dtype="<u4") % 2
     ends = np.array([*keys, 1 << 56], dtype="<u8")
     v4 = v4_entries(chance)
-    lines, runs = v4_line_sections(v4)
     networks = Networks(
         v4=v4.tobytes(),
-        v4_lines=lines,
-        v4_runs=runs.tobytes(),
+        v4_packed=v4_packed(v4),
         v6_starts=ends.tobytes(),
         v6_classes=classes.tobytes(),
         index=index.tobytes(),

@@ -8,15 +8,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import blake2b
+from ipaddress import ip_address
 from pathlib import Path
 
 from gslb.model.deployment import Attach
 from tests.nameserver.imagescene import Scene
+from xdp import asking
 from xdp.answers import Answers
 from xdp.loader import DataPlane, remove
+from xdp.machine import Own
 from xdp.messages import DnsFile, DnsState, DnsTables, DnsWant
 
 V4, V6, PORT = "198.51.100.53", "2001:db8:a::53", 53
+OWN = Own(frozenset({asking.TO}), frozenset({ip_address("203.0.113.255").packed}))
 ADDRESSES = ((V4, PORT), (V6, PORT))
 
 
@@ -25,7 +29,8 @@ class DnsPlane:
 
     def __init__(self, plane: DataPlane, folder: Path) -> None:
         self.plane = plane
-        self.answers = Answers(plane)
+        self.own = OWN
+        self.answers = Answers(plane, lambda: self.own)
         self._folder = folder
 
     def put(self, scene: Scene, addresses: Sequence[tuple[str, int]] = ADDRESSES) -> DnsState:

@@ -17,7 +17,7 @@ from tests.nameserver.imagescene import Scene, scene
 from tests.nameserver.make import query
 from tests.xdp.dnsplane import ADDRESSES, V4, V6, DnsPlane, dns_plane, wanted
 from xdp import asking, kernelinfo
-from xdp.answers import ASK_S, Answers
+from xdp.answers import ASK_S, LOOK_S, Answers
 from xdp.images import Images
 from xdp.libbpf import XDP_PASS, XDP_TX, Map
 from xdp.loader import DataPlane
@@ -266,11 +266,77 @@ def test_the_program_is_asked_itself(dns: DnsPlane, tmp_path: Path, one: Scene) 
     state = dns.answers.want(want, 0.0)
     assert state is not None
     assert state.silent == ""
-    dns.plane.maps["programs"].delete(bytes(4))
+    dns.plane.maps["dns_images"].delete(bytes(4))
     assert dns.answers.tick(ASK_S - 1) == state
     later = dns.answers.tick(ASK_S)
     assert later is not None
     assert "passes on what it should answer" in later.silent
+    assert not later.wrong, "a worker answers"
+
+
+def test_frames_are_answered_while_their_ethernet_address_is_ours(dns: DnsPlane, one: Scene) -> None:
+    dns.put(one)
+    other = bytes.fromhex("020000000009")
+    frame = asking.frame(ASK, V4, 53, other)
+    assert ask(dns) == reply(one)
+    assert dns.run(frame) == (XDP_PASS, frame), "for a neighbour"
+    dns.own = replace(dns.own, ethernets=frozenset({other}))
+    dns.answers.tick(LOOK_S - 1)
+    assert ask(dns) is not None
+    dns.answers.tick(LOOK_S)
+    assert ask(dns) is None, "the interface has another address now, also where a CPU knew the one before"
+    assert dns.run(frame)[0] == XDP_TX
+
+
+def test_a_restart_knows_which_frames_are_ours(dns: DnsPlane, one: Scene) -> None:
+    dns.put(one)
+    again = Answers(dns.plane, lambda: replace(dns.own, ethernets=frozenset({bytes(6)})))
+    again.tick(0.0)
+    assert ask(dns) is None
+
+
+def test_a_program_that_was_taken_away_is_put_back(dns: DnsPlane, tmp_path: Path, one: Scene) -> None:
+    dns.answers.want(wanted(tmp_path, one.file, one.geography, probe=SOA.hex()), 0.0)
+    dns.plane.maps["programs"].delete(bytes(4))
+    assert ask(dns) is None
+    state = dns.answers.tick(ASK_S)
+    assert state is not None
+    assert state.silent == ""
+    assert ask(dns) == reply(one)
+
+
+def test_a_wrong_answer_is_told_from_none(
+    dns: DnsPlane, tmp_path: Path, one: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dns.plane, "run", lambda packet: (XDP_TX, bytes(len(packet))))
+    state = dns.answers.want(wanted(tmp_path, one.file, one.geography, probe=SOA.hex()), 0.0)
+    assert state is not None
+    assert (state.silent, state.wrong) == ("the program answers with no message of DNS", True)
+
+
+def test_a_pin_that_cannot_be_removed_takes_nothing_out_of_force(
+    dns: DnsPlane, one: Scene, other: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_name: str, _identity: int) -> None:
+        raise OSError(30, "Read-only file system")
+
+    dns.put(one)
+    monkeypatch.setattr(dns.plane, "drop_inner", refuse)
+    dns.put(other)
+    assert ask(dns) == reply(other)
+    assert held(dns, "dns_blocks") == [1]
+
+
+def test_a_packet_that_comes_in_the_midst_of_the_question_is_no_silence(
+    dns: DnsPlane, tmp_path: Path, one: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before Linux 6.11 one may: the frame is then passed on, or has what that packet left in the CPU's memory."""
+    disturbed = iter([(XDP_PASS, b""), (XDP_TX, bytes(100))])
+    run = dns.plane.run
+    monkeypatch.setattr(dns.plane, "run", lambda packet: next(disturbed, None) or run(packet))
+    state = dns.answers.want(wanted(tmp_path, one.file, one.geography, probe=SOA.hex()), 0.0)
+    assert state is not None
+    assert (state.silent, next(disturbed, None)) == ("", None)
 
 
 def test_every_reply_is_of_one_plan_while_plans_change(dns: DnsPlane, one: Scene, other: Scene) -> None:

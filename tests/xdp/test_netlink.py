@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from contextlib import closing
-from ipaddress import ip_address
+from ipaddress import IPv4Interface, ip_address
 
 import pytest
 
@@ -34,6 +34,7 @@ def test_what_everybody_may_ask_is_answered_without_rights() -> None:
         route = netlink.route(ip_address("127.0.0.1"))
         assert (route.type, route.index, str(route.source)) == (LOCAL, loopback.index, "127.0.0.1")
         assert isinstance(netlink.neighbours(), list)
+        assert IPv4Interface("127.0.0.1/8") in netlink.networks()
 
 
 @pytest.mark.root

@@ -12,7 +12,7 @@ from tests.nameserver.imagescene import scene
 from tests.nameserver.make import query
 from tests.xdp.dnsplane import V4, wanted
 from tests.xdp.harness import compiled
-from xdp import asking, parts, pins
+from xdp import asking, machine, parts, pins
 from xdp.build import OBJECTS
 from xdp.libbpf import XDP_TX
 from xdp.loader import BALANCER, DataPlane, remove
@@ -35,7 +35,7 @@ def test_where_the_kernel_refuses_the_balancer_dns_answers(tmp_path: Path) -> No
             state = made.dns.want(wanted(tmp_path, one.file, one.geography), 0.0)
             assert state is not None
             assert (state.refused, state.version) == ("", one.tables.version)
-            verdict, out = made.plane.run(asking.frame(query("www.z.test.", "A"), V4, 53))
+            verdict, out = made.plane.run(asking.frame(query("www.z.test.", "A"), V4, 53, max(machine.own().ethernets)))
             assert verdict == XDP_TX
             assert out[OVERHEAD:] == one.responder.general(query("www.z.test.", "A"), "192.0.2.53")
         finally:

@@ -19,6 +19,7 @@ from xdp.preflight import (
     generic_costs,
     narrow,
     native_refused,
+    no_interface,
     refusal,
 )
 
@@ -226,3 +227,9 @@ def test_the_facts_of_interfaces(netns: World) -> None:
     assert (found.kind, found.driver, found.mtu, found.gro, found.loopback) == ("veth", "veth", 3000, True, False)
     assert found.channels >= 1
     assert (above.kind, above.parent) == ("macvlan", name)
+
+
+def test_of_no_interfaces_none_can_be_named() -> None:
+    assert no_interface("eth0", []) == ("there is no interface eth0, nor any other but loopback", "")
+    why, mend = no_interface("eth0", ["eth1"])
+    assert (why, mend) == ("there is no interface eth0 (there are eth1)", "name one of them in nodes: interfaces")

@@ -4,7 +4,8 @@
  *
  * Rule 1: the answer is made beside the frame (dns.h, in a CPU's scratch memory).  Nothing in the frame is touched before it has the
  *         length that the reply needs; all that goes up is as it came, to the balancer first and then to the worker's socket.
- * Rule 2: what the kernel would drop before any socket, or would have to look at more closely, is not answered here.
+ * Rule 2: what the kernel would drop before any socket, or would have to look at more closely, is not answered here; but that checksums
+ *         of queries are right is not looked at: links check their frames themselves, and a reply repeats its question.
  * Standards: RFC 768 (checksum, also over IPv4), RFC 8200 section 8.1, RFC 1122 section 3.2.1.3 (sources that are none), RFC 6864
  * (an identification of 0 where fragments are ruled out), RFC 9715 section 3.1 (so they are).
  */
@@ -34,7 +35,7 @@ _Static_assert(DNS_REPLY_MOST <= CHECKSUM_PART * CHECKSUM_PARTS, "a reply is sum
 /* What a CPU works with. */
 struct own {
 	struct dns_work work;
-	__u64 tick, now_ns; /* what the clock said at a tick of the timer */
+	__u64 tick, now_ns, now_s; /* what the clocks said at a tick of the timer */
 };
 
 /* Tables of one query. */
@@ -46,15 +47,18 @@ struct tables {
 MAP(BPF_MAP_TYPE_PERCPU_ARRAY, 1, __u32, struct own) own_work SEC(".maps");
 
 /* Whether this may be the source of a query (RFC 1122 section 3.2.1.3, RFC 4291 section 2.7, 2.5.2, 2.5.3). */
-static __always_inline int is_source(const struct packet *p)
+static __always_inline int is_source(const struct packet *p, const struct dns_settings *settings)
 {
+	const __u32 *broadcasts = settings->broadcasts;
 	const __u8 *s = p->source;
+	__u32 last = ((const __u32 *)p->source)[3];
 	const __u64 *source = (const void *)p->source, *to = (const void *)p->to.address;
 
 	if (!p->source_port || (source[0] == to[0] && source[1] == to[1]))
 		return 0;
 	if (p->version == 4)
-		return s[12] != 0 && s[12] != 127 && s[12] < 224;
+		return s[12] != 0 && s[12] != 127 && s[12] < 224 && last != broadcasts[0] && last != broadcasts[1] &&
+		       last != broadcasts[2] && last != broadcasts[3];
 	return s[0] != 0 && s[0] != 0xff; /* ::/8: unspecified, loopback, mapped */
 }
 
@@ -117,15 +121,16 @@ static __always_inline int store_octets(void *to, const void *end, struct dns_wo
  * Load the query.  0: it is none that is looked at here.  The datagram ends where UDP says, inside the IP packet: what follows is
  * none of the message (RFC 768), and what says more is the kernel's to judge.
  */
-static __always_inline int load_query(struct xdp_md *ctx, const struct packet *p, struct dns_work *w)
+static __always_inline int load_query(struct xdp_md *ctx, const struct packet *p, const struct dns_settings *s,
+				      struct dns_work *w)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	__u32 header = p->version == 4 ? IP4_OCTETS : IP6_OCTETS, l4 = p->l4 & 127, octets;
 	const __be16 *udp = data + l4;
 
-	if (p->l3 + header != l4 || !is_source(p) || data + 6 > end || (void *)udp + UDP_OCTETS > end)
+	if (p->l3 + header != l4 || !is_source(p, s) || (void *)udp + UDP_OCTETS > end)
 		return 0;
-	if (*(const __u8 *)data & 1) /* a group's Ethernet address */
+	if (p->version == 6 && !udp[3]) /* RFC 8200 section 8.1: it needs a checksum */
 		return 0;
 	octets = bpf_ntohs(udp[2]);
 	if (octets < UDP_OCTETS || octets + header > p->octets)
@@ -188,9 +193,10 @@ static __always_inline void tell_time(struct dns_context *c, struct own *own, co
 	if (own->tick != tick) {
 		own->tick = tick;
 		own->now_ns = bpf_ktime_get_coarse_ns();
+		own->now_s = (own->now_ns + s->unix_ns) / NS;
 	}
 	c->now_ns = own->now_ns;
-	c->now_s = (c->now_ns + s->unix_ns) / NS;
+	c->now_s = own->now_s;
 }
 
 /* The sum of a long reply's 16-bit words; what it is rounded up to is zeros. */
@@ -335,7 +341,7 @@ int dns(struct xdp_md *ctx)
 	if (!p || !own || !s)
 		return XDP_PASS;
 	w = &own->work;
-	if (load_query(ctx, p, w) && find_tables(&c, &t)) {
+	if (load_query(ctx, p, s, w) && find_tables(&c, &t)) {
 		tell_time(&c, own, s);
 		if (dns_answer(w, &c) == DNS_REPLY && !write_reply(ctx, p, w)) {
 			w->verdict = DNS_UP;

@@ -13,8 +13,7 @@
 #include "dns_reply.h"
 
 /* Sets w->verdict, and w->up where it goes up. */
-static __always_inline void dns_answer_from(struct dns_work *w, const struct dns_context *c,
-					    const struct dns_image *image)
+static __always_inline void dns_answer_from(struct dns_work *w, struct dns_context *c, const struct dns_image *image)
 {
 	const struct dns_answer *answer;
 	enum dns_limit_verdict verdict;
@@ -24,6 +23,7 @@ static __always_inline void dns_answer_from(struct dns_work *w, const struct dns
 	w->up = dns_read_query(w);
 	if (w->up)
 		return;
+	dns_limit_ahead(w, c, image);
 	dns_look_ahead(w, c, image);
 	dns_lower_name(w, image->seed);
 	w->up = dns_choose(w, c, image);
@@ -46,12 +46,15 @@ static __always_inline void dns_answer_from(struct dns_work *w, const struct dns
 	if (verdict == DNS_LIMIT_DROP)
 		return;
 	w->slipped = verdict == DNS_LIMIT_SLIP;
-	if (w->slipped)
+	if (w->slipped) {
 		w->sent = w->cookie_octets ? DNS_SENT_BADCOOKIE : DNS_SENT_TRUNCATED;
+		w->nsid = 0; /* no octet more than was sent to us, but for a cookie */
+		w->opt_octets = dns_opt_octets(w, image);
+	}
 	dns_write_reply(w, image, answer, body);
 }
 
-static __always_inline enum dns_verdict dns_answer(struct dns_work *w, const struct dns_context *c)
+static __always_inline enum dns_verdict dns_answer(struct dns_work *w, struct dns_context *c)
 {
 	const struct dns_image *image = dns_at(c->image, 0, DNS_VIEWS_AT);
 

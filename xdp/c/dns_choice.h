@@ -35,7 +35,8 @@ static __always_inline __u32 dns_choose_spread(struct dns_work *w, const struct 
 }
 
 /* What a policy answers this client. */
-static __always_inline __u32 dns_choose_view(struct dns_work *w, const struct dns_context *c, __u32 line)
+static __always_inline __u32 dns_choose_view(struct dns_work *w, const struct dns_context *c,
+					     const struct dns_image *image, __u32 line)
 {
 	const struct dns_view *view = dns_line(c->image, line, sizeof(*view));
 	const __u16 *ranking_of;
@@ -47,7 +48,7 @@ static __always_inline __u32 dns_choose_view(struct dns_work *w, const struct dn
 	if (view->flags & DNS_VIEW_UP)
 		return DNS_UP_VIEW;
 	if (!(view->flags & DNS_VIEW_FIXED)) {
-		dns_locate(w);
+		dns_locate(w, c, image);
 		ranking_of = dns_at(c->geography, view->ranking_of + 2 * (__u64)w->class, 2);
 		if (w->class >= view->classes || !ranking_of || *ranking_of >= view->rankings)
 			return DNS_UP_IMAGE;
@@ -67,7 +68,7 @@ static __always_inline __u32 dns_choose_view(struct dns_work *w, const struct dn
 
 /* What a name that exists has of the type asked. */
 static __always_inline __u32 dns_choose_type(struct dns_work *w, const struct dns_context *c,
-					     const struct dns_node *node)
+					     const struct dns_image *image, const struct dns_node *node)
 {
 	__u32 kind = DNS_KIND_UP, at = 0, listed = 0;
 
@@ -88,7 +89,7 @@ static __always_inline __u32 dns_choose_type(struct dns_work *w, const struct dn
 		return DNS_UP_NONE;
 	}
 	if (kind == DNS_KIND_VIEW)
-		return dns_choose_view(w, c, at);
+		return dns_choose_view(w, c, image, at);
 	if (kind != DNS_KIND_ANSWER)
 		return DNS_UP_TYPE;
 	w->answer = at;
@@ -117,7 +118,7 @@ static __always_inline __u32 dns_choose(struct dns_work *w, const struct dns_con
 		if (!w->exact)
 			w->answer = node->absent;
 		else
-			why = dns_choose_type(w, c, node);
+			why = dns_choose_type(w, c, image, node);
 	}
 	if (why)
 		return why;

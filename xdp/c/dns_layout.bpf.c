@@ -20,7 +20,7 @@ struct every_dns {
 	struct dns_limit_bucket dns_limit_bucket;
 	struct dns_limit_set dns_limit_set;
 	struct dns_image dns_image;
-	struct dns_v4_line dns_v4_line;
+	struct dns_v6_leaf dns_v6_leaf;
 	struct dns_slot dns_slot;
 	struct dns_type dns_type;
 	struct dns_node dns_node;

@@ -42,8 +42,12 @@ enum dns_sizes {
 	DNS_EXEMPT_MOST = 32,
 	DNS_LIMIT_WAYS = 4,
 	DNS_LIMIT_SETS = 1 << 14,
-	DNS_V6_KEYS = 8, /* of a line */
+	DNS_V4_BITMAP = 32, /* octets */
+	DNS_V6_KEYS = 8,    /* of a line */
 	DNS_V6_LEVELS = 10,
+	DNS_V6_RANGES = 12, /* of a leaf */
+	DNS_V6_SHIFT_AT = 56,
+	DNS_BEYOND = 0xFFFF,		 /* of a location table's 16-bit numbers: the reference knows what it is */
 	DNS_LIMIT_BURST_NS = 1000000000, /* what a network may take at once: a second's worth */
 };
 
@@ -55,7 +59,7 @@ struct dns_prefix {
 
 /* How many responses one client network is given (gslb/nameserver/limit.py). */
 struct dns_limit {
-	__u64 key[2];	   /* of SipHash-1-3, in memory order */
+	__u64 key[2];	   /* of places */
 	__u64 interval_ns; /* between two responses; 0: no limit */
 	__u32 slip;	   /* of those over the limit each so manieth is sent, cut; 0: none */
 	__u32 dry_run;	   /* 1: only counted */
@@ -93,11 +97,12 @@ struct dns_image {
 
 	/* the location table: offsets in octets; 0: the table has no such section */
 	__u32 geography_octets; /* of it that are needed here, from its start */
-	__u32 v4_lines;
+	__u32 v4_index;
+	__u32 v4_bitmaps;
 	__u32 v4_runs;
-	__u32 v6_starts;
-	__u32 v6_classes;
-	__u32 v6_levels;	       /* above the starts */
+	__u32 v4_entries;
+	__u32 v6_leaves;
+	__u32 v6_levels;	       /* above the leaves */
 	__u32 v6_level[DNS_V6_LEVELS]; /* the highest first */
 
 	/* counters (struct dns_counts) */
@@ -121,12 +126,12 @@ struct dns_image {
 	__u32 zeros;
 };
 
-/* The location table's line of a /16 of IPv4 (gslb/geo/lines.py). */
-struct dns_v4_line {
-	__u64 begins[4]; /* a bit for each of its /24s where a run begins; never for the first */
-	__u32 run;	 /* of its first /24 */
-	__u8 before[4];	 /* bits that are set in the words before */
-	__u64 zeros[3];
+/* The location table's leaf of IPv6 (gslb/geo/lines.py). */
+struct dns_v6_leaf {
+	__u64 first;		     /* key that its first range begins at; from bit DNS_V6_SHIFT_AT on: shift */
+	__u64 end;		     /* key that the next leaf begins at */
+	__u16 step[DNS_V6_RANGES];   /* from the first to each range, >> shift; behind the last, its own again */
+	__u16 number[DNS_V6_RANGES]; /* of its class */
 };
 
 /* One slot of a bucket. */
@@ -284,7 +289,7 @@ struct dns_counts {
 
 _Static_assert(sizeof(struct dns_slot) * DNS_BUCKET == LINE, "a bucket is a line");
 _Static_assert(sizeof(struct dns_image) <= DNS_VIEWS_AT, "views stand behind the head");
-_Static_assert(sizeof(struct dns_v4_line) == LINE && DNS_V6_KEYS * sizeof(__u64) == LINE, "lines of places");
+_Static_assert(sizeof(struct dns_v6_leaf) == LINE && DNS_V6_KEYS * sizeof(__u64) == LINE, "lines of places");
 _Static_assert(sizeof(struct dns_node) == 256, "a node is four lines");
 _Static_assert(sizeof(struct dns_answer) == LINE && sizeof(struct dns_view) == LINE &&
 		   sizeof(struct dns_spread) == LINE,

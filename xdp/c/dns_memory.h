@@ -82,7 +82,7 @@ struct dns_work {
 	__u64 high, low; /* as numbers: the 128 bits of IPv6; of IPv4 `low` holds 32 */
 	__u32 is_v6;
 	__u32 before;  /* bits of prefix before an embedded IPv4 address */
-	__u32 located; /* class << 8 | scope, read ahead */
+	__u32 located; /* of IPv4: class << 8 | scope, read ahead */
 	__u32 scope;   /* of the answer */
 	__u32 class;
 
@@ -96,6 +96,8 @@ struct dns_work {
 	__u32 sent;	  /* enum dns_sent: how much of it */
 	__u32 over;	  /* it is over the limit of its network */
 	__u32 slipped;	  /* and sent, cut */
+
+	__u64 limited; /* hash of the asker's network, whose responses are limited together */
 
 	/* what is counted */
 	__u32 verdict;				  /* enum dns_verdict */
@@ -132,6 +134,8 @@ struct dns_context {
 	__u64 now_s;	  /* since the epoch */
 	__u64 now_ns;	  /* of the monotonic clock */
 	void *buckets;	  /* of the limit: sets by number, for BPF in a map; 0: nothing is limited */
+
+	const struct dns_v6_leaf *leaf; /* of a query from IPv6, read ahead; 0: the table has none */
 };
 
 #ifdef __bpf__
@@ -286,6 +290,12 @@ static __always_inline void dns_write16(struct dns_work *w, __u64 at, __u16 valu
 static __always_inline __u64 dns_first(__u32 octets)
 {
 	return octets >= 8 ? ~0ULL : (1ULL << (8 * (octets & 7))) - 1;
+}
+
+/* All ones where two numbers of 32 bits are equal, else 0; without a branch, which nobody could foretell. */
+static __always_inline __u64 dns_if_equal(__u64 left, __u64 right)
+{
+	return -(((left ^ right) - 1) >> 63);
 }
 
 /* How many bits are set. */

@@ -91,14 +91,13 @@ static __always_inline enum dns_found dns_find(struct dns_work *w, const struct 
 	for (int probe = 0; probe < DNS_PROBES; probe++, bucket++) {
 		const struct dns_slot *slot = dns_line(c->image, image->buckets + (bucket & image->buckets_mask), LINE);
 		const struct dns_node *node;
-		__u32 line = 0;
+		__u64 line = 0;
 
 		if (!slot)
 			return DNS_FOUND_UNSURE;
 #pragma GCC unroll 8
 		for (int i = 0; i < DNS_BUCKET; i++)
-			if (slot[i].tag == tag && slot[i].node)
-				line = slot[i].node;
+			line ^= (line ^ slot[i].node) & dns_if_equal(slot[i].tag, tag);
 		if (line) {
 			node = dns_line(c->image, line, sizeof(*node));
 			if (!node || !dns_is_named(w, from, node))

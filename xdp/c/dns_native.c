@@ -138,7 +138,7 @@ static __attribute__((noinline)) void tell(struct dns_native *native, struct dns
 
 /* One function for both ways, so that it is compiled once. */
 static __attribute__((noinline)) enum dns_verdict answer(struct dns_native *native, struct dns_work *w,
-							 const struct dns_context *c)
+							 struct dns_context *c)
 {
 	enum dns_verdict verdict = dns_answer(w, c);
 
@@ -224,7 +224,7 @@ static void send_all(int socket, struct mmsghdr *replies, unsigned int count, st
 }
 
 /* One batch; how many datagrams it had. */
-static unsigned int drain_batch(struct dns_native *native, int socket, const struct dns_context *c, void **room,
+static unsigned int drain_batch(struct dns_native *native, int socket, struct dns_context *c, void **room,
 				struct dns_turn *turn)
 {
 	unsigned int replies = 0;
@@ -313,6 +313,7 @@ enum dns_limit_verdict gslb_dns_charge(const struct dns_limit *limit, void *buck
 				       __u64 now_ns)
 {
 	struct dns_context c = {.buckets = buckets, .now_ns = now_ns};
+	__u64 high = dns_load64(source), low = dns_load64((const __u8 *)source + 8);
 
-	return dns_limit_charge(limit, &c, dns_load64(source), dns_load64((const __u8 *)source + 8), account);
+	return dns_limit_charge(limit, &c, high, low, dns_limit_network(limit, high, low), account);
 }

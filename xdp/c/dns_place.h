@@ -6,8 +6,6 @@
  */
 #pragma once
 
-#include <stddef.h>
-
 #include "dns_query.h"
 
 #define DNS_MAPPED 0xFFFFULL		/* ::ffff:0:0/96: bits 64 to 95; those before are 0 */
@@ -47,21 +45,32 @@ static __always_inline void dns_place(struct dns_work *w)
 	}
 }
 
-/* The entry of an IPv4 address: of the run in which its /24 is, found without a branch.  Where the table does not hold together, a class that no policy has. */
+/*
+ * The entry of an IPv4 address: of the run in which its /24 is, found without a branch (gslb/geo/lines.py).  Where the table does not
+ * hold together, a class that no policy has.
+ */
 static __always_inline __u32 dns_entry4(const struct dns_context *c, const struct dns_image *image, __u32 address)
 {
-	__u32 network = (address >> 8) & 0xFF, word = network >> 6, passed, run;
-	struct dns_span line = dns_span(c->geography, image->v4_lines + (__u64)(address >> 16) * LINE, LINE);
+	const __u64 *place = dns_at(c->geography, image->v4_index + (__u64)(address >> 16) * 8, 8);
+	__u32 network = (address >> 8) & 0xFF, word = network >> 6;
+	__u64 bitmap, run;
 	const __u64 *begins;
+	const __u16 *number;
 	const __u32 *entry;
 
-	if (!line.chunk)
+	if (!place)
 		return DNS_NO_ENTRY;
-	begins = dns_in_span(line, offsetof(struct dns_v4_line, begins) + 8 * word, 8);
-	passed = dns_ones(*begins << (63 - (network & 63)));
-	passed += *(const __u8 *)dns_in_span(line, offsetof(struct dns_v4_line, before) + word, 1);
-	run = *(const __u32 *)dns_in_span(line, offsetof(struct dns_v4_line, run), 4) + passed;
-	entry = dns_at(c->geography, image->v4_runs + (__u64)run * 4, 4);
+	bitmap = (*place >> 24) & 0xFFFF;
+	begins = dns_at(c->geography, image->v4_bitmaps + bitmap * DNS_V4_BITMAP + 8 * word, 8);
+	if (!begins)
+		return DNS_NO_ENTRY;
+	run = *place >> 40;
+	run += ((*place << 8) >> (8 * word)) & 0xFF; /* bits in the words before */
+	run += dns_ones(*begins << (63 - (network & 63)));
+	number = dns_at(c->geography, image->v4_runs + run * 2, 2);
+	if (!number)
+		return DNS_NO_ENTRY;
+	entry = dns_at(c->geography, image->v4_entries + (__u64)*number * 4, 4);
 	return entry ? *entry : DNS_NO_ENTRY;
 }
 
@@ -88,9 +97,9 @@ static __always_inline __u32 dns_passed(const __u64 *line, __u64 key)
 	return passed;
 }
 
-/* The line of starts in which the last stands that is not above `key`: w->base becomes its number. */
-static __always_inline const __u64 *dns_search(struct dns_work *w, const struct dns_context *c,
-					       const struct dns_image *image, __u64 key)
+/* The leaf in which the range of `key` is. */
+static __always_inline const struct dns_v6_leaf *dns_search(struct dns_work *w, const struct dns_context *c,
+							    const struct dns_image *image, __u64 key)
 {
 	DNS_KEPT(w->base) = 0;
 	for (__u32 level = 0; level < DNS_V6_LEVELS; level++) {
@@ -104,53 +113,68 @@ static __always_inline const __u64 *dns_search(struct dns_work *w, const struct 
 			return 0;
 		DNS_KEPT(w->base) = DNS_V6_KEYS * base + dns_passed(line, key);
 	}
-	return dns_at(c->geography, image->v6_starts + (__u64)DNS_KEPT(w->base) * LINE, LINE);
+	return dns_at(c->geography, image->v6_leaves + (__u64)DNS_KEPT(w->base) * LINE, LINE);
+}
+
+/* Which of a leaf's ranges begins so far, in its units, from the first of them, or next before that; of equal ones the last. */
+static __always_inline __u32 dns_range(const struct dns_v6_leaf *leaf, __u64 far)
+{
+	__u64 passed = 0;
+
+#pragma GCC unroll 12
+	for (int i = 1; i < DNS_V6_RANGES; i++)
+		passed += (leaf->step[i] - 1 - far) >> 63; /* both are below 2^63 */
+	return passed;
 }
 
 /* The entry of an IPv6 address: its class and scope, which is the depth at least that its range has among its neighbours. */
-static __always_inline __u32 dns_entry6(struct dns_work *w, const struct dns_context *c, const struct dns_image *image)
+static __always_inline __u32 dns_entry6(struct dns_work *w, const struct dns_image *image,
+					const struct dns_v6_leaf *leaf)
 {
-	__u32 scope = dns_shared_key_scope(w), depth, place;
-	__u64 key = w->high >> 8, first, before, after;
-	const __u64 *line, *next;
-	const __u32 *class;
+	__u32 scope = dns_shared_key_scope(w), depth, shift, place;
+	__u64 key = w->high >> 8, first, start, next, before, after;
 
-	if (!image->v6_starts)
+	if (!image->v6_leaves)
 		return scope;
-	line = dns_search(w, c, image, key);
-	first = (__u64)DNS_V6_KEYS * DNS_KEPT(w->base);
-	class = dns_at(c->geography, image->v6_classes + first * 4, 4 * DNS_V6_KEYS);
-	if (!line || !class)
+	if (!leaf)
 		return DNS_NO_ENTRY;
-	(void)*(const volatile __u32 *)class; /* comes from memory meanwhile */
-	place = dns_passed(line, key);
-	next = place + 1 < DNS_V6_KEYS ? line + place + 1
-				       : dns_at(c->geography, image->v6_starts + (first + DNS_V6_KEYS) * 8, 8);
-	if (!next)
+	first = leaf->first & (DNS_KEYS_END - 1);
+	shift = leaf->first >> DNS_V6_SHIFT_AT & 63;
+	place = dns_range(leaf, (key - first) >> shift);
+	if (leaf->number[place] == DNS_BEYOND)
 		return DNS_NO_ENTRY;
-	before = dns_bits(key ^ ((line[place] - 1) & (2 * DNS_KEYS_END - 1)));
-	after = dns_bits(key ^ *next);
+	start = first + ((__u64)leaf->step[place] << shift);
+	next = place + 1 < DNS_V6_RANGES ? first + ((__u64)leaf->step[place + 1] << shift) : leaf->end;
+	before = dns_bits(key ^ ((start - 1) & (2 * DNS_KEYS_END - 1)));
+	after = dns_bits(key ^ next);
 	depth = 57 - (before < after ? before : after);
-	return class[place] << 8 | (depth > scope ? depth : scope);
+	return (__u32)leaf->number[place] << 8 | (depth > scope ? depth : scope);
 }
 
 /*
- * The place, and its entry: asked for before the name is looked up, since to fetch the one from memory takes about as long as the other.
+ * The place, and what says where it is: asked for before the name is looked up, since to fetch the one from memory takes about as long
+ * as the other.  Of IPv6 the leaf is only asked for: what is reckoned from it would keep a processor from going on meanwhile.
  */
-static __always_inline void dns_look_ahead(struct dns_work *w, const struct dns_context *c,
-					   const struct dns_image *image)
+static __always_inline void dns_look_ahead(struct dns_work *w, struct dns_context *c, const struct dns_image *image)
 {
 	dns_place(w);
-	if (w->is_v6)
-		w->located = dns_entry6(w, c, image);
-	else /* without IPv4 in the table, all are of class 0 with depth 0 */
-		w->located = w->before + (image->v4_lines ? dns_entry4(c, image, w->low) : 0);
+	c->leaf = 0;
+	if (!w->is_v6) {
+		/* without IPv4 in the table, all are of class 0 with depth 0 */
+		w->located = w->before + (image->v4_index ? dns_entry4(c, image, w->low) : 0);
+	} else if (image->v6_leaves) {
+		c->leaf = dns_search(w, c, image, w->high >> 8);
+		if (c->leaf)
+			(void)*(const volatile __u64 *)c->leaf;
+	}
 }
 
-static __always_inline void dns_locate(struct dns_work *w)
+static __always_inline void dns_locate(struct dns_work *w, const struct dns_context *c, const struct dns_image *image)
 {
-	w->class = w->located >> 8;
-	w->scope = w->located & 0xFF;
+	__u32 located = w->is_v6 ? dns_entry6(w, image, c->leaf) : w->located;
+
+	w->class = located >> 8;
+	w->scope = located & 0xFF;
 }
 
 /* How many of the first bits an address of IPv6 shares with another. */

@@ -11,34 +11,44 @@
 #include "parse.h"
 
 /* As with VIPs (vip.h), a CPU keeps what it found, since a look-up in a hash map costs as much as half of all else here. */
-static __always_inline int is_dns_address(const struct packet *p, __u32 version)
+static __always_inline int is_dns_address(const struct packet *p, __u64 ethernet, __u32 version)
 {
 	__u32 family = p->version == 6;
 	struct known_address *known = bpf_map_lookup_elem(&known_addresses, &family);
 
-	if (likely(known && version && known->version == version && same_key(&known->to, &p->to)))
+	if (likely(known && version && known->version == version && known->ethernet == ethernet &&
+		   same_key(&known->to, &p->to)))
 		return 1;
-	if (!bpf_map_lookup_elem(&dns_addresses, &p->to))
+	if (!bpf_map_lookup_elem(&dns_addresses, &p->to) || !bpf_map_lookup_elem(&dns_ethernets, &ethernet))
 		return 0;
 	if (known) {
 		known->to = p->to;
+		known->ethernet = ethernet;
 		known->version = version;
 	}
 	return 1;
 }
 
-/* Whether DNS is answered where this packet goes.  What is no whole and plain datagram is not looked up. */
-static __always_inline int for_dns(const struct packet *p)
+/*
+ * Whether DNS is answered where this packet goes.  What is no whole and plain datagram is not looked up, and a frame that only an
+ * interface in promiscuous mode takes is no more for us here than it is for the kernel (PACKET_OTHERHOST).
+ */
+static __always_inline int for_dns(const struct xdp_md *ctx, const struct packet *p)
 {
-	__u32 zero = 0;
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	const struct dns_settings *s;
+	__u32 zero = 0;
+	__u64 last;
 
 	if (p->to.protocol != IPPROTO_UDP || p->flags & ~PACKET_DONT_FRAGMENT)
 		return 0;
 	s = bpf_map_lookup_elem(&dns_settings, &zero);
 	if (!s || !s->addresses || (s->port && s->port != p->to.port))
 		return 0;
-	return is_dns_address(p, s->version);
+	if (data + sizeof(struct ethhdr) > end)
+		return 0; /* never: it was parsed */
+	last = *(const __u16 *)(data + 4);
+	return is_dns_address(p, *(const __u32 *)data | last << 32, s->version);
 }
 
 SEC("xdp")
@@ -57,7 +67,7 @@ int entry(struct xdp_md *ctx)
 		count(COUNT_MALFORMED);
 		return XDP_DROP;
 	}
-	if (for_dns(p))
+	if (for_dns(ctx, p))
 		bpf_tail_call(ctx, &programs, PROGRAM_DNS);
 	bpf_tail_call(ctx, &programs, PROGRAM_BALANCER);
 	return XDP_PASS;

@@ -24,12 +24,16 @@ MAP(BPF_MAP_TYPE_PROG_ARRAY, PROGRAMS, __u32, __u32) programs SEC(".maps");
 MAP(BPF_MAP_TYPE_HASH, MOST_DNS_ADDRESSES, struct vip_key, __u32) dns_addresses SEC(".maps");
 MAP(BPF_MAP_TYPE_ARRAY, 1, __u32, struct dns_settings) dns_settings SEC(".maps");
 
+/* Ethernet addresses of this machine, as a frame begins, and two zeros: frames for others are not answered. */
+MAP(BPF_MAP_TYPE_HASH, MOST_ETHERNETS, __u64, __u32) dns_ethernets SEC(".maps");
+
 /* ---- written by programs ---- */
 
-/* An address of DNS that was found, for as long as dns_settings.version is the same. */
+/* An address of DNS that was found in a frame for us, for as long as dns_settings.version is the same. */
 struct known_address {
 	struct vip_key to;
 	__u32 version;
+	__u64 ethernet;
 };
 
 MAP(BPF_MAP_TYPE_PERCPU_ARRAY, 2, __u32, struct known_address) known_addresses SEC(".maps"); /* of IPv4, of IPv6 */

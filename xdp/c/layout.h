@@ -22,6 +22,8 @@ enum sizes {
 	MOST_MARKS = 16384,
 	MOST_PREFIXES = 4096,
 	MOST_DNS_ADDRESSES = 4096,
+	MOST_ETHERNETS = 4096, /* interfaces of a machine */
+	MOST_BROADCASTS = 4,
 	DNS_SLOTS = 2,	      /* of location tables and of counters: those in force, and those that come next */
 	UDP_FLOWS = 65536,    /* slots of a direct-mapped table */
 	HANDSHAKES = 65536,   /* slots of a direct-mapped table */
@@ -158,13 +160,14 @@ struct settings {
 struct dns_settings {
 	__u64 unix_ns;	 /* Unix time less the monotonic clock */
 	__u32 addresses; /* entries of dns_addresses; 0: no DNS is answered here */
-	__u32 version;	 /* another one after each change of dns_addresses; 0: what was found is not kept */
+	__u32 version;	 /* another one after each change of what is looked up; 0: what was found is not kept */
 	__be16 port;	 /* that all of them have; 0: they have several */
 	__u16 zero;
 	__u32 sample_one_in;   /* queries: one of so many is told of */
 	__u64 sample_until_ns; /* monotonic: nobody listens after that */
 	__u32 sample_per_s;    /* a CPU may tell of so many */
 	__u32 zeros;
+	__u32 broadcasts[MOST_BROADCASTS]; /* of our networks, as in packets: nobody asks from there; 0: none */
 };
 
 /* Written by who captures, and by nobody else. */

@@ -106,6 +106,40 @@ function fill(id, items, nothing) {
   at(id).replaceChildren(...(items.length ? items : [element("li", { text: nothing, kind: "faint" })]));
 }
 
+function nodeRow(one) {
+  const heard = one.alive ? "alive" : one.heard_s === null ? "never heard" : `not heard for ${lasting(one.heard_s)}`;
+  const state = element("td", { label: "State" },
+    element("span", { text: one.this ? "this node" : heard, kind: one.alive ? "good" : "bad" }));
+  if (typeof one.blind_s === "number") state.append(element("div", { text: `blind for ${lasting(one.blind_s)}`, kind: "warn" }));
+  if (one.stranger) state.append(element("div", { text: "not in the configuration", kind: "warn" }));
+  const version = one.config_version ? `version ${one.config_version}` : "own file";
+  const configuration = element("td", { label: "Configuration" });
+  if (one.config) {
+    const text = `${one.other_config ? "another: " : ""}${version} (${one.config.slice(0, 8)})`;
+    configuration.append(element("span", { text, kind: one.other_config ? "warn" : "" }));
+  }
+  const skewed = Math.abs(one.skew_s ?? 0) >= 0.5;
+  const clock = skewed ? `${Math.abs(one.skew_s).toFixed(1)} s ${one.skew_s > 0 ? "ahead" : "behind"}` : "";
+  return element("tr", {},
+    element("td", { text: one.site, label: "Site" }),
+    element("td", { text: one.node, label: "Node" }),
+    state, configuration,
+    element("td", { text: one.plan ? `${one.plan_version} ${one.plan.slice(0, 8)}` : "", label: "Plan" }),
+    element("td", { text: clock, label: "Clock", kind: skewed ? "warn" : "" }));
+}
+
+function showCompany(sharing, now) {
+  at("company").hidden = !sharing;
+  if (!sharing) return;
+  const since = lasting(Math.max(0, now - sharing.bus.since));
+  const keys = sharing.bus.keys_why ? `; its keys cannot be reached: ${sharing.bus.keys_why}` : "";
+  at("bus").textContent = sharing.bus.connected
+    ? `bus ${sharing.bus.server}, connected for ${since}${keys}`
+    : `no bus for ${since}: what other nodes say is as old (${sharing.bus.why})`;
+  at("bus").className = sharing.bus.connected && !keys ? "" : "bad";
+  at("nodes").replaceChildren(...sharing.nodes.map(nodeRow));
+}
+
 function show(report) {
   at("which").textContent = `${report.deployment}, node ${report.node}, version ${report.version}`;
   const serving = report.generation;
@@ -120,6 +154,7 @@ function show(report) {
   const sites = Map.groupBy ? Map.groupBy(report.pools, (pool) => pool.site) : grouped(report.pools);
   const rows = [...sites.values()].flatMap((pools) => pools.map((pool, index) => poolRow(pool, index === 0)));
   at("pools").replaceChildren(...rows);
+  showCompany(report.sharing, report.now);
   const policies = (report.policies ?? []).map((one) => {
     const modes = Object.entries(one.modes).flatMap(([type, found]) =>
       found.filter((mode) => mode !== "normal").map((mode) => `${type} ${mode}`));

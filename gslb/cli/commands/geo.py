@@ -120,6 +120,7 @@ def _as_json(found: _Found) -> dict[str, object]:
                 "policy": policy.policy,
                 "rule": policy.rule,
                 "condition": policy.condition,
+                "continent": policy.continent or None,
                 **{
                     _TYPES[rtype]: [{"pool": each.pool, "datacenter": each.datacenter, "km": each.km} for each in order]
                     for rtype, order in policy.orders.items()
@@ -149,7 +150,8 @@ def _print(found: _Found) -> None:
 
 
 def _print_policy(policy: PolicyView) -> None:
-    print(f"  policy {policy.policy}: rule {policy.rule + 1} ({policy.condition})")
+    seen = f", health as seen from {policy.continent}" if policy.continent else ""
+    print(f"  policy {policy.policy}: rule {policy.rule + 1} ({policy.condition}){seen}")
     for rtype, order in policy.orders.items():
         print(f"    {_TYPES[rtype]:4}  {', '.join(map(_distance, order)) or 'no pool'}")
 

@@ -10,7 +10,7 @@ import sys
 import time
 from datetime import UTC, datetime
 
-from gslb.cli.commands.status import duration
+from gslb.cli.duration import duration
 from gslb.cli.options import add_config, add_node, add_state, operator
 from gslb.cli.situation import situation
 from gslb.config.problem import Refused

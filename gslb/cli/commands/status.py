@@ -6,7 +6,8 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,11 @@ from rich.table import Table
 from gslb.cli.balancer_text import balancer_lines
 from gslb.cli.console import console as stdout
 from gslb.cli.driver_text import driver_lines
+from gslb.cli.duration import duration
 from gslb.cli.executor_text import executor_lines
+from gslb.cli.nodes_text import bus_lines, nodes_table, route_lines, steered_by
 from gslb.cli.options import add_config, add_node, add_state, node_of
+from gslb.cli.rollout_text import rollout_lines
 from gslb.cli.situation import configuration
 from gslb.config.problem import Refused
 from gslb.control import facts
@@ -50,9 +54,15 @@ def run(arguments: argparse.Namespace) -> int:
     except PermissionError as error:
         return _forbidden(error)
     console = stdout()
+    loaded = None
     try:
         while True:
             found = report(store, deployment, time.time())  # noqa: TID251  # a command has no other clock
+            before, loaded = loaded, (found["generation"] or {}).get("configuration")
+            if before not in (None, loaded):  # another one is in force since the last look
+                with suppress(Refused):
+                    store, deployment = _which(arguments)
+                    continue
             if arguments.watch and not arguments.json:
                 console.clear()
             if arguments.json:
@@ -76,46 +86,56 @@ def serves(found: Report) -> bool:
 
 def show(found: Report, console: Console) -> None:
     """The report for people."""
+    for part in (*_head(found), *bus_lines(found), _workers(found), *_told(found)):
+        if isinstance(part, str):
+            console.print(part, highlight=False, markup=False)
+        else:
+            console.print(part)
+
+
+def _head(found: Report) -> Iterator[str]:
+    """The processes, and what they serve."""
     generation, controller = found["generation"], found["controller"]
     which = "".join(f"  {name} {found[name]}" for name in ("deployment", "node", "site") if found[name] is not None)
-    console.print(f"gslb {found['version']}{which}")
-    console.print(f"supervisor  {_process(found['supervisor']['pid'])}")
-    console.print(f"controller  {_process(controller['pid'])}{_silence(controller, found['now'])}", highlight=False)
+    yield f"gslb {found['version']}{which}"
+    yield f"supervisor  {_process(found['supervisor']['pid'])}"
+    yield f"controller  {_process(controller['pid'])}{_silence(controller, found['now'])}"
     if found["listening"]:
-        console.print(f"listening   {', '.join(found['listening'])}", highlight=False, markup=False)
+        yield f"listening   {', '.join(found['listening'])}"
     if generation is None:
-        console.print("generation  none: nothing is served yet")
+        yield "generation  none: nothing is served yet"
     else:
-        console.print(
+        yield (
             f"generation  {generation['number']}: plan version {generation['plan_version']} "
             f"({generation['plan_digest'][:12]}), {duration(generation['plan_age_s'])} old{_left_out(generation['image'])}"
         )
-    console.print(f"geography   {_geography(found['geography'])}", highlight=False)
+    yield f"geography   {_geography(found['geography'])}"
     counts = ", ".join(f"{name} {value}" for name, value in found["counters"].items() if value)
-    console.print(f"queries     {found['queries']}{': ' + counts if counts else ''}")
-    console.print(_workers(found))
+    yield f"queries     {found['queries']}{': ' + counts if counts else ''}"
+
+
+def _told(found: Report) -> Iterator[str | Table]:
+    """Nodes, pools, and what is not as it should be."""
+    nodes = nodes_table(found)
+    if nodes is not None:
+        yield nodes
+        yield from route_lines(found)
     if found["pools"]:
-        console.print(_pools(found))
-        for line in (*_targets(found), *_warnings(found["checks"])):
-            console.print(line, highlight=False, markup=False)
-    for line in (*executor_lines(found), *driver_lines(found), *balancer_lines(found), *_policies(found["policies"])):
-        console.print(line, highlight=False, markup=False)
+        yield _pools(found)
+        yield from _targets(found)
+        yield from _warnings(found["checks"])
+    yield from executor_lines(found)
+    yield from driver_lines(found)
+    yield from balancer_lines(found)
+    yield from _policies(found["policies"])
     if found["blind_since"] is not None:
         since = duration(max(0.0, found["now"] - found["blind_since"]))
-        console.print(f"blind       for {since}: no reference target answers, so this site's checks do not count")
-    for line in _overrides(found["overrides"], found["now"]):
-        console.print(line, highlight=False, markup=False)
+        yield f"blind       for {since}: no reference target answers, so this site's checks do not count"
+    yield from rollout_lines(found)
+    yield from _overrides(found)
     for what, lines in found["problems"].items():
-        for line in lines:
-            console.print(f"problem     {what}: {line}", highlight=False, markup=False)
-
-
-def duration(seconds: float) -> str:
-    """`3 d`, `2 h`, `5 min`, `7 s`."""
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"
+        if what != "bus" or not found["sharing"]:  # its line is above
+            yield from (f"problem     {what}: {line}" for line in lines)
 
 
 def _which(arguments: argparse.Namespace) -> tuple[Store, Deployment | None]:
@@ -172,9 +192,12 @@ def _geography(known: Mapping[str, Any] | None) -> str:
 def _workers(found: Report) -> Table:
     table = Table("worker", "pid", "state", "generation", "queries", "answers/s", "up", box=None, pad_edge=False)
     for one in found["workers"]:
-        state = "alive" if one["alive"] else "dead"
-        up = duration(found["now"] - one["since"])
-        cells = (one["pid"], state, one["generation"], one["queries"], one["answers_per_s"], up)
+        pid, state = one["pid"], "alive" if one["alive"] else "dead"
+        if one["kind"] == "xdp":  # its page is the controller's, and what it tells of goes on without any process
+            pid = found["driver"]["pid"] if found["driver"] is not None else None
+            state = "alive" if pid else "undriven"
+        up, rate = duration(found["now"] - one["since"]), one["answers_per_s"]
+        cells = (pid or "-", state, one["generation"], one["queries"], "-" if rate is None else rate, up)
         table.add_row(f"{one['kind']} {one['slot']}", *map(str, cells))
     return table
 
@@ -183,11 +206,15 @@ def _pools(found: Report) -> Table:
     table = Table(
         "pool", "site", "true state", "override", "in answers", "load", "soft/hard", "sheds", box=None, pad_edge=False
     )
+    if found["sharing"]:
+        table.add_column("level by")
     for one in found["pools"]:
         true_state = one["true_state"] if one["checked"] else f"{one['true_state']} (not checked)"
+        true_state += "".join(f", {own['true_state']} from {name}" for name, own in one["regional"].items())
         answered = "yes" if one["answered"] else "held" if one["out"] and one["out"]["held"] else "no"
         cells = (true_state, one["override"] or "-", answered, *_load(one["load"]), _sheds(one["shed"]))
-        table.add_row(one["name"], one["site"], *cells)
+        level_by = (steered_by(found["sharing"], one["name"]),) if found["sharing"] else ()
+        table.add_row(one["name"], one["site"], *cells, *level_by)
     return table
 
 
@@ -232,6 +259,13 @@ def _targets(found: Report) -> Iterator[str]:
                 yield f"ejected     {name} for {duration(one['ejected_s'])} more: {one['outlier']}"
             elif one["settles_s"] is not None:
                 yield f"contrary    {name}: {one['why'] or 'checks pass again'}"
+            elif one["why"]:
+                yield f"up          {name}: {one['why']} (checked {duration(one['age_s'])} ago)"
+        for continent, seen in pool["regional"].items():
+            for one in seen["targets"]:
+                why = f": {one['why']}" if one["why"] else ""
+                told = f"{one['health']} as seen from {continent}{why} (checked {duration(one['age_s'])} ago)"
+                yield f"regional    {pool['name']} {one['address']} is {told}"
 
 
 def _warnings(checks: Mapping[str, Any]) -> Iterator[str]:
@@ -244,18 +278,20 @@ def _warnings(checks: Mapping[str, Any]) -> Iterator[str]:
             yield f"load        {pool}: {figures['error']}; the last one is kept"
 
 
-def _overrides(found: Sequence[Mapping[str, Any]], now: float) -> Iterator[str]:
+def _overrides(found: Report) -> Iterator[str]:
     """Those of targets that exist first; many are folded."""
-    ordered = sorted(found, key=lambda one: one["known"] is False)
+    ordered = sorted(found["overrides"], key=lambda one: one["known"] is False)
     for one in ordered[:_LISTED]:
-        yield _override(one, now)
-    if len(found) > _LISTED:
-        yield f"override    ... and {len(found) - _LISTED:,} more; --json has all"
+        yield _override(one, found["node"], found["now"])
+    if len(ordered) > _LISTED:
+        yield f"override    ... and {len(ordered) - _LISTED:,} more; --json has all"
 
 
-def _override(one: Mapping[str, Any], now: float) -> str:
+def _override(one: Mapping[str, Any], here: str, now: float) -> str:
+    """One of them; where it was made only if that was elsewhere."""
     until = "until ended" if one["until"] is None else f"for {duration(max(0.0, one['until'] - now))} more"
     state = one["state"] if one["holds"] else f"{one['state']} (expired)"
     if one["known"] is False:
         state += " (no such target)"
-    return f"override    {one['target']} {state} by {one['who']}, {until}: {one['why']}"
+    where = f" on {one['node']}" if one["node"] not in ("", here) else ""
+    return f"override    {one['target']} {state} by {one['who']}{where}, {until}: {one['why']}"
