@@ -262,7 +262,11 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Anycast:
-    """One set of anycast prefixes and when this node announces them."""
+    """One set of anycast prefixes and when a node announces them.
+
+    In seconds: well for `rise_s` before the first announcement; announced for `least_s` before an automatic withdrawal; drained for
+    `drain_s` before an operator's; held back for `hold_s` after a failure, twice as long after each further one, up to `longest_hold_s`.
+    """
 
     name: str
     prefixes: tuple[Network, ...]
@@ -270,6 +274,11 @@ class Anycast:
     pools: tuple[PoolId, ...] = ()
     min_sites: int = 1
     on_controller_loss: str = "drain"
+    rise_s: float = 30.0
+    least_s: float = 30.0
+    drain_s: float = 30.0
+    hold_s: float = 30.0
+    longest_hold_s: float = 1800.0
 
 
 class Attach(StrEnum):
@@ -378,3 +387,8 @@ class Deployment:
     secret_env: str | None = None
     secret_file: str | None = None
     balancer: Balancer = Balancer()
+
+    def speaker(self, node: Node) -> Bgp | None:
+        """The BGP speaker of a node: the one named after it, else that of its site."""
+        named = {one.name: one for one in self.bgp}
+        return named.get(node.name) or named.get(node.site)
