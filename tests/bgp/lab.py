@@ -113,15 +113,16 @@ class RouteClock:
         self._read(0.0)
         return list(self._seen)
 
-    def wait(self, prefix: str, *, there: bool, within_s: float, since: float = 0.0) -> float:
-        """When `prefix` came or went, at `since` or later.  AssertionError where it does not `within_s`."""
+    def wait(self, prefix: str, *, there: bool | None, within_s: float, since: float = 0.0) -> float:
+        """When `prefix` came or went (None: either), at `since` or later.  AssertionError where it does not `within_s`."""
+        what = {True: "came", False: "went", None: "came or went"}[there]
         until = time.monotonic() + within_s
         while True:
             for event in self._seen:
-                if event.at >= since and (event.prefix, event.there) == (prefix, there):
+                if event.at >= since and event.prefix == prefix and there in (None, event.there):
                     return event.at
             left = until - time.monotonic()
-            assert left > 0, f"not within {within_s} s: {prefix} {'came' if there else 'went'}; seen {self._seen}"
+            assert left > 0, f"not within {within_s} s: {prefix} {what}; seen {self._seen}"
             self._read(left)
 
     def _read(self, patience_s: float) -> None:
@@ -155,61 +156,60 @@ class Losses:
         return max(at for name, at in list(self.answered.values()) if name == site)
 
 
-class LossMeter:
-    """Probes from the client to `vip` for as long as the block lasts; each site answers with its name."""
+class Meter:
+    """Probes from the client to `vip`, from many source ports, for as long as the block lasts."""
 
-    def __init__(self, lab: Lab, vip: str, port: int = 7007) -> None:
-        family = socket.AF_INET if ipaddress.ip_address(vip).version == 4 else socket.AF_INET6
-        self._servers = {name: member.call(lambda: _server(family, vip, port)) for name, member in lab.sites.items()}
-        self._clients = [lab.client.call(lambda: _connected(family, vip, port)) for _ in range(FLOWS)]
+    def __init__(self, lab: Lab, vip: str, port: int, pace_s: float = PROBE_S) -> None:
+        self._family = socket.AF_INET if ipaddress.ip_address(vip).version == 4 else socket.AF_INET6
+        self._pace_s = pace_s
+        self._clients = [lab.client.call(lambda: _connected(self._family, vip, port)) for _ in range(FLOWS)]
         self._ending = threading.Event()
-        self._threads = [threading.Thread(target=self._serve), threading.Thread(target=self._probe)]
+        self._prober = threading.Thread(target=self._probe, name=f"probes {vip}")
         self.losses = Losses()
 
     def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
+        self._prober.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ending.set()
-        for thread in reversed(self._threads):
-            thread.join()
-        for made in (*self._servers.values(), *self._clients):
+        self._prober.join()
+        for made in self._clients:
             made.close()
 
     def answers_from(self, *sites: str, within_s: float = 5.0) -> None:
         """Wait until new probes are answered by exactly these sites."""
         until = time.monotonic() + within_s
         while True:
-            since = time.monotonic()
-            while len(self.losses.by_site(since)) < len(sites) and time.monotonic() < since + 2 * FLOWS * PROBE_S:
-                time.sleep(FLOWS * PROBE_S)
+            since, patience_s = time.monotonic(), 2 * FLOWS * self._pace_s
+            while len(self.losses.by_site(since)) < len(sites) and time.monotonic() < since + patience_s:
+                time.sleep(patience_s / 2)
             found = dict(self.losses.by_site(since))
             if set(found) == set(sites):
                 return
             assert time.monotonic() < until, f"not within {within_s} s: answers from {sites}; the last were {found}"
 
-    def _serve(self) -> None:
-        names = {made: name.encode() for name, made in self._servers.items()}
-        while not self._ending.is_set():
-            for made in select.select(list(names), [], [], 0.05)[0]:
-                _drain(made, lambda data, sender, made=made: made.sendto(data + names[made], sender))  # type: ignore[misc]
+    def _asked(self, number: int) -> bytes:
+        """What the probe of this number is."""
+        return struct.pack("!Q", number)
+
+    def _answered(self, data: bytes) -> tuple[int, str]:
+        """The number of the probe that was answered so, and by which site."""
+        return struct.unpack("!Q", data[:8])[0], data[8:].decode()
 
     def _probe(self) -> None:
         due, number = time.monotonic(), 0
         while not self._ending.is_set():
             with contextlib.suppress(OSError):  # the ICMP error of an earlier probe: this one is lost as well
-                self._clients[number % FLOWS].send(struct.pack("!Q", number))
+                self._clients[number % FLOWS].send(self._asked(number))
             self.losses.sent[number] = time.monotonic()
-            number, due = number + 1, due + PROBE_S
+            number, due = number + 1, due + self._pace_s
             self._hear(max(0.0, due - time.monotonic()))
         until = time.monotonic() + LATE_S
         while time.monotonic() < until and len(self.losses.answered) < number:
             self._hear(0.01)
-        self._ending.set()
 
     def _hear(self, patience_s: float) -> None:
         until = time.monotonic() + patience_s
@@ -220,7 +220,37 @@ class LossMeter:
                 return
 
     def _answer(self, data: bytes, _: object) -> None:
-        self.losses.answered.setdefault(struct.unpack("!Q", data[:8])[0], (data[8:].decode(), time.monotonic()))
+        number, site = self._answered(data)
+        self.losses.answered.setdefault(number, (site, time.monotonic()))
+
+
+class LossMeter(Meter):
+    """Probes that each site answers with its name, by a server of the meter's own."""
+
+    def __init__(self, lab: Lab, vip: str, port: int = 7007, pace_s: float = PROBE_S) -> None:
+        super().__init__(lab, vip, port, pace_s)
+        self._servers = {name: host.call(lambda: _server(self._family, vip, port)) for name, host in lab.sites.items()}
+        self._over = threading.Event()
+        self._server = threading.Thread(target=self._serve, name=f"answers {vip}")
+
+    def __enter__(self) -> Self:
+        self._server.start()
+        return super().__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        self._over.set()
+        self._server.join()
+        for made in self._servers.values():
+            made.close()
+
+    def _serve(self) -> None:
+        names = {made: name.encode() for name, made in self._servers.items()}
+        while not self._over.is_set():
+            for made in select.select(list(names), [], [], 0.05)[0]:
+                _drain(made, lambda data, sender, made=made: made.sendto(data + names[made], sender))  # type: ignore[misc]
 
 
 def _drain(made: socket.socket, take: Callable[[bytes, object], object]) -> None:
