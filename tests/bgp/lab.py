@@ -233,11 +233,11 @@ class LossMeter(Meter):
         self._over = threading.Event()
         self._server = threading.Thread(target=self._serve, name=f"answers {vip}")
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Self:  # type: ignore[explicit-override]
         self._server.start()
         return super().__enter__()
 
-    def __exit__(
+    def __exit__(  # type: ignore[explicit-override]
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         super().__exit__(kind, error, trace)
