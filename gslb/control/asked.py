@@ -21,12 +21,28 @@ _RESPONSE, _RCODE = 0x80, 0x0F
 async def silent(run: Path, probe: str, driver: Sequence[str]) -> tuple[str, ...]:
     """What does not answer `probe` (hex), one line each; first what is told of the driver."""
     lines = list(driver)
-    names = _workers(run) if probe else []
-    found = [one for one in await asyncio.gather(*(_ask(run, name, probe) for name in names)) if one is not None]
+    found = await _workers_say(run, probe)
     lines += [why for why in found if why]
     if probe and not found:
         lines.append("no worker answers over UDP")
     return tuple(lines)
+
+
+async def answering(run: Path, probe: str, *, driver: bool) -> int | None:
+    """How many executors answer `probe` (hex) now, within ASK_S; `driver`: whether the program in the driver does.
+
+    None: there is nothing yet that could be asked for.
+    """
+    if not probe:
+        return None
+    found = await _workers_say(run, probe)
+    return found.count("") + driver
+
+
+async def _workers_say(run: Path, probe: str) -> list[str]:
+    """Of each worker that serves something: why it does not answer, empty where it does.  All are asked at once."""
+    names = _workers(run) if probe else []
+    return [one for one in await asyncio.gather(*(_ask(run, name, probe) for name in names)) if one is not None]
 
 
 def _workers(run: Path) -> list[str]:

@@ -97,6 +97,14 @@ class Balancing:
         return self._dns is not None and not indriver.idle(self._dns) and not self.no_driver
 
     @property
+    def answering(self) -> bool:
+        """Whether DNS is answered in the driver, by the last test run of its program, which was not long ago."""
+        dns = self._state.dns if self._state is not None else None
+        if dns is None or dns.silent or not self.answers or time.monotonic() - self._last >= SILENCE_S:
+            return False
+        return not self._standing().why
+
+    @property
     def state(self) -> State | None:
         """What the process said last of what is balanced."""
         return self._state if self.balances else None

@@ -385,3 +385,45 @@ def test_what_was_said_before_a_change_of_mode_is_no_problem_of_the_new_one(tmp_
             await asyncio.wait_for(running, 2.0)
 
     asyncio.run(scenario())
+
+
+def test_the_driver_answers_while_its_test_run_does_and_somebody_makes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    balancing = Balancing(tmp_path, lambda: None, None)
+    answered = DnsState(image="1", version=7, addresses=1)
+
+    async def scenario() -> None:
+        door = channel.listen(tmp_path, DOOR, socket.SOCK_STREAM)
+        door.settimeout(0)
+        stop, loop = asyncio.Event(), asyncio.get_running_loop()
+        balancing.want(replace(DNS_HERE, pools={}), AT_NODE, b"secret")
+        balancing.apply(PLAN)
+        assert not balancing.answering, "nobody has said so"
+        running = asyncio.create_task(balancing.run(stop))
+        line, _ = await asyncio.wait_for(loop.sock_accept(door), WAIT_S)
+        attached = (Interface("eth0", Attached.NATIVE),)
+
+        def say(dns: DnsState, interfaces: tuple[Interface, ...] = attached) -> None:
+            line.sendall(frame(Report(State(1, 7, "", interfaces, dns=dns), None)))
+
+        with door, line:
+            say(answered)
+            await until(lambda: balancing.answering)
+            say(replace(answered, silent="it passes on"))
+            await until(lambda: not balancing.answering)
+            say(answered)
+            await until(lambda: balancing.answering)
+            say(answered, (Interface("eth0", Attached.NOT, "it is gone"),))
+            await until(lambda: not balancing.answering)
+            say(answered)
+            await until(lambda: balancing.answering)
+            monkeypatch.setattr("gslb.control.balancing.SILENCE_S", 0.0)
+            assert not balancing.answering, "nobody has asked it for long"
+            monkeypatch.undo()
+            balancing.want(replace(DNS_HERE, pools={}, dns=replace(DNS_HERE.dns, xdp="off")), AT_NODE, b"secret")
+            assert not balancing.answering
+            stop.set()
+            await asyncio.wait_for(running, 2.0)
+
+    asyncio.run(scenario())
