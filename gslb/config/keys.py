@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 from gslb.config import (
+    read_anycast,
     read_balancer,
     read_bus,
     read_monitors,
@@ -30,6 +31,7 @@ KEYS: tuple[Key[Any], ...] = (
     *read_balancer.KEYS,
     *read_policies.KEYS,
     *read_records.KEYS,
+    *read_anycast.KEYS,
     *read_services.KEYS[3:],
     *read_bus.KEYS,
 )
@@ -41,8 +43,7 @@ def table() -> str:
     lines = ["| key | type | default | meaning |", "|---|---|---|---|"]
     for key in KEYS:
         default = "required" if key.required else f"`{key.default}`" if key.default is not None else ""
-        meaning = f"{key.meaning} *Checked only.*" if key.later else key.meaning
-        lines.append(" | ".join((f"| `{key.path}`", key.kind.name.replace("|", "\\|"), default, meaning)) + " |")
+        lines.append(" | ".join((f"| `{key.path}`", key.kind.name.replace("|", "\\|"), default, key.meaning)) + " |")
     return "\n".join(lines) + "\n"
 
 

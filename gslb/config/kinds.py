@@ -27,6 +27,7 @@ NAME_PATTERN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,62}")
 _ENVIRONMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _GEO = re.compile(r"(AF|AN|AS|EU|NA|OC|SA)(-[A-Z]{2}(-[A-Z0-9]{1,3})?)?")
 _COMMUNITY = re.compile(r"(\d{1,5}):(\d{1,5})")
+_LARGE = re.compile(r"(\d{1,10}):(\d{1,10}):(\d{1,10})")
 _URL = re.compile(r"https?://[^\s/?#]+\S*")
 _HOST = re.compile(r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]{1,253}")
 _LISTEN = re.compile(r"(tcp|udp)/(\d{1,5})")
@@ -265,6 +266,13 @@ def _community(scalar: Scalar) -> str:
     return scalar.text
 
 
+def _large_community(scalar: Scalar) -> str:
+    match = _LARGE.fullmatch(scalar.text)
+    if not match or any(int(part) > 0xFFFFFFFF for part in match.groups()):
+        raise ValueError
+    return scalar.text
+
+
 def _page(scalar: Scalar) -> str:
     if not _URL.fullmatch(scalar.text) or not scalar.text.isascii():
         raise ValueError
@@ -304,6 +312,7 @@ SOCKET = plain("address:port", _socket, "an address and a port such as 127.0.0.1
 LISTEN = plain("protocol/port", _listen, "tcp or udp and a port such as tcp/443 (0 for any)")
 ASN = plain("AS number", _asn, "an AS number from 1 to 4294967295")
 COMMUNITY = plain("community", _community, 'a BGP community such as "65535:0"')
+LARGE_COMMUNITY = plain("large community", _large_community, 'a large BGP community such as "65010:1:2"')
 REFERENCE = plain("address, host:port or URL", _reference, "an address, host:port, or a URL with http or https")
 PAGE = plain("URL", _page, "a URL with http or https")
 ENVIRONMENT = text_like("variable", _ENVIRONMENT, "the name of an environment variable")

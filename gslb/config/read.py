@@ -6,6 +6,7 @@ from gslb.config.draft import Draft
 from gslb.config.keys import ROOT
 from gslb.config.kinds import Reported
 from gslb.config.problem import Problems
+from gslb.config.read_anycast import read_anycast, read_speakers
 from gslb.config.read_balancer import read_balancer
 from gslb.config.read_monitors import read_monitors
 from gslb.config.read_policies import read_policies
@@ -40,8 +41,8 @@ def read(node: Node, problems: Problems) -> tuple[Draft, tuple[str, ...]]:
         api=services.api,
         geo=read_geo(root),
         monitors=read_monitors(root),
-        anycast=services.anycast,
-        bgp=services.bgp,
+        anycast=read_anycast(root),
+        bgp=read_speakers(root),
         reference=services.reference,
         limits=services.limits,
         bus=services.bus,

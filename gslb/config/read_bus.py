@@ -75,7 +75,7 @@ def _bus(section: Section) -> Bus:
     given = [key.name for key in _WAYS if key.name in section.node.entries]
     for other in given[1:]:
         _wrong(section, other, f"given beside {given[0]} - expected one way to show who this node is")
-    _both(section, PASSWORD_ENV, PASSWORD_FILE)
+    section.either(PASSWORD_ENV, PASSWORD_FILE)
     password = next((key for key in (PASSWORD_ENV, PASSWORD_FILE) if key.name in section.node.entries), None)
     if password is not None and USER.name not in section.node.entries:
         _wrong(section, password.name, "expected user beside it")
@@ -101,11 +101,6 @@ def _tls(section: Section) -> BusTls:
         if key.name in entries and other.name not in entries:
             _wrong(section, key.name, f"expected {other.name} beside it")
     return BusTls(section.maybe(CA_FILE), section.maybe(CERT_FILE), section.maybe(KEY_FILE))
-
-
-def _both(section: Section, one: Key[str], other: Key[str]) -> None:
-    if one.name in section.node.entries and other.name in section.node.entries:
-        _wrong(section, other.name, f"given beside {one.name} - expected one of them")
 
 
 def _wrong(section: Section, name: str, message: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from gslb.config import (
+    rules_anycast,
     rules_balance,
     rules_monitors,
     rules_names,
@@ -27,6 +28,7 @@ RULES: tuple[Rule, ...] = (
     *rules_pools.RULES,
     *rules_balance.RULES,
     *rules_policies.RULES,
+    *rules_anycast.RULES,
     *rules_services.RULES,
     *rules_zones.RULES,
 )

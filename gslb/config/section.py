@@ -25,7 +25,6 @@ class Key(Generic[T]):
     """One key of the configuration.
 
     `path` has `*` for a name and `[]` for a list's item; `default` is YAML text, None where there is none.
-    `later` marks a key that is read and checked, and acted upon by a later version.
     """
 
     path: str
@@ -33,7 +32,6 @@ class Key(Generic[T]):
     meaning: str
     default: str | None = None
     required: bool = False
-    later: bool = False
 
     @property
     def name(self) -> str:
@@ -92,6 +90,14 @@ class Section:
         """Whether `word` is what is written for the key."""
         entry = self.node.entries.get(key.name)
         return entry is not None and isinstance(entry.value, Scalar) and entry.value.text == word
+
+    def either(self, one: Key[Any], other: Key[Any]) -> None:
+        """Report two keys that are written and exclude one another, at the second."""
+        entries = self.node.entries
+        if one.name in entries and other.name in entries:
+            where = entries[other.name].key.where
+            message = f"given beside {one.name} - expected one of them"
+            self.problems.error(where, (*self.path, other.name), message)
 
     def below(self, key: Key[MapNode], keys: Sequence[Key[Any]], read: Callable[[Section], R]) -> R | None:
         """What `read` makes of the mapping under `key`; None where it is absent or cannot be read."""

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gslb.config.keys import KEYS
 from gslb.config.load import load
 from gslb.config.problem import MAX_PROBLEMS, Refused
 
@@ -29,6 +30,7 @@ WORDS = st.sampled_from(
         b"*", b"&a ", b"*a", b"[", b"]", b"{", b"}", b": ", b"- ", b"\n", b"\t", b"#", b"'", b'"', b"!!int ", b"<<", b"~", b"\0",
         b"\xff", b"%", b"-1", b"0", b"1e999", b"99999999999999999999", b"NO", b"nearest", b"auto", b"::/0", b"0.0.0.0/0", b"$INCLUDE ",
         b"$GENERATE 1-99999999 a$ A 192.0.2.1\n", b"$ORIGIN .\n", b"$TTL ", b"(", b")", b";", b"\\", b"\\# 2 00", b"policy: web",
+        b"65535:0", b"1:2:3", b"hold", b"withdraw", b"192.0.2.53/32", b"10.0.1.1", b"fe80::1", b"0s",
         "é".encode(), "\u2028".encode(), b"TYPE0", b"IN", b"CH", b"SOA", b"zones/..", b"4294967296", b".", b"..", b"@",
     ]
 )  # fmt: skip
@@ -116,6 +118,53 @@ def test_values_of_other_shapes(loads: Callable[[bytes, bytes, bytes], None], do
     import json
 
     loads(json.dumps(document).encode(), MASTER, YAML)
+
+
+SPEAKER_VALUES = st.sampled_from(
+    [
+        "10.0.1.1", "2001:db8::1", "fe80::1", "192.0.2.53/32", "0.0.0.0/0", "::/0", "2001:db8::/128", "65535:0", "1:2:3", "30s", "5s", "0s", "1h",
+        "dns", "pools", "hold", "drain", "withdraw", "web-fra", "web-iad", "/run/bird.ctl", "fra1", 0, 1, 2, 1000, 65001, 2**32, True, None,
+    ]
+)  # fmt: skip
+
+
+def keyed(holder: str, below: dict[str, st.SearchStrategy[object]]) -> st.SearchStrategy[dict[str, object]]:
+    """A mapping with some of the keys that the configuration has under `holder`, each a value, a list, or what `below` has for it."""
+    names = {key.name for key in KEYS if key.path == f"{holder}.{key.name}"}
+    values = SPEAKER_VALUES | st.lists(SPEAKER_VALUES, max_size=3)
+    return st.fixed_dictionaries({}, optional={name: below.get(name, values) for name in sorted(names)})
+
+
+NEIGHBOR = "bgp.*.neighbors[]"
+NEIGHBORS = st.lists(
+    keyed(NEIGHBOR, {name: keyed(f"{NEIGHBOR}.{name}", {}) for name in ("announce", "drain", "look")}).map(
+        lambda neighbor: {"address": "10.0.1.1", "as": 65001, **neighbor}
+    ),
+    max_size=3,
+)
+SPEAKERS = keyed("bgp.*", {"neighbors": NEIGHBORS}).map(
+    lambda speaker: {"local_as": 64512, "router_id": "10.0.1.2", **speaker}
+)
+PREFIXES = keyed("anycast.*", {}).map(
+    lambda anycast: {"prefixes": ["192.0.2.53/32"], "announce_when": ["dns"], **anycast}
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from(["a", "b", "c"]), PREFIXES, max_size=3),
+    st.dictionaries(st.sampled_from(["fra", "fra1", "fra2", "iad", "sfo"]), SPEAKERS, max_size=3),
+)
+def test_anycast_and_speakers(
+    loads: Callable[[bytes, bytes, bytes], None], anycast: dict[str, object], bgp: dict[str, object]
+) -> None:
+    """Whatever their keys have, most of it well-formed, so that it is the rules that are met."""
+    import json
+
+    begin, end = CONFIG.index(b"anycast:"), CONFIG.index(b"healthcheck:")
+    sections = b"".join(
+        b"%s: %s\n" % (name, json.dumps(value).encode()) for name, value in ((b"anycast", anycast), (b"bgp", bgp))
+    )
+    loads(CONFIG[:begin] + sections + CONFIG[end:], MASTER, YAML)
 
 
 def section_variants() -> list[bytes]:
