@@ -195,8 +195,8 @@ class Meter:
         """What the probe of this number is."""
         return struct.pack("!Q", number)
 
-    def _answered(self, data: bytes) -> tuple[int, str]:
-        """The number of the probe that was answered so, and by which site."""
+    def _answered(self, data: bytes) -> tuple[int, str] | None:
+        """The number of the probe that was answered so, and by which site; None for what is no answer."""
         return struct.unpack("!Q", data[:8])[0], data[8:].decode()
 
     def _probe(self) -> None:
@@ -220,8 +220,8 @@ class Meter:
                 return
 
     def _answer(self, data: bytes, _: object) -> None:
-        number, site = self._answered(data)
-        self.losses.answered.setdefault(number, (site, time.monotonic()))
+        if (answered := self._answered(data)) is not None:
+            self.losses.answered.setdefault(answered[0], (answered[1], time.monotonic()))
 
 
 class LossMeter(Meter):
@@ -256,7 +256,7 @@ class LossMeter(Meter):
 def _drain(made: socket.socket, take: Callable[[bytes, object], object]) -> None:
     while True:
         try:
-            take(*made.recvfrom(64))
+            take(*made.recvfrom(512))
         except BlockingIOError:
             return
         except OSError:
