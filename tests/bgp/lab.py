@@ -197,7 +197,7 @@ class Meter:
 
     def _answered(self, data: bytes) -> tuple[int, str] | None:
         """The number of the probe that was answered so, and by which site; None for what is no answer."""
-        return struct.unpack("!Q", data[:8])[0], data[8:].decode()
+        return struct.unpack("!Q", data[:8])[0], data[8:].decode().strip()
 
     def _probe(self) -> None:
         due, number = time.monotonic(), 0
