@@ -418,9 +418,9 @@ def test_the_driver_answers_while_its_test_run_does_and_somebody_makes_it(
             await until(lambda: not balancing.answering)
             say(answered)
             await until(lambda: balancing.answering)
-            monkeypatch.setattr("gslb.control.balancing.SILENCE_S", 0.0)
-            assert not balancing.answering, "nobody has asked it for long"
-            monkeypatch.undo()
+            with monkeypatch.context() as later:
+                later.setattr("gslb.control.balancing.SILENCE_S", 0.0)
+                assert not balancing.answering, "nobody has asked it for long"
             balancing.want(replace(DNS_HERE, pools={}, dns=replace(DNS_HERE.dns, xdp="off")), AT_NODE, b"secret")
             assert not balancing.answering
             stop.set()
