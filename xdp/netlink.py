@@ -28,6 +28,7 @@ _ERROR, _DONE = 2, 3
 _REQUEST, _MULTI, _ACK, _DUMP, _CREATE, _REPLACE = 1, 2, 4, 0x300, 0x400, 0x100
 _FILTER = struct.Struct("=BBHiIII")  # family, pad, pad, index, handle, parent, info
 _NTF_USE = 1
+_EXCLUSIVE, _NO_DAD = 0x200, 2  # NLM_F_EXCL, IFA_F_NODAD
 _ANSWER_S = 5.0  # the kernel answers within its call: more is a defect
 _BUFFER = 1 << 20  # octets that wait for a reader
 _OCTETS = 1 << 16  # of one read: the kernel's datagrams hold at most 32 KiB
@@ -155,6 +156,14 @@ class Netlink:
                 found.append(IPv4Interface((address, body[1])))
         return found
 
+    def add_address(self, index: int, address: Address) -> None:
+        """Give an interface one address alone (/32, /128).  Raises OSError: EEXIST where it has it, EPERM without CAP_NET_ADMIN."""
+        self._ask(Told.NEWADDR, _ACK | _CREATE | _EXCLUSIVE, _lone(index, address))
+
+    def remove_address(self, index: int, address: Address) -> None:
+        """Take what `add_address` gave.  Raises OSError: EADDRNOTAVAIL where it is not there."""
+        self._ask(Told.DELADDR, _ACK, _lone(index, address))
+
     def route(self, address: Address) -> Route:
         """How the kernel would send to `address`.  Raises OSError: ENETUNREACH and alike where it would not."""
         family, packed = _family(address), address.packed
@@ -244,6 +253,11 @@ def _attributes(body: bytes, offset: int) -> dict[int, bytes]:
 
 def _attribute(kind: int, value: bytes) -> bytes:
     return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), kind) + value  # addresses need no padding
+
+
+def _lone(index: int, address: Address) -> bytes:
+    head = _ADDRESS.pack(_family(address), address.max_prefixlen, _NO_DAD, 0, index)
+    return head + _attribute(1, address.packed) + _attribute(2, address.packed)
 
 
 def _whole(value: bytes | None) -> int:

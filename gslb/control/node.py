@@ -29,7 +29,7 @@ from gslb.control.applied import Considered, consider
 from gslb.control.clock import Clock
 from gslb.control.facts import Facts
 from gslb.control.kept import keep
-from gslb.control.link import Declined, Link
+from gslb.control.link import Declined, End, Lent, Link
 from gslb.control.planner import Model
 from gslb.control.proposal import PROPOSED
 from gslb.control.secret import NoSecret, Secrets, secrets_of, unshared
@@ -80,7 +80,7 @@ class Controller:
         self._stop = asyncio.Event()
         self._wake = asyncio.Event()
         self._reload_due = False
-        self._link = Link(self._line, self._reload_anyway, self._finish)
+        self._link = Link(self._line, self._reload_anyway, self._finish, self._lent)
         self._facts.say(pid=os.getpid(), since=self._clock.now(), config=str(self._start.config.absolute()))
         async with asyncio.TaskGroup() as self._tasks:
             if not await self._consider(first=first) and first:
@@ -122,9 +122,16 @@ class Controller:
         if self._station is not None:
             self._station.overrides_written()
 
-    def _finish(self) -> None:
+    def _finish(self, end: End) -> None:
+        log.debug("to end: %s", end.name)
+        self._end()
+
+    def _end(self) -> None:
         self._stop.set()
         self._wake.set()
+
+    def _lent(self, lent: Lent) -> None:
+        log.debug("addresses: %s", lent)
 
     def _decide(self) -> float | None:
         """Decide; how long nothing is due after that, but for what is observed."""
@@ -188,8 +195,10 @@ class Controller:
             asked = wanted_of(loaded.deployment, node)
             granted = await self._link.ask(asked)
             self._listening = granted.listening
-            privilege.keep_only({privilege.CAP_NET_RAW} if asked.marks else ())
-            privilege.hand_down(privilege.CAP_NET_RAW)
+            needed = {privilege.CAP_NET_RAW: asked.marks, privilege.CAP_NET_BIND_SERVICE: asked.binds_low}
+            privilege.keep_only(capability for capability, is_needed in needed.items() if is_needed)
+            for capability in needed:
+                privilege.hand_down(capability)
             secrets = self._open(loaded.deployment, node, granted.no_driver)
         except Declined as error:
             if not first:  # at first the supervisor says it

@@ -1,8 +1,9 @@
 """Giving rights up: no_new_privs and an empty (or nearly empty) capability set for this process.  IO: Linux calls by ctypes.
 
-Who keeps what (docs/runbook.md): the supervisor CAP_NET_BIND_SERVICE, for addresses that appear later, and what it must
-hand to a new balancer or controller; the balancer BALANCER; the controller CAP_NET_RAW where checks go by way of the
-balancer; workers nothing.  A process that never had a capability loses none.
+Who keeps what (docs/runbook.md): the supervisor CAP_NET_BIND_SERVICE, for addresses that appear later, CAP_NET_ADMIN where it
+may have to put some on `lo`, and what it must hand to a new balancer or controller; the balancer BALANCER; the controller
+CAP_NET_RAW where checks go by way of the balancer, and CAP_NET_BIND_SERVICE where ExaBGP is dialled at a port below 1024;
+workers nothing.  A process that never had a capability loses none.
 Sources: capset(2), capabilities(7), prctl(2).
 """
 

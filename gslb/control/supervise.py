@@ -8,7 +8,8 @@
 
 Rule 1: it stays small: what needs a parser or a library beyond the nameserver's happens in the controller.
 Rule 2: whoever dies is replaced, a worker on the same sockets; a crash loop slows down and never gives up.
-Rule 3: told to stop, it ends everything that it made.  Killed, it leaves the workers serving: the next run takes their
+Rule 3: told to stop, it ends everything that it made: the controller first where routes lead here (`gslb.control.farewell`),
+addresses that it put on `lo` last.  Killed, it leaves the workers serving: the next run takes their
 sockets, starts its own workers on them, and only then lets the old ones finish (`gslb.control.orphans`).
 Rule 4: rights that the configuration has no use for are dropped once it is known, and do not come back with a reload.
 """
@@ -23,13 +24,17 @@ import resource
 import signal
 import socket
 from functools import partial
+from ipaddress import ip_network
 
 from gslb.control import addresses, orphans, privilege, remembered, wanted
 from gslb.control.balancerchild import BalancerChild, Post
 from gslb.control.children import Child, Restarts, bury, fork
 from gslb.control.crew import Crew, clear_away, worker_count
+from gslb.control.farewell import Farewell
+from gslb.control.following import Following
 from gslb.control.listening import Listening
 from gslb.control.lock import AlreadyRunning, Lock
+from gslb.control.loopback import Loopback
 from gslb.control.orphans import Orphan
 from gslb.control.reactor import Reactor
 from gslb.control.start import Start
@@ -84,7 +89,8 @@ class Supervisor:
         self._lock: Lock | None = None
         self._store: Store | None = None
         self._orphans: set[Orphan] = set()
-        self._unreachable: set[Endpoint] = set()
+        self._following: Following | None = None
+        self._farewell = Farewell(self._reactor, partial(self._stop, 0))
         self._stopping = False
         self._status = 0
         self._why: str | None = None
@@ -151,6 +157,9 @@ class Supervisor:
         self._controller = None
         if self._stopping:
             return
+        if self._farewell.done(child, status):
+            self._stop(0)
+            return
         if not (self._confirmed or self._resumed):  # it has said why
             self._stop(status or 1)
             return
@@ -160,9 +169,14 @@ class Supervisor:
 
     def _controller_said(self, child: Child) -> None:
         received = channel.receive(child.line)
-        if received is None or received[0].get("say") != "wanted":
-            return
-        asked = wanted.from_json(received[0]["wanted"])  # type: ignore[arg-type]  # our own message
+        match received and received[0]:
+            case {"say": "wanted", "wanted": dict(orders)}:
+                self._ordered(child, wanted.from_json(orders))
+            case {"say": "addresses", "prefixes": list(prefixes)} if self._following is not None:
+                self._following.ask(map(ip_network, prefixes))
+                self._look()
+
+    def _ordered(self, child: Child, asked: Wanted) -> None:
         try:
             if self._wanted is None:
                 self._open(asked)
@@ -176,10 +190,13 @@ class Supervisor:
             return
         self._wanted, self._confirmed = asked, True
         self._balance(asked)
+        self._look()  # what was lent and is wanted no more goes while there is the right to take it
         self._give_up(asked)
         remembered.remember(self._start, asked)
         listening = sorted({endpoint.label.rpartition("/")[0] for endpoint in self._listening.endpoints})
         channel.send(child.line, {"do": "go", "listening": listening, "driver": self._no_driver(asked)})
+        child.serving = True
+        self._farewell.tell(child)
 
     # --- what it asked for ---
 
@@ -192,6 +209,7 @@ class Supervisor:
         self._cover(asked)
         self._store = store
         self._crew = Crew(self._reactor, self._listening, store.folder, self._all_serving)
+        self._following = Following(self._listening, self._crew, Loopback(store.folder))
         self._balancer = BalancerChild(self._reactor, Post(asked.deployment, asked.node, store.folder))
         for orphan in found.serving:
             self._orphans.add(orphan)
@@ -221,9 +239,10 @@ class Supervisor:
 
     def _change(self, asked: Wanted) -> None:
         """Follow a changed configuration.  Raises CannotStart, CannotListen, and then nothing changed."""
-        before, crew = self._wanted, self._crew
+        before, crew, following = self._wanted, self._crew, self._following
         assert before is not None
         assert crew is not None
+        assert following is not None
         if (asked.deployment, asked.node) != (before.deployment, before.node):
             raise CannotStart("another deployment or node needs a new start")
         if asked == before:
@@ -233,7 +252,7 @@ class Supervisor:
             crew.renew(asked)
         else:
             crew.listen(new)
-        self._drop_surplus(asked)
+        following.drop_surplus(asked)
 
     def _give_up(self, asked: Wanted) -> None:
         """Keep the rights that new processes need by this configuration, or by an earlier one of this run.
@@ -244,6 +263,8 @@ class Supervisor:
             self._kept |= privilege.BALANCER
         if asked.marks:
             self._kept.add(privilege.CAP_NET_RAW)
+        if asked.vips:
+            self._kept.add(privilege.CAP_NET_ADMIN)
         self._gave_up = self._gave_up or (privilege.held() >= privilege.DRIVER and not self._kept >= privilege.DRIVER)
         privilege.keep_only(self._kept)
 
@@ -272,31 +293,15 @@ class Supervisor:
         return self._listening.cover(asked, worker_count(asked), addresses.present())
 
     def _look(self) -> None:
-        """Follow the addresses of the node's interfaces."""
+        """Follow the addresses of the node's interfaces, and tell the controller of those that it asked for."""
         self._reactor.after("look", LOOK_S, self._look)
-        asked, crew = self._wanted, self._crew
-        if asked is None or crew is None or self._stopping:
+        asked, following = self._wanted, self._following
+        if asked is None or following is None or self._stopping:
             return
-        new = addresses.endpoints(asked, addresses.present()) - self._listening.endpoints
-        for endpoint in sorted(new):
-            try:
-                self._listening.extend(endpoint, crew.size)
-            except CannotListen as error:
-                if endpoint not in self._unreachable:
-                    log.warning("new address is not listened on", extra={"why": str(error)})
-                self._unreachable.add(endpoint)
-                continue
-            log.info("listening on a new address", extra={"endpoint": endpoint.label})
-            crew.listen((endpoint,))
-        self._drop_surplus(asked)
-
-    def _drop_surplus(self, asked: Wanted) -> None:
-        surplus = self._listening.endpoints - addresses.endpoints(asked, addresses.present())
-        if surplus and self._crew is not None:
-            self._crew.leave(surplus)
-            self._listening.close(surplus)
-            for endpoint in sorted(surplus):
-                log.info("no longer listening", extra={"endpoint": endpoint.label})
+        following.look(asked)
+        news = following.news(asked)
+        if news is not None and self._controller is not None:
+            channel.send(self._controller.line, {"do": "addresses", **news})
 
     # --- workers of an earlier run ---
 
@@ -314,15 +319,19 @@ class Supervisor:
     # --- the end ---
 
     def _signalled(self, number: int) -> None:
-        if number != signal.SIGHUP:
+        if number == signal.SIGHUP:
+            if self._controller is not None:
+                channel.send(self._controller.line, {"do": "reload"})
+        elif self._wanted is None or not self._wanted.farewell_s:
             self._stop(0)
-        elif self._controller is not None:
-            channel.send(self._controller.line, {"do": "reload"})
+        elif not self._stopping:
+            self._farewell.begin(self._wanted.farewell_s, self._controller)
 
     def _stop(self, status: int) -> None:
         if self._stopping:
             return
         self._stopping = True
+        self._farewell.under_way = False
         self._status = status
         if self._controller is not None:
             channel.send(self._controller.line, {"do": "finish"})
@@ -358,6 +367,8 @@ class Supervisor:
 
     def _clear_up(self) -> None:
         self._listening.close(self._listening.endpoints)
+        if self._following is not None:
+            self._following.clear()
         if self._store is not None:
             for path in (self._store.folder / "run").glob("*"):
                 path.unlink(missing_ok=True)
@@ -366,7 +377,7 @@ class Supervisor:
 
 
 def _control(start: Start, first: bool, line: socket.socket) -> int:  # noqa: FBT001  # bound by partial
-    privilege.keep_only({privilege.CAP_NET_RAW})  # until it has read whether the checks need it
+    privilege.keep_only({privilege.CAP_NET_RAW, privilege.CAP_NET_BIND_SERVICE})  # until it has read who needs them
     node = importlib.import_module("gslb.control.node")  # heavy: only this child loads it
     status: int = node.run(start, line, first=first)
     return status

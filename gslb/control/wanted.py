@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
-from gslb.model.deployment import Attach, Deployment, Node, Via
+from gslb.model.deployment import Anycast, Attach, Deployment, Node, Via
 
 ON = "on"  # of dns.xdp: as `auto`, but what cannot be had is a problem
+WITHDRAW_S = 25.0  # of an end, beside the time that routes are drained: to withdraw, and to end the sessions and ExaBGP
+_LOW = 1024  # ports below it need a right
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,8 @@ class Wanted:
 
     `balances`: this node runs a balancer; `marks`: its checks set marks on their sockets, to go by way of the balancer.
     `driver`: how DNS is to be answered in the driver.
+    `vips`: addresses of prefixes that this node announces may be wanted on `lo`; `binds_low`: its BGP speaker is dialled at a
+    port below 1024; `farewell_s`: how long the controller may take at an orderly end, 0 where no route leads here.
     """
 
     deployment: str
@@ -32,6 +36,9 @@ class Wanted:
     balances: bool = False
     marks: bool = False
     driver: Attach = Attach.OFF
+    vips: bool = False
+    binds_low: bool = False
+    farewell_s: float = 0.0
 
     def to_json(self) -> dict[str, object]:
         """For the channel."""
@@ -45,6 +52,9 @@ class Wanted:
             "balances": self.balances,
             "marks": self.marks,
             "driver": self.driver.value,
+            "vips": self.vips,
+            "binds_low": self.binds_low,
+            "farewell_s": self.farewell_s,
         }
 
 
@@ -59,6 +69,8 @@ def wanted_of(deployment: Deployment, node: Node) -> Wanted:
     balances = bool(balanced) and deployment.balancer.attach is not Attach.OFF
     reached = "lo" in node.interfaces or not all(one.address.is_loopback for one in deployment.dns.listen)
     monitors = [deployment.monitors[pool.monitor] for pool in balanced if deployment.monitors and pool.monitor]
+    speaker = deployment.speaker(node)
+    announced = [one for one in deployment.anycast if speaker is not None and _is_here(one, deployment, node)]
     return Wanted(
         deployment=deployment.name,
         node=node.name,
@@ -69,7 +81,15 @@ def wanted_of(deployment: Deployment, node: Node) -> Wanted:
         balances=balances,
         marks=balances and any(monitor.via is Via.VIP for monitor in monitors),
         driver=attach_of(deployment.dns.xdp) if reached else Attach.OFF,
+        vips=any("dns" in one.announce_when for one in announced),
+        binds_low=speaker is not None and any(one.passive and one.port < _LOW for one in speaker.neighbors),
+        farewell_s=max(one.drain_s for one in announced) + WITHDRAW_S if announced else 0.0,
     )
+
+
+def _is_here(anycast: Anycast, deployment: Deployment, node: Node) -> bool:
+    """Whether prefixes may lead to this node's site: with pools behind them, only where one of those is."""
+    return not anycast.pools or any(deployment.pools[name].datacenter == node.site for name in anycast.pools)
 
 
 def from_json(body: Mapping[str, Any]) -> Wanted:
@@ -84,4 +104,7 @@ def from_json(body: Mapping[str, Any]) -> Wanted:
         balances=body["balances"],
         marks=body["marks"],
         driver=Attach(body["driver"]),
+        vips=body["vips"],
+        binds_low=body["binds_low"],
+        farewell_s=body["farewell_s"],
     )

@@ -1,0 +1,127 @@
+"""Listening follows the addresses of this node, and those that the controller wants on it.  IO.
+
+An address that the controller asks for is put on `lo` and listened on at once: DNS answers there before anybody is told the way.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from ipaddress import ip_address
+
+from gslb.control import addresses
+from gslb.control.crew import Crew
+from gslb.control.listening import Listening
+from gslb.control.loopback import Loopback
+from gslb.control.wanted import Wanted
+from gslb.model.deployment import Address, Network
+from gslb.nameserver.sockets import CannotListen, Endpoint
+
+log = logging.getLogger("gslb.supervisor")
+
+
+class Following:
+    """What this node has, what was asked for, and where the crew listens."""
+
+    def __init__(self, listening: Listening, crew: Crew, loopback: Loopback) -> None:
+        self._listening = listening
+        self._crew = crew
+        self._loopback = loopback
+        self._asked: tuple[Network, ...] | None = None  # None: nobody has said yet, and what a killed run added stays
+        self._unreachable: dict[Endpoint, str] = {}
+        self._problems: tuple[str, ...] = ()
+        self._told: Mapping[str, object] | None = None
+
+    def ask(self, prefixes: Iterable[Network]) -> None:
+        """The addresses of these prefixes are wanted from now on, and of no other; the next `look` sees to it."""
+        self._asked = tuple(prefixes)
+        self._told = None
+
+    def look(self, wanted: Wanted) -> None:
+        """Have on `lo` what was asked for, listen on what came, and leave what went."""
+        if not wanted.vips:
+            self._asked = ()
+        if self._asked is not None:
+            self._lend(wanted, self._asked)
+        here = addresses.endpoints(wanted, addresses.present())
+        self._unreachable = {one: why for one, why in self._unreachable.items() if one in here}
+        for endpoint in sorted(here - self._listening.endpoints):
+            try:
+                self._listening.extend(endpoint, self._crew.size)
+            except CannotListen as error:
+                if endpoint not in self._unreachable:
+                    log.warning("new address is not listened on", extra={"why": str(error)})
+                self._unreachable[endpoint] = str(error)
+                continue
+            self._unreachable.pop(endpoint, None)
+            log.info("listening on a new address", extra={"endpoint": endpoint.label})
+            self._crew.listen((endpoint,))
+        self.drop_surplus(wanted)
+
+    def drop_surplus(self, wanted: Wanted) -> None:
+        """Listen no more where nothing is wanted, or nothing is."""
+        surplus = self._listening.endpoints - addresses.endpoints(wanted, addresses.present())
+        if surplus:
+            self._crew.leave(surplus)
+            self._listening.close(surplus)
+            for endpoint in sorted(surplus):
+                log.info("no longer listening", extra={"endpoint": endpoint.label})
+
+    def news(self, wanted: Wanted) -> Mapping[str, object] | None:
+        """What has become of what was asked for; None where that was said already, or nobody asked."""
+        if self._asked is None:
+            return None
+        here = _here()
+        answered = {ip_address(one.address) for one in self._listening.endpoints if one.transport == "udp"}
+        present, listened, problems = [], [], [*self._problems, *dict.fromkeys(self._unreachable.values())]
+        for prefix in self._asked:
+            lent = addresses_of(prefix, wanted, here)
+            if lent <= here:
+                present.append(str(prefix))
+                if lent <= answered:
+                    listened.append(str(prefix))
+            if deaf := sorted(map(str, _deaf(lent, wanted))):
+                problems.append(
+                    f"DNS does not answer at {deaf[0]} of {prefix}: expected it in dns.listen, or 0.0.0.0, or [::]"
+                )
+        found = {"present": present, "listened": listened, "problem": "; ".join(problems)}
+        if found == self._told:
+            return None
+        self._told = found
+        return found
+
+    def clear(self) -> None:
+        """Remove from `lo` what we added."""
+        for problem in self._loopback.want(()):
+            log.warning("an address stays: %s", problem)
+
+    def _lend(self, wanted: Wanted, prefixes: Iterable[Network]) -> None:
+        here = _here()
+        problems = self._loopback.want({one for prefix in prefixes for one in addresses_of(prefix, wanted, here)})
+        for problem in problems:
+            if problem not in self._problems:
+                log.warning(problem)
+        self._problems = problems
+
+
+def addresses_of(prefix: Network, wanted: Wanted, here: frozenset[Address]) -> frozenset[Address]:
+    """The addresses that a node needs to answer for `prefix`: of a single address that; of more those that `dns.listen` names.
+
+    Where it names none, whatever of the prefix the node has, and where it has none the first one.
+    """
+    if prefix.num_addresses == 1:
+        return frozenset({prefix.network_address})
+    named = {address for text, _ in wanted.listen if (address := ip_address(text)) in prefix}
+    found = named or {one for one in here if one in prefix}
+    return frozenset(found or {prefix[0]})
+
+
+def _deaf(lent: Iterable[Address], wanted: Wanted) -> list[Address]:
+    """Those at which nobody is to listen."""
+    listen = [ip_address(text) for text, _ in wanted.listen]
+    wild = {one.version for one in listen if one.is_unspecified}
+    return [one for one in lent if one not in listen and one.version not in wild]
+
+
+def _here() -> frozenset[Address]:
+    return frozenset(ip_address(one.address) for one in addresses.present())
