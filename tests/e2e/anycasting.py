@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from functools import partial
+from functools import cached_property, partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from socketserver import TCPServer
@@ -29,6 +30,7 @@ import dns.message
 
 from gslb.config.load import load
 from gslb.control.report import report
+from gslb.model.deployment import Deployment
 from tests.bgp.controlled import arguments
 from tests.bgp.lab import Lab, LossMeter, Meter, RouteClock
 from tests.bgp.routers import Bird, Frr, Router, bird_router, peers
@@ -166,9 +168,14 @@ class _Page(BaseHTTPRequestHandler):
 class Site(Node):
     """The node of a site."""
 
+    @cached_property
+    def deployment(self) -> Deployment:
+        """Its configuration, which no test changes."""
+        return load(self.config).deployment
+
     def report(self) -> dict[str, Any]:
         """What `gslb status --json` prints, without starting it."""
-        return report(self.store, load(self.config).deployment, time.time())
+        return report(self.store, self.deployment, time.time())
 
     def announcing(self) -> dict[str, Any]:
         """What it says of its speaker, its neighbors and its prefixes; empty where it says nothing."""
@@ -318,6 +325,10 @@ class Anycasting:
         assert isinstance(self.router, Bird)
         assert self.router.process is not None
         return [self.router.process]
+
+    def heard(self) -> list[str]:
+        """What BIRD has counted of updates and withdrawals from the sites: any word about a route changes it."""
+        return re.findall(r"Import (?:updates|withdraws):.*", self.router.say("show protocols all"))
 
     def last_from(self, site: str, since: float) -> float:
         """How long after `since` the last answer of a site came, of any prefix; those of now are waited for."""
