@@ -20,6 +20,7 @@ from gslb.config.source import Unreadable, decode, parse
 from gslb.config.zonedraft import ZoneDraft, zone_of
 from gslb.config.zonefile import read_master
 from gslb.config.zoneyaml import read_yaml
+from gslb.model.bgp import Bgp
 from gslb.model.deployment import Deployment
 from gslb.model.zone import Zone
 
@@ -88,7 +89,8 @@ class _Loader:
             raise Reported from error
         draft, patterns = read(document, self.problems)
         geo = replace(draft.deployment.geo, databases=tuple(map(self._absolute, draft.deployment.geo.databases)))
-        draft.deployment = replace(draft.deployment, geo=geo)
+        bgp = tuple(map(self._with_whole_paths, draft.deployment.bgp))
+        draft.deployment = replace(draft.deployment, geo=geo, bgp=bgp)
         draft.whole = not self.problems.damaged(("zones",))
         for file in self._zone_files(draft, patterns):
             zone = self._zone(file)
@@ -99,6 +101,13 @@ class _Loader:
         draft.bound_given_soas()
         judge(draft)
         return draft
+
+    def _with_whole_paths(self, speaker: Bgp) -> Bgp:
+        neighbors = (
+            neighbor if neighbor.md5_file is None else replace(neighbor, md5_file=self._absolute(neighbor.md5_file))
+            for neighbor in speaker.neighbors
+        )
+        return replace(speaker, neighbors=tuple(neighbors))
 
     def _absolute(self, written: str) -> str:
         return str(self._folder / _home(written))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from gslb.config.read import read
 from gslb.config.source import Entry, ListNode, MapNode, Node, parse
 from gslb.config.zonedraft import SOA
 from gslb.config.zonefile import name_wire
+from gslb.model.bgp import Announce, Drain, Look, Router
 from gslb.model.deployment import (
     TYPE_A,
     TYPE_AAAA,
@@ -130,6 +131,26 @@ def test_a_check_is_waited_for_no_longer_than_its_interval() -> None:
 def test_database_paths() -> None:
     databases = load(FULL).deployment.geo.databases
     assert databases == (str(Path.home() / "geo/city.mmdb"), str(GOOD / "geo/asn.mmdb"), "/var/lib/geo/city.mmdb")
+
+
+def test_speaker() -> None:
+    deployment = load(FULL).deployment
+    (speaker,) = deployment.bgp
+    first, second = speaker.neighbors
+    assert (speaker.allow, speaker.max_routes, speaker.controller_loss_s) == ((IPv4Network("192.0.2.0/24"),), 10, 20.0)
+    carried = Announce(("65001:100",), ("64512:1:2",), 1, 10, IPv4Address("10.0.1.3"))
+    assert (first.announce, second.announce) == (carried, Announce())
+    assert (first.drain, second.drain) == (Drain("65535:0", 3, 100), Drain(prepend=2))
+    assert (first.look, second.look) == (Look(Router.BIRD, "/run/bird/bird.ctl"), Look(Router.FRR, "/usr/bin/vtysh"))
+    assert second.md5_file == str(GOOD / "keys/md5"), "a path starts at the configuration's folder"
+    assert deployment.speaker(deployment.nodes[NodeId("fra1")]) is speaker
+    assert deployment.speaker(deployment.nodes[NodeId("fra2")]) is None
+
+
+def test_anycast() -> None:
+    (one,) = load(FULL).deployment.anycast
+    assert (one.announce_when, one.on_controller_loss, one.min_sites) == (("dns", "pools"), "withdraw", 0)
+    assert (one.rise_s, one.least_s, one.drain_s, one.hold_s, one.longest_hold_s) == (10, 20, 45, 60, 3600)
 
 
 def test_zones() -> None:
