@@ -1,4 +1,4 @@
-"""The systemd unit and its drop-in for balancers: systemd accepts them, and the rights are those that the processes use."""
+"""The systemd unit and its drop-ins: systemd accepts them, and the rights are those that the processes use."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from gslb.control import privilege
+from gslb.control import balancerchild, privilege
+from gslb.control.supervise import STOP_WITHIN_S
+from gslb.control.wanted import WITHDRAW_S
+from gslb.model.deployment import Anycast
 from xdp import preflight
 
 PACKAGING = Path(__file__).resolve().parent.parent / "packaging"
 UNIT = (PACKAGING / "gslb.service").read_text()
 DROP_IN = (PACKAGING / "gslb-balancer.conf").read_text()
+BGP = (PACKAGING / "gslb-bgp.conf").read_text()
 NUMBERS = {
     name: value for home in (privilege, preflight) for name, value in vars(home).items() if name.startswith("CAP_")
 }
@@ -50,6 +54,22 @@ def test_the_folder_in_bpffs_is_that_of_the_pins() -> None:
     assert "bpf" in DROP_IN.rpartition("SystemCallFilter=")[2].split()
 
 
+@pytest.mark.parametrize("key", ["AmbientCapabilities", "CapabilityBoundingSet"])
+def test_bgp_adds_one_right_to_whatever_is_given(key: str) -> None:
+    """Without an empty line before it, so that it stands beside the balancer's drop-in."""
+    assert re.findall(rf"^{key}=(.*)$", BGP, re.M) == ["CAP_NET_ADMIN"]
+
+
+def test_systemd_waits_for_routes_to_leave() -> None:
+    drain_s = Anycast("ns", (), ("dns",)).drain_s
+    rest_s = STOP_WITHIN_S + balancerchild.STOP_WITHIN_S
+    assert int(last(UNIT, "TimeoutStopSec")[0]) > rest_s
+    (given,) = re.findall(r"^TimeoutStopSec=(\d+)$", BGP, re.M)
+    assert int(given) > drain_s + WITHDRAW_S + rest_s
+    assert f"more than drain_for + {WITHDRAW_S + rest_s + 5:.0f} s is never needed" in BGP.lower()
+    assert last(UNIT, "KillMode") == ["process"]
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 @pytest.mark.parametrize("mistake", ["", "AmbientCapability=CAP_BPF"])
 def test_systemd_takes_them(tmp_path: Path, mistake: str) -> None:
@@ -58,6 +78,7 @@ def test_systemd_takes_them(tmp_path: Path, mistake: str) -> None:
     unit.write_text(re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", UNIT, flags=re.M))
     folder.mkdir()
     (folder / "balancer.conf").write_text(f"{DROP_IN}{mistake}\n")
+    (folder / "bgp.conf").write_text(BGP)
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", str(unit)], capture_output=True, text=True, timeout=60, check=False
     )
