@@ -15,7 +15,6 @@ from bgp.when import Local, Operator, Other, Remote, Rule, Timing
 from gslb.bus.peers import Living
 from gslb.decide.candidates import answer_target, backend_target, pool_target, site_target
 from gslb.decide.targets import Ruling, ruling_of
-from gslb.model.bgp import Bgp
 from gslb.model.deployment import Anycast, Balance, Deployment, Network, Node, NodeId, Pool, PoolId, WithoutBalancer
 from gslb.model.plan import Plan, Serving
 from gslb.model.world import Forced, Health, Override, Verdicts, World
@@ -58,16 +57,14 @@ def rules_of(deployment: Deployment) -> Mapping[Network, Rule]:
 
 
 def announced_here(deployment: Deployment, node: Node) -> Mapping[Network, Anycast]:
-    """The prefixes that a node may announce: it has a speaker that is allowed to, and a pool where pools stand behind the prefix."""
-    speaker = deployment.speaker(node)
-    if speaker is None:
+    """The prefixes that are for a node: it has a speaker, and a pool at its site where pools stand behind the prefix."""
+    if deployment.speaker(node) is None:
         return {}
     return {
         prefix: anycast
         for anycast in deployment.anycast
         if not anycast.pools or any(pools_here(anycast, deployment, node))
         for prefix in anycast.prefixes
-        if _allowed(speaker, prefix)
     }
 
 
@@ -115,15 +112,6 @@ def _rule(anycast: Anycast) -> Rule:
         longest_hold_s=anycast.longest_hold_s,
     )
     return Rule(anycast.announce_when, anycast.min_sites, timing)
-
-
-def _allowed(speaker: Bgp, prefix: Network) -> bool:
-    if not speaker.allow:
-        return True
-    return any(
-        prefix.version == one.version and prefix.prefixlen >= one.prefixlen and prefix.network_address in one
-        for one in speaker.allow
-    )
 
 
 def _operator(override: Override | None) -> Operator:
