@@ -9,8 +9,8 @@ cache=${GSLB_CACHE:-$HOME/.cache/gslb}
 
 compiler=(clang libbpf-dev linux-libc-dev)  # of the XDP programs
 lint_packages=("${compiler[@]}" clang-format)
-test_packages=("${compiler[@]}" bind9 bind9-dnsutils bind9-utils bird2 bpftool dnsperf ethtool faketime frr gcc iproute2 knot
-               knot-dnsutils knot-module-geoip libbpf1 nats-server nftables nginx-light nsd pdns-recursor shellcheck unbound)
+test_packages=("${compiler[@]}" bind9 bind9-dnsutils bind9-utils bird2 bpftool dnsperf ethtool faketime frr gcc gobgpd
+               iproute2 knot knot-dnsutils knot-module-geoip libbpf1 nats-server nftables nginx-light nsd pdns-recursor shellcheck unbound)
 bench_packages=("${compiler[@]}" ethtool gdnsd iproute2 knot knot-dnsutils knot-module-geoip libbpf1 nats-server nsd pdns-backend-geoip
                 pdns-server pdns-tools)
 

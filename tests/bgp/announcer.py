@@ -46,7 +46,8 @@ def setup_of(words: dict[str, Any]) -> tuple[Setup, Bgp]:
     folder, local_as, router_id = Path(words["folder"]), words["local_as"], IPv4Address(words["router_id"])
     sessions = tuple(map(session_of, words["sessions"]))
     bridge, python = PurePosixPath(bgp.bridge.__file__), PurePosixPath(words["python"])
-    speaker = Speaker(local_as, router_id, sessions, bridge, PurePosixPath(folder / "exabgp.sock"), python)
+    socket = PurePosixPath(folder / "exabgp.sock")
+    speaker = Speaker(local_as, router_id, sessions, bridge, socket, python, words["hold_s"])
     spoken = Bgp("site", local_as, router_id, tuple(session.neighbor for session in sessions))
     return Setup(folder, speaker, words["user"], words["after_s"]), spoken
 

@@ -42,6 +42,7 @@ class Controlled:
         after_s: float = 3.0,
         user: str | None = None,
         local_as: int = OURS,
+        hold_s: int = 9,
         session: Mapping[str, object] | None = None,
     ) -> None:
         """`session` is what holds for the sessions of both families: `peer_as`, `password`, `gtsm`, `passive`, `port`."""
@@ -50,6 +51,7 @@ class Controlled:
         self.words = {
             "folder": str(folder),
             "local_as": local_as,
+            "hold_s": hold_s,
             "router_id": lab.address(site),
             "after_s": after_s,
             "user": user,

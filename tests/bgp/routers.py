@@ -167,13 +167,14 @@ class Frr:
     It runs as its own user, who cannot enter the folders of tests; and socket paths are short.
     """
 
-    def __init__(self, lab: Lab, sessions: tuple[Peer, ...]) -> None:
+    def __init__(self, lab: Lab, sessions: tuple[Peer, ...], config: str | None = None) -> None:
+        """`config` is that of bgpd; without it one that takes all."""
         self.host = lab.router
         self._made = tempfile.TemporaryDirectory(prefix="gslb-frr-")
         self.folder = folder = Path(self._made.name)
         shutil.chown(folder, "frr", "frr")
         (folder / "zebra.conf").write_text("hostname router\n")
-        (folder / "bgpd.conf").write_text(_frr_config(sessions))
+        (folder / "bgpd.conf").write_text(_frr_config(sessions) if config is None else config)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self) -> None:
@@ -248,11 +249,10 @@ def _frr_config(sessions: tuple[Peer, ...]) -> str:
 
 def _bird_held(text: str) -> Held:
     fields = dict(re.findall(r"^\s+BGP\.(\w+): ?(.*)$", text, re.M))
-    found = re.search(r"\[s_(\w+) ", text)
-    assert found is not None, text
-    neighbor = found[1].replace("_", ":" if found[1].startswith("fd") else ".")
+    found = re.search(r"\[s_(\w+) ", text)  # where the configuration is not ours, sessions have other names
+    name = found[1] if found else fields["next_hop"].split()[0]
     return Held(
-        neighbor,
+        name.replace("_", ":" if name.startswith("fd") else "."),
         tuple(int(word) for word in fields["as_path"].split()),
         int(fields["med"]) if "med" in fields else None,
         int(fields["local_pref"]),
