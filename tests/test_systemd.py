@@ -11,8 +11,7 @@ import pytest
 
 from gslb.control import balancerchild, privilege
 from gslb.control.supervise import STOP_WITHIN_S
-from gslb.control.wanted import WITHDRAW_S
-from gslb.model.deployment import Anycast
+from gslb.control.wanted import MOVE_S, WITHDRAW_S
 from xdp import preflight
 
 PACKAGING = Path(__file__).resolve().parent.parent / "packaging"
@@ -61,12 +60,11 @@ def test_bgp_adds_one_right_to_whatever_is_given(key: str) -> None:
 
 
 def test_systemd_waits_for_routes_to_leave() -> None:
-    drain_s = Anycast("ns", (), ("dns",)).drain_s
     rest_s = STOP_WITHIN_S + balancerchild.STOP_WITHIN_S
     assert int(last(UNIT, "TimeoutStopSec")[0]) > rest_s
     (given,) = re.findall(r"^TimeoutStopSec=(\d+)$", BGP, re.M)
-    assert int(given) > drain_s + WITHDRAW_S + rest_s
-    assert f"more than drain_for + {WITHDRAW_S + rest_s + 5:.0f} s is never needed" in BGP.lower()
+    assert int(given) > MOVE_S + WITHDRAW_S + rest_s
+    assert f"at most {MOVE_S + WITHDRAW_S:.0f} s" in BGP
     assert last(UNIT, "KillMode") == ["process"]
 
 

@@ -13,7 +13,10 @@ from typing import Any
 from gslb.model.deployment import Anycast, Attach, Deployment, Node, Via
 
 ON = "on"  # of dns.xdp: as `auto`, but what cannot be had is a problem
-WITHDRAW_S = 25.0  # of an end, beside the time that routes are drained: to withdraw, and to end the sessions and ExaBGP
+MOVE_S = 5.0  # of an orderly end: what routers are given to follow drained routes, at most
+WITHDRAW_S = (
+    35.0  # and what the rest of it may take where ExaBGP does not answer: to adopt it, to withdraw, and to end it
+)
 _LOW = 1024  # ports below it need a right
 
 
@@ -83,7 +86,7 @@ def wanted_of(deployment: Deployment, node: Node) -> Wanted:
         driver=attach_of(deployment.dns.xdp) if reached else Attach.OFF,
         vips=any("dns" in one.announce_when for one in announced),
         binds_low=speaker is not None and any(one.passive and one.port < _LOW for one in speaker.neighbors),
-        farewell_s=max(one.drain_s for one in announced) + WITHDRAW_S if announced else 0.0,
+        farewell_s=min(MOVE_S, max(one.drain_s for one in announced)) + WITHDRAW_S if announced else 0.0,
     )
 
 

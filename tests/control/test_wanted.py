@@ -8,14 +8,14 @@ from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 
-from gslb.control.wanted import WITHDRAW_S, Wanted, from_json, wanted_of
+from gslb.control.wanted import MOVE_S, WITHDRAW_S, Wanted, from_json, wanted_of
 from gslb.model.bgp import Bgp, Neighbor
 from gslb.model.deployment import Anycast, Deployment, PoolId
 from tests.control.make import DEPLOYMENT, IAD, NODE
 
-DNS = Anycast("dns", (IPv4Network("198.51.100.53/32"),), ("dns",), drain_s=20.0)
-WEB = Anycast("web", (IPv4Network("203.0.113.0/24"),), ("pools",), (PoolId("web-fra"),), drain_s=40.0)
-ELSEWHERE = Anycast("there", (IPv4Network("192.0.2.0/24"),), ("dns", "pools"), (PoolId("web-iad"),), drain_s=90.0)
+DNS = Anycast("dns", (IPv4Network("198.51.100.53/32"),), ("dns",), drain_s=2.0)
+WEB = Anycast("web", (IPv4Network("203.0.113.0/24"),), ("pools",), (PoolId("web-fra"),), drain_s=4.0)
+ELSEWHERE = Anycast("there", (IPv4Network("192.0.2.0/24"),), ("dns", "pools"), (PoolId("web-iad"),), drain_s=9.0)
 ROUTER = Neighbor(IPv4Address("10.0.0.1"), 65001)
 
 
@@ -29,11 +29,12 @@ def of(*anycast: Anycast, speaker: str = "fra", neighbor: Neighbor = ROUTER) -> 
     ("anycast", "vips", "farewell_s"),
     [
         ((), False, 0.0),
-        ((DNS,), True, 20.0 + WITHDRAW_S),
-        ((WEB,), False, 40.0 + WITHDRAW_S),
-        ((DNS, WEB), True, 40.0 + WITHDRAW_S),
+        ((DNS,), True, 2.0 + WITHDRAW_S),
+        ((WEB,), False, 4.0 + WITHDRAW_S),
+        ((DNS, WEB), True, 4.0 + WITHDRAW_S),
+        ((replace(DNS, drain_s=90.0),), True, MOVE_S + WITHDRAW_S),
         ((ELSEWHERE,), False, 0.0),
-        ((WEB, ELSEWHERE), False, 40.0 + WITHDRAW_S),
+        ((WEB, ELSEWHERE), False, 4.0 + WITHDRAW_S),
     ],
 )
 def test_addresses_and_a_farewell_where_prefixes_lead_here(
