@@ -17,6 +17,7 @@ from gslb.api.balancermetrics import balancer_metrics
 from gslb.api.busmetrics import bus_metrics
 from gslb.api.nodemetrics import dns_metrics, node_metrics
 from gslb.api.poolmetrics import pool_metrics
+from gslb.api.routemetrics import route_metrics
 from gslb.control.desk import Desk
 from gslb.control.report import Report
 from gslb.model.history import History
@@ -47,6 +48,7 @@ class Exposition(Collector):
         yield from dns_metrics(report, figures, model)
         yield from balancer_metrics(figures)
         yield from bus_metrics(report, model)
+        yield from route_metrics(report)
         if model is not None:
             history = desk.plan.history if desk.plan is not None else History()
             yield from pool_metrics(model, desk.world(), history, figures)

@@ -48,8 +48,10 @@ def bus_lines(found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def route_lines(found: Mapping[str, Any]) -> Iterator[str]:
-    """What each node announces, or does not."""
+    """What each node announces, or does not; of this one there is more elsewhere."""
     for one in _nodes(found):
+        if one["this"] and found.get("announcing"):
+            continue
         for prefix, state in sorted(one.get("routes", {}).items()):
             yield f"route       {one['node']}: {prefix} {state}"
 

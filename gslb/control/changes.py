@@ -45,6 +45,8 @@ class What(StrEnum):
     NODE = "node"
     OTHER_CONFIGURATION = "other configuration"
     CLOCK = "clock"
+    ROUTE = "route"
+    SESSION = "session"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from gslb.control import endings
 from gslb.control.audit import AuditLog
 from gslb.control.changes import Change, Moment, changes
 from gslb.control.events import Hub
 from gslb.control.lines import lines
+from gslb.control.routechanges import route_changes
 
 log = logging.getLogger("gslb.node")
 
@@ -24,12 +26,24 @@ class Chronicle:
         self._events = events
         self._audit = AuditLog(folder)
         self._last = began
+        self._routes: Mapping[str, Any] | None = None
 
     def take(self, moment: Moment) -> None:
         """Tell what is different at this moment."""
         before, self._last = self._last, moment
         gone = before.overrides != moment.overrides
         self.tell(moment.now, changes(before, moment, endings.endings(self._folder) if gone else ()))
+
+    def routes(self, now: float, state: Mapping[str, Any] | None) -> None:
+        """Tell what is different among routes and sessions; `state` is what a report has under `announcing`.
+
+        Until ExaBGP has told its table for the first time nothing is known of them.
+        """
+        if self._routes is None and (state is None or not state["speaker"]["ready"]):
+            return
+        before, self._routes = self._routes, state
+        if before is not None:
+            self.tell(now, route_changes(before, state))
 
     def tell(self, now: float, found: Sequence[Change]) -> None:
         """Tell of changes that no two moments show."""

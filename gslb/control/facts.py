@@ -12,6 +12,7 @@ NAME = "controller.json"
 TAKEN = "overrides_taken"  # the stamp of the overrides that the plan in force goes by
 AGREEMENT = "agreement"  # overrides that other nodes do not know yet, and what was refused of theirs
 ROLLOUT = "rollout"  # versions of the configuration
+DRAINING = "draining"  # what still comes to this node's site while an operator drains it
 _MAX = 4 << 20
 
 log = logging.getLogger("gslb.node")

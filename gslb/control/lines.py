@@ -21,6 +21,7 @@ _NONE = {
     What.NODE: "not heard yet",
     What.OTHER_CONFIGURATION: "the same",
     What.CLOCK: "right",
+    What.ROUTE: "not configured",
 }
 _ELSEWHERE = (What.CONFIGURATION, What.PLAN)
 

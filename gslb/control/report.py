@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gslb import __version__
-from gslb.control import balancerchild, balancerfile, facts, imaging, lock, standing
+from gslb.control import anycastfile, balancerchild, balancerfile, facts, imaging, lock, standing
 from gslb.control.observed import Observed
 from gslb.control.sharedfile import read_seen, read_sharing
 from gslb.control.store import Store
@@ -75,6 +75,8 @@ def report(store: Store, deployment: Deployment | None, now: float, known: Known
         "overrides": _overrides(overrides, deployment, now),
         "agreement": told.get(facts.AGREEMENT),
         "rollout": told.get(facts.ROLLOUT),
+        "announcing": anycastfile.read_state(store.folder / "run"),
+        "draining": told.get(facts.DRAINING),
         "problems": told.get("problems", {}),
         "warnings": told.get("warnings", []),
         "observed_s": round(max(0.0, now - seen.at), 1) if seen.verdicts or seen.loads else None,

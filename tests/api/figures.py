@@ -87,6 +87,79 @@ ROLLOUT = {
     "refused": {"iad1": {"version": 3, "lines": []}, "iad2": {"version": 2, "lines": []}},
     "malformed": {"config.current": 1},
 }
+ANNOUNCING = {
+    "speaker": {
+        "name": "fra",
+        "local_as": 64512,
+        "router_id": "192.0.2.1",
+        "pid": 4711,
+        "adopted": False,
+        "version": "5.0.15",
+        "ready": True,
+        "problem": "",
+    },
+    "neighbors": [
+        {"address": "10.0.0.1", "as": 64513, "up": True, "since": NOW - 300, "reason": "", "routes": 1},
+        {
+            "address": "10.0.0.2",
+            "as": 64513,
+            "up": False,
+            "since": NOW - 12,
+            "reason": "notification received (2,2)",
+            "routes": 0,
+        },
+    ],
+    "prefixes": [
+        {
+            "prefix": "192.0.2.0/24",
+            "anycast": "dns",
+            "state": "drain",
+            "acked": True,
+            "since": NOW - 60,
+            "why": "no executor of DNS answers",
+            "veto": "too few other sites are known to announce it",
+            "operator": "none",
+            "local": {"dns": False, "pools": None},
+            "lease": {"wanted": False, "held": False, "holder": None},
+            "sites": ["iad"],
+            "on_lo": True,
+            "in_router": [{"neighbor": "10.0.0.1", "standing": "used", "at": NOW - 2}],
+            "failures": 2,
+            "wake_s": 7.0,
+        }
+    ],
+    "counts": {
+        "commands": 12,
+        "errors": 1,
+        "timeouts": 2,
+        "dropped": 3,
+        "restarts": 4,
+        "slowest_ack_s": 0.025,
+        "transitions": {"192.0.2.0/24": {"announced": 1, "drain": 2, "off": 0}},
+    },
+}
+DRAINING = {
+    "site": "fra",
+    "state": "drain",
+    "who": "alice",
+    "why": "CHG-7",
+    "since": NOW - 180,
+    "at": NOW - 1,
+    "arrivals": [
+        {
+            "what": "pool",
+            "name": "web-fra",
+            "source": "balancer",
+            "per_s": 0.0,
+            "quiet_s": 75.0,
+            "age_s": 0.4,
+            "active": 12,
+            "unknown": "",
+        }
+    ],
+    "obstacles": [],
+    "safe": True,
+}
 
 
 def know_everything(desk: FakeDesk) -> None:
@@ -95,6 +168,7 @@ def know_everything(desk: FakeDesk) -> None:
     desk.numbers, desk.seen = FIGURES, WORLD
     desk.plan = replace(desk.plan, history=HISTORY)
     desk.told = {**desk.told, "sharing": SHARING, "agreement": AGREEMENT, "rollout": ROLLOUT}
+    desk.told |= {"announcing": ANNOUNCING, "draining": DRAINING}
     override = Override("site/iad", Forced.DRAIN, "alice", "CHG-7", NOW - 5, NOW + 60)
     expired = replace(override, target="site/fra", until=NOW - 1)
     desk.store.edit_overrides(lambda _: (override, expired), NOW)

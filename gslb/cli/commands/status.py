@@ -23,6 +23,7 @@ from gslb.cli.executor_text import executor_lines
 from gslb.cli.nodes_text import bus_lines, nodes_table, route_lines, steered_by
 from gslb.cli.options import add_config, add_node, add_state, node_of
 from gslb.cli.rollout_text import rollout_lines
+from gslb.cli.routes_text import announcing_lines, draining_lines
 from gslb.cli.situation import configuration
 from gslb.config.problem import Refused
 from gslb.control import facts
@@ -127,6 +128,8 @@ def _told(found: Report) -> Iterator[str | Table]:
     yield from executor_lines(found)
     yield from driver_lines(found)
     yield from balancer_lines(found)
+    yield from announcing_lines(found)
+    yield from draining_lines(found)
     yield from _policies(found["policies"])
     if found["blind_since"] is not None:
         since = duration(max(0.0, found["now"] - found["blind_since"]))

@@ -1,0 +1,246 @@
+"""What still comes to a site that drains, and whether gslb can be stopped there without harm to anybody.  Pure.
+
+Rule 1: what is not known is told as not known, and then it is never safe: nothing is taken for quiet because nobody counts it.
+Rule 2: counts are compared, not rates, so that nothing is lost between two looks; counters that begin anew begin the wait anew.
+Rule 3: what is quiet by chance is not safe: the site must be out of the answers for as long as clients may keep them, and
+another site must announce each of its prefixes.
+What comes to balanced VIPs is counted by the balancer: handshakes, UDP flows, and SYNs that it could not follow.  What comes to
+DNS is counted by the executors as answers with addresses of pools: their own checks ask for none, nor does a scan of the Internet.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_network
+from typing import Any
+
+from gslb.control.anycastfacts import announced_here
+from gslb.decide.candidates import site_target
+from gslb.model.deployment import Deployment, Network, Node, Pool, PoolId
+from gslb.model.plan import Plan
+from gslb.model.world import Forced, Override
+from xdp.active import total
+from xdp.messages import Count, Pulse
+
+QUIET_S = 60.0  # without anything new, before it is safe to stop
+RATE_S = 10.0  # over which a rate is taken
+FRESH_S = 5.0  # counts that are older say nothing of the present
+
+BALANCER, DNS = "balancer", "dns"
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """What a site loses when it stops: a `pool` or a `prefix`, counted by the balancer or by DNS; "" where nobody counts it."""
+
+    what: str
+    name: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What came to a thing since counters of this `born` began; `at` is monotonic.  `why`: why it is not known."""
+
+    came: int = 0
+    at: float = 0.0
+    born: float = 0.0
+    active: int | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the controller knows.  `answers` are those given with addresses of pools since the start; `announcing` as in a report."""
+
+    deployment: Deployment
+    node: Node
+    overrides: tuple[Override, ...]
+    plan: Plan | None
+    pulse: Pulse | None
+    unbalanced: Mapping[PoolId, str]
+    answers: int
+    announcing: Mapping[str, Any] | None
+
+
+@dataclass(slots=True)
+class _Course:
+    """How the count of one thing went."""
+
+    counted: Counted
+    quiet_since: float
+    looks: deque[tuple[float, int]] = field(default_factory=deque)
+
+
+class Draining:
+    """Follows what comes to this node's site from when an operator takes it out of service."""
+
+    def __init__(self) -> None:
+        self._courses: dict[Thing, _Course] = {}
+        self._state: dict[str, Any] | None = None
+
+    @property
+    def state(self) -> dict[str, Any] | None:
+        """The last look, as JSON values; None while no operator drains the site."""
+        return self._state
+
+    def look(self, known: Known, now: float, wall: float) -> None:
+        """Compare with the look before; `now` is monotonic, `wall` in seconds since the epoch."""
+        word = order_of(known, wall)
+        if word is None:
+            self._courses, self._state = {}, None
+            return
+        found = {thing: _counted(thing, known, now) for thing in things(known.deployment, known.node)}
+        self._courses = {thing: self._follow(thing, counted, now) for thing, counted in found.items()}
+        arrivals = [_told(thing, course, now) for thing, course in self._courses.items()]
+        obstacles = [*_obstacles(known, wall - word.since), *_still(arrivals)]
+        if not arrivals:
+            obstacles.append("nothing that comes here is counted: no pool is balanced here, and no prefix announced")
+        self._state = {
+            "site": known.node.site,
+            "state": word.state.value,
+            "who": word.who,
+            "why": word.why,
+            "since": word.since,
+            "at": wall,
+            "arrivals": arrivals,
+            "obstacles": obstacles,
+            "safe": not obstacles,
+        }
+
+    def _follow(self, thing: Thing, counted: Counted, now: float) -> _Course:
+        course = self._courses.get(thing)
+        if course is None or counted.why or course.counted.why or counted.born != course.counted.born:
+            return _Course(counted, now, deque([(counted.at, counted.came)]))
+        if counted.came != course.counted.came:
+            course.quiet_since = now
+        if counted.came < course.counted.came:
+            course.looks.clear()
+        if counted.at != course.counted.at or not course.looks:
+            course.looks.append((counted.at, counted.came))
+        while len(course.looks) > 2 and course.looks[1][0] <= counted.at - RATE_S:
+            course.looks.popleft()
+        course.counted = counted
+        return course
+
+
+def order_of(known: Known, wall: float) -> Override | None:
+    """The operator's word that takes this node's site out of service; None where there is none."""
+    target = site_target(known.node.site)
+    words = [one for one in known.overrides if one.target == target and one.holds_at(wall)]
+    word = max(words, key=lambda one: one.since, default=None)
+    return word if word is not None and word.state in (Forced.DRAIN, Forced.DOWN) else None
+
+
+def things(deployment: Deployment, node: Node) -> tuple[Thing, ...]:
+    """The balanced pools of the node's site, and the prefixes that the node announces."""
+    pools = [pool for pool in deployment.pools.values() if pool.datacenter == node.site]
+    found = [Thing("pool", pool.name, BALANCER) for pool in pools if pool.balance is not None]
+    for prefix, anycast in announced_here(deployment, node).items():
+        sources = [BALANCER] if any(_within(pool, prefix) for pool in pools) else []
+        listens = any(one.address.version == prefix.version and one.address in prefix for one in deployment.dns.listen)
+        sources += [DNS] if listens or "dns" in anycast.announce_when else []
+        found += [Thing("prefix", str(prefix), source) for source in sources or [""]]
+    return tuple(found)
+
+
+def _within(pool: Pool, prefix: Network) -> bool:
+    """Whether the pool is balanced at an address of the prefix."""
+    answers = [one.address for one in pool.answers]
+    return pool.balance is not None and any(one.version == prefix.version and one in prefix for one in answers)
+
+
+def _counted(thing: Thing, known: Known, now: float) -> Counted:
+    if thing.source == DNS:
+        return Counted(known.answers, now)
+    if not thing.source:
+        return Counted(why="nothing here counts what comes to it")
+    pulse = known.pulse
+    lacking = _lacking(thing, known)
+    if lacking or pulse is None:
+        return Counted(why=lacking or "the balancer tells nothing")
+    counts, active = _vips(thing, pulse)
+    if not counts:
+        return Counted(why="the balancer does not count it yet")
+    came = sum(one.handshakes + one.udp_flows + one.untracked_syns for one in counts)
+    return Counted(came, pulse.at, pulse.born, active)
+
+
+def _lacking(thing: Thing, known: Known) -> str:
+    """Why the balancer does not have it."""
+    pools = [known.deployment.pools[PoolId(thing.name)]] if thing.what == "pool" else known.deployment.pools.values()
+    mine = [one for one in pools if one.datacenter == known.node.site and one.name in known.unbalanced]
+    for pool in mine:
+        if thing.what == "pool" or _within(pool, ip_network(thing.name)):
+            return f"{pool.name} is not balanced here: {known.unbalanced[pool.name]}"
+    return ""
+
+
+def _vips(thing: Thing, pulse: Pulse) -> tuple[list[Count], int | None]:
+    """The counts of the VIPs of a thing, and how many connections there are."""
+    counts, actives, complete = [], [], True
+    for pool, found in pulse.vips.items():
+        for name, count in found.items():
+            if pool == thing.name if thing.what == "pool" else _is_in(name, thing.name):
+                counts.append(count)
+                estimate = pulse.active_vips.get(pool, {}).get(name)
+                complete = complete and estimate is not None
+                actives += [estimate] if estimate is not None else []
+    return counts, round(total(actives).flows) if counts and complete else None
+
+
+def _is_in(vip: str, prefix: str) -> bool:
+    """Whether a VIP, as it is named in counts, lies in the prefix, or covers it."""
+    place, network = ip_network(vip.partition(" ")[0]), ip_network(prefix)
+    return place.version == network.version and place.overlaps(network)
+
+
+def _told(thing: Thing, course: _Course, now: float) -> dict[str, Any]:
+    counted = course.counted
+    old = not counted.why and now - counted.at > FRESH_S
+    why = counted.why or (f"no counts for {now - counted.at:.0f} s" if old else "")
+    (first_at, first), (last_at, last) = course.looks[0], course.looks[-1]
+    passed = last_at - first_at
+    return {
+        "what": thing.what,
+        "name": thing.name,
+        "source": thing.source,
+        "per_s": round((last - first) / passed, 2) if passed > 0 and not why else None,
+        "quiet_s": None if why else round(now - course.quiet_since, 1),
+        "age_s": None if counted.why else round(max(0.0, now - counted.at), 1),
+        "active": counted.active,
+        "unknown": why,
+    }
+
+
+def _obstacles(known: Known, drained_s: float) -> Iterator[str]:
+    """What would make it unsafe however quiet it is."""
+    plan, site = known.plan, known.node.site
+    if plan is None:
+        yield "no plan is in force, so nobody knows what is answered"
+        return
+    answered = {member.pool for choice in plan.choices for member in choice.members}
+    answered |= {member.pool for choice in plan.choices for part in choice.shed for member in part.members}
+    kept = [one.name for one in known.deployment.pools.values() if one.datacenter == site and one.name in answered]
+    if kept:
+        yield f"still in the answers, since too little else is left: {', '.join(kept)}"
+    wait_s = max((policy.ttl_max for policy in known.deployment.policies.values()), default=0) - drained_s
+    if wait_s > 0:
+        yield f"answers that were given before may be kept for {wait_s:.0f} s more"
+    for one in (known.announcing or {}).get("prefixes", ()):
+        if one["state"] == "announced":
+            yield f"{one['prefix']} is still announced in full: {one['why']}"
+        elif one["state"] == "drain" and not one["sites"]:
+            yield f"no other site is known to announce {one['prefix']}"
+
+
+def _still(arrivals: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    for one in arrivals:
+        name = f"{one['what']} {one['name']}"
+        if one["unknown"]:
+            yield f"{name}: what comes to it is not known ({one['unknown']})"
+        elif one["quiet_s"] < QUIET_S:
+            what = "answers" if one["source"] == DNS else "new connections"
+            yield f"{name}: {what} within the last {QUIET_S:.0f} s, or not watched for so long yet"
