@@ -104,22 +104,26 @@ def announced_for_no_pool(draft: Draft) -> Iterator[Finding]:
 def prefix_that_is_not_allowed(draft: Draft) -> Iterator[Finding]:
     """What a speaker may not announce."""
     for speaker, nodes in _speakers(draft):
-        for anycast in draft.deployment.anycast if speaker.allow else ():
-            for number, prefix in enumerate(anycast.prefixes if _announces(draft, nodes, anycast) else ()):
-                if not any(_within(prefix, allowed) for allowed in speaker.allow):
-                    path: KeyPath = ("anycast", anycast.name, "prefixes", number)
-                    message = f"bgp.{speaker.name} may not announce it - expected it within {_some(speaker.allow)}"
-                    yield draft.error(path, message, ("bgp", speaker.name), ("nodes",), ("datacenters",))
+        to_announce = _to_announce(draft, nodes)
+        lengths = frozenset(network.prefixlen for network in speaker.allow)
+        allowed = frozenset(speaker.allow)
+        if not allowed or len(to_announce) > speaker.max_routes:  # too many: reported by themselves
+            continue
+        for path, prefix in to_announce:
+            above = (prefix.supernet(new_prefix=length) for length in lengths if length <= prefix.prefixlen)
+            if allowed.isdisjoint(above):
+                message = f"bgp.{speaker.name} may not announce it - expected it within {_some(speaker.allow)}"
+                yield draft.error(path, message, ("bgp", speaker.name), ("nodes",), ("datacenters",))
 
 
 def more_prefixes_than_max_routes(draft: Draft) -> Iterator[Finding]:
     """Routers have such a limit too, and end the session over it."""
     for speaker, nodes in _speakers(draft):
-        count = sum(len(one.prefixes) for one in draft.deployment.anycast if _announces(draft, nodes, one))
+        count = len(_to_announce(draft, nodes))
         if count > speaker.max_routes:
             message = f"expected at least {count}, the prefixes of anycast that it is to announce"
             path: KeyPath = ("bgp", speaker.name, "max_routes")
-            yield draft.error(path, message, *_ALL, value=str(speaker.max_routes))
+            yield draft.error(path, message, ("nodes",), ("datacenters",), value=str(speaker.max_routes))
 
 
 def prefix_without_dns(draft: Draft) -> Iterator[Finding]:
@@ -293,6 +297,16 @@ def _announces(draft: Draft, nodes: Iterable[NodeId], anycast: Anycast) -> bool:
     )
 
 
+def _to_announce(draft: Draft, nodes: Iterable[NodeId]) -> list[tuple[KeyPath, Network]]:
+    """The prefixes of these nodes, each with its place."""
+    return [
+        (("anycast", anycast.name, "prefixes", number), prefix)
+        for anycast in draft.deployment.anycast
+        if _announces(draft, nodes, anycast)
+        for number, prefix in enumerate(anycast.prefixes)
+    ]
+
+
 def _sites(draft: Draft, anycast: Anycast, family: int) -> frozenset[SiteId]:
     """Those that announce its prefixes of a family."""
     return frozenset(
@@ -309,10 +323,6 @@ def _carries(speaker: Bgp, family: int) -> bool:
 
 def _covers(address: Address, prefix: Network) -> bool:
     return address in prefix or (address.is_unspecified and address.version == prefix.version)
-
-
-def _within(prefix: Network, allowed: Network) -> bool:
-    return prefix.version == allowed.version and prefix[0] in allowed and prefix[-1] in allowed
 
 
 def _pools_that_count(draft: Draft, anycast: Anycast) -> Iterator[tuple[int, Pool]]:
