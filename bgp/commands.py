@@ -17,7 +17,7 @@ from gslb.model.deployment import Address, Network
 
 HIGHEST_16 = 0xFFFF
 HIGHEST_32 = 0xFFFFFFFF
-LONGEST_PATH = 32  # AS numbers: 17 can be configured, and routers refuse much longer paths
+LONGEST_PATH = 33  # AS numbers: so many can be configured, and routers refuse much longer paths
 MOST_COMMUNITIES = 64
 
 

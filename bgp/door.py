@@ -80,6 +80,12 @@ class Door:
         self._settled.clear()
         self._turn([])
 
+    def reloaded(self, neighbors: Iterable[Address], after_s: float) -> None:
+        """See `Speaker.reloaded`."""
+        self.speaker.reloaded(neighbors, after_s, asyncio.get_running_loop().time())
+        self._settled.clear()
+        self._turn([])
+
     async def settle(self, within_s: float) -> bool:
         """Whether ExaBGP has all that is wanted, waiting for it if need be."""
         with contextlib.suppress(TimeoutError):

@@ -74,6 +74,7 @@ class ExaBgp:
         self._bridge: tuple[int, int] | None = None
         self._said_at = 0.0  # when a bridge came last
         self._stopping = False
+        self._configuring = asyncio.Lock()
 
     def want(self, routes: Iterable[Route], prepared: Iterable[Change] = ()) -> None:
         """From now on these routes; `prepared` is what the bridge says when we are gone."""
@@ -82,6 +83,14 @@ class ExaBgp:
     async def settle(self, within_s: float) -> bool:
         """Whether ExaBGP has all that is wanted, waiting for it if need be."""
         return await self._door.settle(within_s)
+
+    async def follow(self, setup: Setup) -> None:
+        """Speak by another setup of the same folder and user from now on; sessions that did not change stay."""
+        async with self._configuring:
+            self._setup, self._launch = setup, Launch(setup)
+            self._door.reloaded((session.neighbor.address for session in setup.speaker.sessions), setup.after_s)
+            if self._process:
+                await self._reconfigure(self._process)
 
     async def run(self) -> None:
         """Until `stop` has ended ExaBGP, or until cancelled, which leaves it and its routes.  Raises OSError."""
@@ -95,13 +104,14 @@ class ExaBgp:
             if self._process:
                 self._process.leave()
 
-    async def stop(self, drained: Iterable[Route], wait_s: float) -> None:
-        """Prefer others, wait `wait_s` for routers to move, withdraw, end the sessions, end ExaBGP."""
+    async def stop(self, drained: Iterable[Route], wait_s: float, hurried: asyncio.Event | None = None) -> None:
+        """Prefer others, wait `wait_s` for routers to move or until `hurried`, withdraw, end the sessions, end ExaBGP."""
         self._stopping = True
         for routes, pause_s in ((tuple(drained), wait_s), ((), 0.0)):
             self._door.want(routes)
             if await self._door.settle(SETTLE_S) and routes:
-                await asyncio.sleep(pause_s)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for((hurried or asyncio.Event()).wait(), pause_s)
         for session in self.speaker.sessions.values():
             if session.up:
                 self._door.teardown(session.neighbor)
@@ -116,6 +126,8 @@ class ExaBgp:
             since = loop.time()
             if self._process is None:
                 self._process = await self._start()
+            if self._process and self._stopping:
+                await self._process.end()  # it was being started when the end came
             if self._process:
                 await self._watch(self._process)
                 self._process.leave()
@@ -168,22 +180,30 @@ class ExaBgp:
             process.leave()
             return None
         self._tell(Running(pid, adopted=True))
+        async with self._configuring:
+            await self._reconfigure(process)
+        return process
+
+    async def _reconfigure(self, process: Watched) -> None:
+        """Have it read the configuration of now, if that is another than it has read."""
         before = self._launch.configuration()
         if reason := await asyncio.to_thread(self._launch.configure):
             self._tell(Unstartable(reason))
         elif before != self._launch.configuration():
-            process.signal(signal.SIGUSR1)  # it reads its configuration again; sessions that did not change stay
-        return process
+            process.signal(signal.SIGUSR1)  # sessions that did not change stay
+            neighbors = [session.neighbor.address for session in self._setup.speaker.sessions]
+            self._door.reloaded(neighbors, self._setup.after_s)
 
     async def _start(self) -> Watched | None:
-        try:
-            reason = await asyncio.to_thread(self._launch.configure)
-            if not reason:
-                child = await asyncio.to_thread(self._launch.spawn)
-                self._tell(Running(child.pid, adopted=False))
-                return Watched(child.pid, child)
-        except OSError as error:
-            reason = str(error)
+        async with self._configuring:
+            try:
+                reason = await asyncio.to_thread(self._launch.configure)
+                if not reason:
+                    child = await asyncio.to_thread(self._launch.spawn)
+                    self._tell(Running(child.pid, adopted=False))
+                    return Watched(child.pid, child)
+            except OSError as error:
+                reason = str(error)
         self._tell(Unstartable(reason))
         return None
 

@@ -2,14 +2,15 @@
 
 Rule 1: the whole wanted state is compared with ExaBGP's own table; what is missing is added before anything leaves.
 Rule 2: a neighbor is given the prefixes of its own address family only: one session carries one family.
-Rule 3: towards our own AS nothing is prepended (routers take their own AS in a path for a loop, RFC 4271 section 9.1.2);
+Rule 3: what the speaker may not announce (`allow`, `max_routes`) is in no wanted state, whatever the prefixes stand at.
+Rule 4: towards our own AS nothing is prepended (routers take their own AS in a path for a loop, RFC 4271 section 9.1.2);
 there a draining route has local preference 0 (RFC 8326 section 4.1), which only means something inside an AS.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from gslb.model.bgp import Bgp, Neighbor
@@ -64,13 +65,47 @@ Change = Announce | Withdraw
 
 
 def wanted(states: Mapping[Network, State], bgp: Bgp) -> tuple[Route, ...]:
-    """The routes of all neighbors when the prefixes stand as `states` says; in the order of both."""
+    """The routes of all neighbors when the prefixes stand as `states` says; in the order of both, without those `refused`."""
+    never = {prefix for prefix, _ in refused(states, bgp)}
     return tuple(
-        Route(neighbor.address, prefix, attributes=_attributes(state, neighbor, bgp.local_as))
+        Route(neighbor.address, prefix, _next_hop(neighbor), _attributes(state, neighbor, bgp.local_as))
         for neighbor in bgp.neighbors
         for prefix, state in states.items()
-        if state is not State.OFF and prefix.version == neighbor.address.version
+        if state is not State.OFF and prefix.version == neighbor.address.version and prefix not in never
     )
+
+
+def refused(prefixes: Iterable[Network], bgp: Bgp) -> tuple[tuple[Network, str], ...]:
+    """Those that the speaker never announces, each with the reason for people; of too many the last, in the order given."""
+    found: list[tuple[Network, str]] = []
+    taken = 0
+    for prefix in prefixes:
+        if bgp.allow and not any(_within(prefix, network) for network in bgp.allow):
+            allowed = ", ".join(map(str, bgp.allow))
+            found.append((prefix, f"{prefix} is not announced: the speaker {bgp.name} may announce {allowed}"))
+        elif taken >= bgp.max_routes:
+            found.append(
+                (prefix, f"{prefix} is not announced: the speaker {bgp.name} may announce {bgp.max_routes} prefixes")
+            )
+        else:
+            taken += 1
+    return tuple(found)
+
+
+def found_as(routes: Iterable[Route], prefix: Network, bgp: Bgp) -> State:
+    """How a prefix stands by the routes of a table: as the best of them.  What looks like neither state is a drain."""
+    there = [route for route in routes if route.prefix == prefix]
+    full = {normal(route) for route in wanted({prefix: State.ANNOUNCED}, bgp)}
+    if any(normal(route) in full for route in there):
+        return State.ANNOUNCED
+    return State.DRAIN if there else State.OFF
+
+
+def normal(route: Route) -> Route:
+    """As ExaBGP shows it: it sorts communities."""
+    said = route.attributes
+    said = replace(said, communities=tuple(sorted(set(said.communities))), large=tuple(sorted(set(said.large))))
+    return replace(route, attributes=said)
 
 
 def changes(table: Iterable[Route], wanted: Iterable[Route]) -> tuple[Change, ...]:
@@ -90,17 +125,38 @@ def _key(route: Route) -> tuple[Address, Network]:
     return route.neighbor, route.prefix
 
 
+def _within(prefix: Network, network: Network) -> bool:
+    return (
+        prefix.version == network.version
+        and prefix.prefixlen >= network.prefixlen
+        and prefix.network_address in network
+    )
+
+
+def _next_hop(neighbor: Neighbor) -> Address | None:
+    hop = neighbor.announce.next_hop
+    return hop if hop is not None and hop.version == neighbor.address.version else None
+
+
 def _attributes(state: State, neighbor: Neighbor, local_as: int) -> Attributes:
-    if state is State.ANNOUNCED:
-        return Attributes()
-    drain = neighbor.drain
-    communities = (_community(drain.community),) if drain.community is not None else ()
-    if neighbor.peer_as == local_as:
-        return Attributes(med=drain.med, local_pref=0, communities=communities)
-    path = (local_as,) * (drain.prepend + 1) if drain.prepend else ()  # a path that is given is sent as it stands
-    return Attributes(med=drain.med, as_path=path, communities=communities)
+    said, drain, draining = neighbor.announce, neighbor.drain, state is State.DRAIN
+    inside = neighbor.peer_as == local_as
+    more = (drain.community,) if draining and drain.community is not None else ()
+    prepend = 0 if inside else said.prepend + (drain.prepend if draining else 0)
+    return Attributes(
+        med=drain.med if draining and drain.med is not None else said.med,
+        local_pref=0 if inside and draining else None,
+        as_path=(local_as,) * (prepend + 1) if prepend else (),  # a path that is given is sent as it stands
+        communities=tuple(_community(text) for text in (*said.communities, *more)),
+        large=tuple(_large(text) for text in said.large),
+    )
 
 
 def _community(text: str) -> tuple[int, int]:
-    high, low = text.split(":")
-    return int(high), int(low)
+    high, low = map(int, text.split(":"))
+    return high, low
+
+
+def _large(text: str) -> tuple[int, int, int]:
+    owner, first, second = map(int, text.split(":"))
+    return owner, first, second

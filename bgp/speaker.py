@@ -20,10 +20,11 @@ from enum import StrEnum
 from bgp.adjrib import route_of
 from bgp.commands import ROUTES, SESSIONS, VERSION, Command, Teardown, line_of
 from bgp.heard import Dropped, Hello, Refused, SessionSaid, bridge_said, event_said, plain, sessions_said
-from bgp.routes import Announce, Change, Route, Withdraw, changes
+from bgp.routes import Announce, Change, Route, Withdraw, changes, normal
 from gslb.model.deployment import Address, Network
 
 ANSWER_S = 2.0  # ExaBGP answers within 3 ms; it is hung, or busy beyond hope
+RELOADED_S = 0.3  # ExaBGP reads a new configuration in its next round
 AUDIT_S = 5.0  # between readings of ExaBGP's table, which are also how its hanging is noticed
 BEATS = 5  # heartbeats within the time after which the bridge acts
 CLOSING = "closing connection"  # what ExaBGP says after the reason, or where it knows none
@@ -120,7 +121,7 @@ class Speaker:
 
     def want(self, routes: Iterable[Route], prepared: Iterable[Change] = ()) -> None:
         """From now on these routes and no others; `prepared` is what the bridge says when the controller is gone."""
-        self._wanted = tuple(map(_normal, routes))
+        self._wanted = tuple(map(normal, routes))
         self._prepared = tuple(prepared)
         self._queue = None
         self._rejected.clear()
@@ -128,6 +129,15 @@ class Speaker:
     def teardown(self, neighbor: Address) -> None:
         """End this session with Cease, once everything else is said."""
         self._teardowns.append(Teardown(neighbor))
+
+    def reloaded(self, neighbors: Iterable[Address], after_s: float, now: float) -> None:
+        """ExaBGP was told to read a configuration with these sessions; `after_s` as at the start.  Its table is read soon."""
+        known = frozenset(neighbors)
+        self._after_s = after_s
+        self.sessions = {address: said for address, said in self.sessions.items() if address in known}
+        self.table = {key: route for key, route in self.table.items() if key[0] in known}
+        self._queue = self._block = None
+        self._audit_at = min(self._audit_at, now + RELOADED_S)
 
     @property
     def settled(self) -> bool:
@@ -240,7 +250,7 @@ class Speaker:
             return self._useless(f"ExaBGP answered error to {ROUTES!r}")
         if line != "done":
             try:
-                route = _normal(route_of(line))
+                route = normal(route_of(line))
             except ValueError as error:
                 return self._useless(str(error))
             self._reading[route.neighbor, route.prefix] = route
@@ -342,13 +352,6 @@ class Speaker:
 def _key(change: Change) -> tuple[Address, Network]:
     route = change.route if isinstance(change, Announce) else change
     return route.neighbor, route.prefix
-
-
-def _normal(route: Route) -> Route:
-    """As ExaBGP shows it: it sorts communities."""
-    said = route.attributes
-    said = replace(said, communities=tuple(sorted(set(said.communities))), large=tuple(sorted(set(said.large))))
-    return replace(route, attributes=said)
 
 
 def _numbers(version: str) -> tuple[int, ...]:

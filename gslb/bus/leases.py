@@ -72,6 +72,10 @@ class Leases:
         """Whether this node holds it now; to be asked right before each act that needs it."""
         return self._clock() < self._until.get(name, -math.inf)
 
+    def left(self, name: str) -> float:
+        """For how long this node holds it yet without another renewal, in seconds; 0 where it does not."""
+        return max(0.0, self._until.get(name, -math.inf) - self._clock())
+
     def holder(self, name: str) -> str | None:
         """The node that holds it as far as is known here; None where nobody is known to."""
         if self.held(name):

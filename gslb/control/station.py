@@ -12,6 +12,7 @@ from typing import Any
 from gslb.bus.peers import Living
 from gslb.control import asked
 from gslb.control.agreement import Agreement
+from gslb.control.announcing import Announcing, Senses
 from gslb.control.changes import Moment, conflict
 from gslb.control.chronicle import Chronicle
 from gslb.control.classes import Classes
@@ -21,6 +22,7 @@ from gslb.control.events import Hub
 from gslb.control.executor import DnsTables, Executors
 from gslb.control.facts import TAKEN, Facts
 from gslb.control.fullness import Fullness
+from gslb.control.link import Lent
 from gslb.control.locator import Locator
 from gslb.control.lock import BEAT_S, CONTROLLER, Lock
 from gslb.control.losses import Losses
@@ -40,7 +42,7 @@ from gslb.control.store import OverridesRead, Store
 from gslb.control.tasks import Defects, keep_running
 from gslb.control.teller import Itself
 from gslb.control.words import Lost
-from gslb.model.deployment import MonitorId, NodeId, PoolId
+from gslb.model.deployment import MonitorId, Network, NodeId, PoolId
 from gslb.model.plan import Plan
 from gslb.model.world import Load, World
 
@@ -91,7 +93,10 @@ class Station:
         self._chronicle = Chronicle(store.folder, self.events, self._left())
         self.agreement = Agreement(store, facts, clock.now, self.overrides_written, self._lost)
         self.rollout = Rollout(start, store, facts, clock.now, lambda: again(0.0))
-        for part in (self.agreement, self.sheds, self.rollout):
+        self.lend: Callable[[Iterable[Network]], None] = lambda _: None  # has the supervisor lend addresses
+        senses = Senses(self.observer.prober.verdicts, self._unbalanced, self._answering)
+        self.announcing = Announcing(store, clock, facts, senses, self._borrow, self.shared.own_changed)
+        for part in (self.agreement, self.sheds, self.rollout, self.announcing.leaving):
             self.shared.attend(part)
         self.shared.show("sheds", self.sheds.state)
         self.shared.watch(self._lives)
@@ -107,6 +112,7 @@ class Station:
                 tasks.create_task(self._show_life(stop))
                 tasks.create_task(self.observer.run(stop))
                 tasks.create_task(self.shared.run(stop))
+                tasks.create_task(self.announcing.run(stop))
                 tasks.create_task(keep_running(lambda: self._api.run(stop), "api", stop))
                 tasks.create_task(keep_running(lambda: self._losses.run(self, stop), "site losses", stop))
         finally:
@@ -128,6 +134,8 @@ class Station:
         if not self.planner.adopt(model, self._clock.now()):
             return False
         self._configuration = configuration
+        self.announcing.want(model.deployment, model.node)
+        self.announcing.decided(self.planner.last, self.planner.overrides, done=True)
         self.rollout.in_force(configuration)
         self._api.want(model.deployment)
         return True
@@ -136,6 +144,7 @@ class Station:
         """Put in force what follows from all that is known now; False when that failed."""
         self.overrides()
         done = self.planner.plan(self._clock.now())
+        self.announcing.decided(self.planner.last, self.planner.overrides, done=done)
         if done and self.planner.last is not None:
             self.sheds.decided(self.planner.last)
         if done and self._taken != self._read:
@@ -148,6 +157,18 @@ class Station:
             except Exception as error:  # noqa: BLE001  # answers do not depend on what is told of them
                 self._defects.tell("audit log and events", error)
         return done
+
+    async def leave(self) -> None:
+        """Take away the routes that lead here, in order, before all else ends."""
+        await self.announcing.leave()
+
+    def hurry(self) -> None:
+        """Wait for no router to follow what `leave` says."""
+        self.announcing.hurry()
+
+    def lent(self, lent: Lent) -> None:
+        """What became of the addresses that were to be lent."""
+        self.announcing.lent(lent)
 
     # --- gslb.control.desk.Desk ---
 
@@ -184,7 +205,10 @@ class Station:
         now = self._clock.now()
         known = Known(self.shared.seen(now), self.planner.last, self.overrides().overrides or ())
         deployment = self.model.deployment if self.model is not None else None
-        return report(self.store, deployment, now, known) | {"sharing": self.shared.state() or None}
+        return report(self.store, deployment, now, known) | {
+            "sharing": self.shared.state() or None,
+            "announcing": self.announcing.state(),
+        }
 
     def figures(self) -> Figures:
         """Numbers for metrics."""
@@ -250,6 +274,7 @@ class Station:
     def _observed(self) -> None:
         """This node's checks or its balancer say something else."""
         self.shared.own_changed()
+        self.announcing.look()
         self._wake()
 
     def _share(self, model: Model) -> None:
@@ -267,6 +292,7 @@ class Station:
             alive = [(one.site, one.node) for one in lives.values() if one.alive]
             self.sheds.live([(node.site, node.name), *alive])
             self.rollout.others(lives)
+            self.announcing.lives(lives)
 
     def _itself(self) -> Itself:
         """How this node is, for the others."""
@@ -277,7 +303,22 @@ class Station:
             plan_version=version,
             plan=digest,
             balancers=balancers_digest(self.observer.balancing.state),
+            routes=self.announcing.routes,
         )
+
+    def _borrow(self, prefixes: Iterable[Network]) -> None:
+        self.lend(prefixes)
+
+    def _unbalanced(self) -> Mapping[PoolId, str] | None:
+        """Which pools of the site this node cannot balance; None while its balancer has not said."""
+        balancing = self.observer.balancing
+        found = balancing.unbalanced()
+        return None if balancing.balances and balancing.state is None and not found else found
+
+    async def _answering(self) -> int | None:
+        """How many executors of DNS answer."""
+        balancing = self.observer.balancing
+        return await asked.answering(self.store.folder / "run", balancing.probe, driver=balancing.answering)
 
     def _moment(self, seen: Observed | None) -> Moment:
         now = self._clock.now()

@@ -112,7 +112,7 @@ ZONED = IPv6Address("fe80::1%shutdown ")
         Announce(Route(FOUR, ip_network("192.0.2.1/32"), attributes=Attributes(med=1 << 32))),
         Announce(Route(FOUR, ip_network("192.0.2.1/32"), attributes=Attributes(med=True))),
         Announce(Route(FOUR, ip_network("192.0.2.1/32"), attributes=Attributes(communities=((65536, 0),)))),
-        Announce(Route(FOUR, ip_network("192.0.2.1/32"), attributes=Attributes(as_path=(1,) * 33))),
+        Announce(Route(FOUR, ip_network("192.0.2.1/32"), attributes=Attributes(as_path=(1,) * 34))),
         Teardown(FOUR, 256),
     ],
     ids=str,
