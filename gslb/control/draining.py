@@ -118,8 +118,9 @@ class Draining:
             course.quiet_since = now
         if counted.came < course.counted.came:
             course.looks.clear()
-        if counted.at != course.counted.at or not course.looks:
-            course.looks.append((counted.at, counted.came))
+        if course.looks and counted.at == course.counted.at:
+            course.looks.pop()
+        course.looks.append((counted.at, counted.came))
         while len(course.looks) > 2 and course.looks[1][0] <= counted.at - RATE_S:
             course.looks.popleft()
         course.counted = counted
