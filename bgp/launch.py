@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from bgp import render
 
 VALIDATE_S = 30.0
+CONFIGURATION = "exabgp.conf"
 LAST_WORDS = 400  # characters of what ExaBGP printed last
 
 
@@ -36,7 +37,7 @@ class Launch:
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
         self._folder = setup.folder
-        self._path = setup.folder / "exabgp.conf"
+        self._path = setup.folder / CONFIGURATION
         self._account = pwd.getpwnam(setup.user) if setup.user else pwd.getpwuid(os.geteuid())
         other = self._account.pw_uid != os.geteuid()
         self.user: int | None = self._account.pw_uid if other else None  # whom it becomes; None: it stays as we are
@@ -82,12 +83,7 @@ class Launch:
 
     def running(self) -> int | None:
         """The process id of an ExaBGP that was started with this configuration and lives."""
-        try:
-            pid = int(_text(self._folder / "exabgp.pid"))
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        except (OSError, ValueError):
-            return None
-        return pid if os.fsencode(self._path) in words else None
+        return running(self._folder)
 
     def configuration(self) -> str:
         """What ExaBGP reads; empty where there is none."""
@@ -127,6 +123,16 @@ class Launch:
         modules = PurePosixPath(Path(found.origin).parent.parent)
         said: Mapping[str, str] = render.environment(self._account.pw_name, log, modules)
         return dict(said)
+
+
+def running(folder: Path) -> int | None:
+    """The process id of an ExaBGP that was started in `folder` and lives."""
+    try:
+        pid = int(_text(folder / "exabgp.pid"))
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except (OSError, ValueError):
+        return None
+    return pid if os.fsencode(folder / CONFIGURATION) in words else None
 
 
 def _text(path: Path) -> str:

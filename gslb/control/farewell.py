@@ -1,18 +1,25 @@
 """The first part of an orderly end where routes lead here: the controller takes them away while all else answers on.  IO.
 
 Rule 1: it has the time that it asked for in its standing orders, and no more.
+Then ExaBGP is killed, so that no route leads where nothing answers.
 Rule 2: one that has not yet found what runs here is told when it has: otherwise it would leave that behind.
 """
 
 from __future__ import annotations
 
+import importlib
 import logging
+import os
+import signal
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
 from gslb.control.children import Child
 from gslb.control.reactor import Reactor
 from gslb.nameserver import channel
 
+FOLDER = "bgp"  # in the node's state folder: what ExaBGP needs, and says
 HURRIED_S = 8.0  # from the second signal on: to withdraw, and to end the sessions
 
 log = logging.getLogger("gslb.supervisor")
@@ -54,7 +61,14 @@ class Farewell:
         return self._told is child and status == 0
 
     def _late(self) -> None:
-        if not self.under_way:
-            return
-        log.warning("the controller has not taken all routes away in time; the rest ends now")
-        self._over()
+        if self.under_way:
+            log.error("not all routes were taken away in time: the controller is killed, and ExaBGP")
+            self._over()
+
+
+def end_speaker(folder: Path) -> None:
+    """Kill the ExaBGP of the node with this state folder, if one lives: routers drop what it announced."""
+    pid: int | None = importlib.import_module("bgp.launch").running(folder / FOLDER)
+    if pid is not None:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)

@@ -80,6 +80,7 @@ class Controller:
         self._stop = asyncio.Event()
         self._wake = asyncio.Event()
         self._reload_due = False
+        self._leaving: asyncio.Task[None] | None = None
         self._link = Link(self._line, self._reload_anyway, self._finish, self._lent)
         self._facts.say(pid=os.getpid(), since=self._clock.now(), config=str(self._start.config.absolute()))
         async with asyncio.TaskGroup() as self._tasks:
@@ -123,7 +124,21 @@ class Controller:
             self._station.overrides_written()
 
     def _finish(self, end: End) -> None:
-        log.debug("to end: %s", end.name)
+        if end is End.ALONE or self._station is None:
+            if self._leaving is not None:
+                self._leaving.cancel()
+            self._end()
+        elif self._leaving is None:
+            self._leaving = self._tasks.create_task(self._leave(self._station))
+        if end is End.HURRIED and self._station is not None:
+            self._station.hurry()
+
+    async def _leave(self, station: Station) -> None:
+        """Take away the routes that lead here while all else goes on, then end."""
+        try:
+            await station.leave()
+        except Exception:
+            log.exception("routes may still lead here")
         self._end()
 
     def _end(self) -> None:
@@ -131,7 +146,8 @@ class Controller:
         self._wake.set()
 
     def _lent(self, lent: Lent) -> None:
-        log.debug("addresses: %s", lent)
+        if self._station is not None:
+            self._station.lent(lent)
 
     def _decide(self) -> float | None:
         """Decide; how long nothing is due after that, but for what is observed."""
@@ -250,6 +266,7 @@ class Controller:
         if self._station is None:
             store = Store(self._start.state, deployment.name, node.name)
             self._station = Station(self._start, store, self._facts, self._clock, self._wake.set, self._try_again)
+            self._station.lend = self._link.lend
             self._tasks.create_task(self._station.run(self._stop))
         self._station.observer.balancing.no_driver = no_driver
         self._facts.say(deployment=deployment.name, node=node.name, site=node.site)

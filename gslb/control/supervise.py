@@ -30,7 +30,7 @@ from gslb.control import addresses, orphans, privilege, remembered, wanted
 from gslb.control.balancerchild import BalancerChild, Post
 from gslb.control.children import Child, Restarts, bury, fork
 from gslb.control.crew import Crew, clear_away, worker_count
-from gslb.control.farewell import Farewell
+from gslb.control.farewell import Farewell, end_speaker
 from gslb.control.following import Following
 from gslb.control.listening import Listening
 from gslb.control.lock import AlreadyRunning, Lock
@@ -90,7 +90,7 @@ class Supervisor:
         self._store: Store | None = None
         self._orphans: set[Orphan] = set()
         self._following: Following | None = None
-        self._farewell = Farewell(self._reactor, partial(self._stop, 0))
+        self._farewell = Farewell(self._reactor, self._late)
         self._stopping = False
         self._status = 0
         self._why: str | None = None
@@ -326,6 +326,13 @@ class Supervisor:
             self._stop(0)
         elif not self._stopping:
             self._farewell.begin(self._wanted.farewell_s, self._controller)
+
+    def _late(self) -> None:
+        """The controller has had its time."""
+        self._kill_controller()
+        if self._store is not None:
+            end_speaker(self._store.folder)
+        self._stop(0)
 
     def _stop(self, status: int) -> None:
         if self._stopping:
