@@ -63,12 +63,10 @@ def _routes(prefixes: list[Mapping[str, Any]]) -> Iterator[Metric]:
     states = [((one["prefix"], state.value), float(one["state"] == state)) for one in prefixes for state in State]
     what = "1 for the state in which a prefix is to be, 0 for the others."
     yield gauge("gslb_bgp_route_state", what, (*_PREFIX, "state"), states)
-    flags = {
-        "gslb_bgp_route_acknowledged": ("1 while ExaBGP has the prefix as it is to be.", "acked"),
-        "gslb_bgp_route_on_lo": ("1 while the address of the prefix is on lo.", "on_lo"),
-    }
-    for name, (what, key) in flags.items():
-        yield gauge(name, what, _PREFIX, [((one["prefix"],), float(one[key])) for one in prefixes])
+    rows = [((one["prefix"],), float(one["acked"])) for one in prefixes]
+    yield gauge("gslb_bgp_route_acknowledged", "1 while ExaBGP has the prefix as it is to be.", _PREFIX, rows)
+    rows = [((one["prefix"],), float(one["on_lo"])) for one in prefixes if one["on_lo"] is not None]
+    yield gauge("gslb_bgp_route_on_lo", "1 while the address of a prefix that DNS answers at is on lo.", _PREFIX, rows)
     rows = [((one["prefix"],), float(one["veto"] is not None)) for one in prefixes]
     yield gauge("gslb_bgp_route_kept", "1 while a prefix that has a reason to leave is kept.", _PREFIX, rows)
     rows = [((one["prefix"],), float(len(one["sites"]))) for one in prefixes]

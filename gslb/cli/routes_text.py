@@ -121,7 +121,7 @@ def _prefix(one: Known, now: float) -> Iterator[str]:
         f"also announced by {', '.join(one['sites'])}" if one["sites"] else "no other site is known to announce it",
         _lease(one["lease"]),
         *_routers(one["in_router"], now),
-        "on lo" if one["on_lo"] else "not on lo",
+        {True: "on lo", False: "not on lo", None: ""}[one["on_lo"]],
         *_local(one["local"]),
         f"{one['failures']:,} failures" if one["failures"] > 1 else "1 failure" if one["failures"] else "",
         f"next look in {duration(one['wake_s'])}" if one["wake_s"] else "",

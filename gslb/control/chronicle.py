@@ -41,7 +41,10 @@ class Chronicle:
         """
         if self._routes is None and (state is None or not state["speaker"]["ready"]):
             return
-        before, self._routes = self._routes, state
+        before = self._routes
+        if state is not None and before is not None and not state["speaker"]["ready"]:
+            state = {**state, "neighbors": before["neighbors"]}  # nobody knows how they are
+        self._routes = state
         if before is not None:
             self.tell(now, route_changes(before, state))
 

@@ -71,7 +71,7 @@ def alarms(
         line
         for part in (
             _speaker(state),
-            _sessions(state["neighbors"], now),
+            _sessions(state["neighbors"], now, known=state["speaker"]["ready"]),
             _bridge(tripped_at, now),
             _rejected(rejected),
             _addresses(state["prefixes"], addresses, now),
@@ -110,10 +110,11 @@ def _speaker(state: Mapping[str, Any]) -> Iterator[str]:
         yield f"ExaBGP does not serve: {speaker['problem']}{again}"
 
 
-def _sessions(neighbors: Iterable[Mapping[str, Any]], now: float) -> Iterator[str]:
+def _sessions(neighbors: Iterable[Mapping[str, Any]], now: float, *, known: bool) -> Iterator[str]:
+    """While ExaBGP cannot be asked, only of those that have a reason of their own: it is told that it cannot be."""
     for one in neighbors:
         since = one["since"]
-        if one["up"] or since is None or now - since < SESSION_S:
+        if one["up"] or since is None or now - since < SESSION_S or not (known or one["reason"]):
             continue
         why = reason_text(one["reason"]) or "no answer"
         yield (
@@ -139,7 +140,7 @@ def _addresses(prefixes: Iterable[Mapping[str, Any]], said: str, now: float) -> 
     lacking = [
         one["prefix"]
         for one in prefixes
-        if not one["on_lo"] and one["state"] != "off" and now - one["since"] >= PLACED_S
+        if one["on_lo"] is False and one["state"] != "off" and now - one["since"] >= PLACED_S
     ]
     if said:
         yield said

@@ -69,6 +69,7 @@ def test_not_all_is_well() -> None:
         (prefix(lease={"wanted": True, "held": True, "holder": "fra1"}), "has the lease to withdraw"),
         (prefix(sites=[]), "no other site is known to announce it"),
         (prefix(failures=1), "1 failure"),
+        (prefix(on_lo=None), "used"),
         (prefix(veto=FEW_SITES), f"kept: {FEW_SITES}"),
         (prefix(in_router=[look(standing="otherwise")]), "in router 10.0.0.1: there with other attributes"),
     ],

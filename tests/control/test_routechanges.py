@@ -56,7 +56,8 @@ def test_each_change_is_told_once_from_when_the_table_is_known(tmp_path: Path) -
     events = Hub(epoch=1)
     chronicle = Chronicle(tmp_path, events, Moment())
     early = state(prefix(state="off"), ready=False)
-    for at, found in enumerate((None, early, state(), state(), DRAINED, {**DRAINED, "speaker": early["speaker"]})):
+    unasked = {**DRAINED, "speaker": early["speaker"], "neighbors": DOWN["neighbors"]}
+    for at, found in enumerate((None, early, state(), state(), DRAINED, unasked, DRAINED)):
         chronicle.routes(NOW + at, found)
     chronicle.close()
     told = [json.loads(line) for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
