@@ -140,6 +140,11 @@ class Speaker:
         self._audit_at = min(self._audit_at, now + RELOADED_S)
 
     @property
+    def ready(self) -> bool:
+        """Whether ExaBGP can be asked, and its table is known."""
+        return self._fenced and self.stage in (Stage.READY, Stage.ROUTES)
+
+    @property
     def settled(self) -> bool:
         """Whether ExaBGP has what is wanted and nothing is on its way."""
         return (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,11 +19,13 @@ UNASKED = "ExaBGP was not asked yet what it announces"
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """ExaBGP's table, leases, prefixes whose addresses are here; `now`, and how such a moment becomes seconds since the epoch."""
+    """ExaBGP's table, leases, whether a prefix's address is on lo (None: it need not be); `now`, and how such a moment becomes seconds
+    since the epoch.
+    """
 
     table: Table
     leaving: Leaving
-    present: Collection[str]
+    on_lo: Callable[[Network], bool | None]
     now: float
     to_epoch: Callable[[float], float]
 
@@ -68,7 +70,7 @@ def _prefix_json(prefix: Network, one: Judged, prefixes: Prefixes, around: Circu
         "local": {"dns": one.local.dns, "pools": one.local.pools},
         "lease": {"wanted": verdict.wants_lease, "held": left_s > 0, "holder": around.leaving.holder(prefix)},
         "sites": sorted(sites_announcing(one.rule, one.remote)),
-        "on_lo": str(prefix) in around.present,
+        "on_lo": around.on_lo(prefix),
         "in_router": [],
         "failures": verdict.past.failures,
         "wake_s": None if verdict.wake_at is None else verdict.wake_at - around.now,
@@ -88,7 +90,7 @@ def _unasked_json(prefix: Network, prefixes: Prefixes, around: Circumstances) ->
         "local": {"dns": None, "pools": None},
         "lease": {"wanted": False, "held": False, "holder": None},
         "sites": [],
-        "on_lo": str(prefix) in around.present,
+        "on_lo": around.on_lo(prefix),
         "in_router": [],
         "failures": 0,
         "wake_s": None,

@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+from bgp.exabgp import ExaBgp
 from bgp.routes import Route, State, changes, wanted
 from bgp.when import Local, Remote, on_controller_loss
 from gslb.bus.peers import Living
@@ -28,9 +29,10 @@ from gslb.control.facts import Facts
 from gslb.control.leaving import Leaving
 from gslb.control.link import Lent
 from gslb.control.prefixes import Prefixes, Table
-from gslb.control.speaking import Speaking
+from gslb.control.speaking import MakeExaBgp, Speaking
 from gslb.control.store import StateError, Store
 from gslb.control.tasks import Defects, keep_running
+from gslb.control.wanted import MOVE_S
 from gslb.model.deployment import Anycast, Deployment, Network, Node, NodeId, PoolId
 from gslb.model.plan import Plan
 from gslb.model.world import Override, Verdicts
@@ -40,7 +42,6 @@ SILENT = 2  # questions in a row that no executor answers: there is none
 OLD_S = 30.0  # without a decision that came to an end
 TICK_S = 1.0  # it is decided again at the latest
 KEEP_S = 10.0  # between two writings of the history, unless a prefix changes
-FAREWELL_S = 5.0  # from the drain of an orderly end to its withdrawal, at most
 FOLDER = "bgp"  # in the node's state folder
 
 
@@ -55,8 +56,19 @@ class Senses:
     answering: Callable[[], Awaitable[int | None]]
 
 
+@dataclass(frozen=True, slots=True)
+class Hearers:
+    """Who is told: `lend` has the supervisor lend the addresses of prefixes; `changed` is called when other nodes are to be told something
+    else, `shown` with each new state.
+    """
+
+    lend: Callable[[Iterable[Network]], None]
+    changed: Callable[[], None]
+    shown: Callable[[Mapping[str, Any] | None], None]
+
+
 class Announcing:
-    """`lend` has the supervisor lend the addresses of prefixes; `changed` is called when others are to be told something else."""
+    """The routes of one node.  For the controller's event loop."""
 
     def __init__(
         self,
@@ -64,19 +76,18 @@ class Announcing:
         clock: Clock,
         facts: Facts,
         senses: Senses,
-        lend: Callable[[Iterable[Network]], None],
-        changed: Callable[[], None],
+        hearers: Hearers,
+        make_exabgp: MakeExaBgp = ExaBgp,
     ) -> None:
         self._store = store
         self._clock = clock
         self._facts = facts
         self._senses = senses
-        self._lend = lend
-        self._changed = changed
+        self._hearers = hearers
         self._began = time.monotonic()
         self.leaving = Leaving(store.folder.name, self.look)
         self._prefixes = Prefixes(anycastfile.load_history(store, self._began, clock.now()), self._began)
-        self._speaking = Speaking(store.folder / FOLDER, self.look, self._found)
+        self._speaking = Speaking(store.folder / FOLDER, self.look, self._found, make_exabgp)
         self._deployment: Deployment | None = None
         self._node: Node | None = None
         self._plan: Plan | None = None
@@ -91,7 +102,7 @@ class Announcing:
         self._soon: asyncio.Handle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._kept: tuple[dict[Network, State], float] = {}, self._began
-        self._shown_at = self._began
+        self._shown: tuple[object, float] = None, self._began
         self._defects = Defects()
         self.routes: Mapping[str, str] = {}
 
@@ -139,14 +150,18 @@ class Announcing:
             for timer in (self._soon, self._timer):
                 if timer is not None:
                     timer.cancel()
-            self._keep(time.monotonic())
+            try:
+                self._keep(time.monotonic())
+            except Exception as error:  # noqa: BLE001  # the rest ends as it would
+                self._defects.tell("routes", error)
 
     async def leave(self) -> None:
         """The orderly end: routes drain and are withdrawn, sessions and ExaBGP end; other nodes are told at once."""
         self._farewell = True
+        self._prefixes.farewell(State.DRAIN, time.monotonic())
         self._decide()
         await self._speaking.leave()
-        self._prefixes.end(time.monotonic())
+        self._prefixes.farewell(State.OFF, time.monotonic())
         self._decide()
 
     def hurry(self) -> None:
@@ -214,9 +229,8 @@ class Announcing:
         states = {prefix: past.state for prefix, past in self._prefixes.pasts.items()}
         if states != self._kept[0] or now >= self._kept[1] + KEEP_S:
             self._keep(now)
-        elif now >= self._shown_at + TICK_S:
+        elif self._glance(table) != self._shown[0] or now >= self._shown[1] + TICK_S:
             self._show(now)
-        self._facts.problem("anycast", self.problems())
         return self._prefixes.wake_at(table) or now + TICK_S
 
     def _known(self, now: float) -> Known:
@@ -242,7 +256,7 @@ class Announcing:
         return anycastfacts.remote(prefix, lives, deployment.nodes, left_s, since)
 
     def _table(self) -> Table:
-        return Table(self._speaking.table, self._speaking.is_up, self._speaking.ready)
+        return Table(self._speaking.table.values(), self._speaking.is_up, ready=self._speaking.ready)
 
     # --- what follows ---
 
@@ -257,7 +271,7 @@ class Announcing:
         )
         if borrowed != self._borrowed:
             self._borrowed = borrowed
-            self._lend(borrowed)
+            self._hearers.lend(borrowed)
 
     def _tell(self, table: Table) -> None:
         told = self._prefixes.told(table)
@@ -265,7 +279,7 @@ class Announcing:
             told = dict.fromkeys(told, anycastfacts.WITHDRAWN)
         if told != self.routes:
             self.routes = told
-            self._changed()
+            self._hearers.changed()
 
     def _say(self, deployment: Deployment, node: Node) -> None:
         """Say to ExaBGP what is wanted, with what its bridge says when we are gone."""
@@ -281,7 +295,7 @@ class Announcing:
         routes = wanted(states, speaker)
         wait_s = max((here[prefix].drain_s for prefix in states if prefix in here), default=0.0)
         prepared = changes(routes, wanted(lost, speaker))
-        self._speaking.say(routes, prepared, wanted(drained, speaker), min(wait_s, FAREWELL_S))
+        self._speaking.say(routes, prepared, wanted(drained, speaker), min(wait_s, MOVE_S))
 
     def _keep(self, now: float) -> None:
         pasts, wall = self._prefixes.pasts, self._clock.now()
@@ -298,8 +312,16 @@ class Announcing:
             self._facts.problem("anycast history", ())
 
     def _show(self, now: float) -> None:
-        self._shown_at = now
-        anycastfile.save_state(self._store.folder / "run", self.state())
+        state = self.state()
+        self._shown = self._glance(self._table()), now
+        anycastfile.save_state(self._store.folder / "run", state)
+        self._hearers.shown(state)
+        self._facts.problem("anycast", self._problems(state))
+
+    def _glance(self, table: Table) -> object:
+        """What of the state people wait for."""
+        acked = [self._prefixes.acked(prefix, table) for prefix in self._prefixes.judged]
+        return self.routes, self._speaking.life.pid, table.ready, acked, dict(self._speaking.sessions)
 
     # --- for people ---
 
@@ -312,15 +334,20 @@ class Announcing:
             return None
         now = time.monotonic()
         offset = self._clock.now() - now
-        lent = self._lent.present if self._lent is not None else frozenset()
-        around = Circumstances(self._table(), self.leaving, lent, now, lambda at: at + offset)
+        around = Circumstances(self._table(), self.leaving, self._on_lo, now, lambda at: at + offset)
         return state_json(speaker, self._speaking, self._prefixes, around)
 
-    def problems(self) -> tuple[str, ...]:
+    def _on_lo(self, prefix: Network) -> bool | None:
+        """Whether its address is here; None where it is not asked for."""
+        if prefix not in (self._borrowed or ()):
+            return None
+        return self._lent is not None and str(prefix) in self._lent.present
+
+    def _problems(self, state: Mapping[str, Any] | None) -> tuple[str, ...]:
         """What people should mend, one line each."""
         tripped, offset = self._speaking.tripped_at, self._clock.now() - time.monotonic()
         alarms = routealarms.alarms(
-            self.state(),
+            state,
             self._clock.now(),
             rejected=self._speaking.rejected,
             tripped_at=None if tripped is None else tripped + offset,

@@ -9,28 +9,30 @@ Rule 4: `announced` is what ExaBGP has acknowledged in full, with a session up, 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bgp.routes import Route, State, found_as, normal, refused, wanted
-from bgp.when import Local, Operator, Past, Remote, Rule, Verdict, decide
+from bgp.when import Local, Operator, Past, Remote, Rule, Verdict, Why, decide
 from gslb.control.anycastfacts import WORDS, announced_here, rules_of
 from gslb.control.anycastfile import resumed
 from gslb.model.bgp import Bgp
 from gslb.model.deployment import Address, Anycast, Deployment, Network, Node
 
 
-@dataclass(frozen=True, slots=True)
 class Table:
-    """ExaBGP's routes and sessions; `ready`: it can be asked now."""
+    """ExaBGP's routes and sessions at one moment; `ready`: it can be asked now."""
 
-    routes: Mapping[tuple[Address, Network], Route]
-    is_up: Callable[[Address], bool]
-    ready: bool
+    def __init__(self, routes: Iterable[Route], is_up: Callable[[Address], bool], *, ready: bool) -> None:
+        self.is_up = is_up
+        self.ready = ready
+        self._routes: dict[Network, list[Route]] = {}
+        for route in routes:
+            self._routes.setdefault(route.prefix, []).append(route)
 
-    def has(self, prefix: Network) -> bool:
-        """Whether there is any route of it."""
-        return any(one == prefix for _, one in self.routes)
+    def of(self, prefix: Network) -> Sequence[Route]:
+        """The routes of a prefix."""
+        return self._routes.get(prefix, ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ class Prefixes:
             judged[prefix] = self._judge(prefix, local, remote, table, now)
             before, state = self.pasts.get(prefix, Past()).state, judged[prefix].verdict.state
             if state is not before:
-                self.transitions.setdefault(prefix, Counter())[state] += 1
+                self._count(prefix, state)
         self.judged = judged
         self.pasts = {prefix: one.verdict.past for prefix, one in judged.items()}
 
@@ -109,7 +111,7 @@ class Prefixes:
         """When to judge again at the latest."""
         moments = [one.verdict.wake_at for one in self.judged.values() if one.verdict.wake_at is not None]
         for prefix, one in self.judged.items():
-            if one.verdict.past.left and one.verdict.state is State.OFF and table.has(prefix):
+            if one.verdict.past.left and one.verdict.state is State.OFF and table.of(prefix):
                 moments.append(one.verdict.past.since + one.rule.timing.act_s)
         return min(moments, default=None)
 
@@ -120,12 +122,20 @@ class Prefixes:
     def acked(self, prefix: Network, table: Table) -> bool:
         """Whether ExaBGP has just what is wanted of a prefix, on every session."""
         target = set(map(normal, self._routes(prefix, self.judged[prefix].verdict.state)))
-        return table.ready and {route for route in table.routes.values() if route.prefix == prefix} == target
+        return table.ready and set(map(normal, table.of(prefix))) == target
 
-    def end(self, now: float) -> None:
-        """All was withdrawn in order."""
-        self.pasts = {prefix: Past(since=now, failures=past.failures) for prefix, past in self.pasts.items()}
-        self.judged = {}
+    def farewell(self, state: State, now: float) -> None:
+        """All that is announced drains, or was withdrawn: this node ends in order."""
+        for prefix, one in self.judged.items():
+            past = one.verdict.past
+            if past.state not in (State.OFF, state):
+                past = replace(past, state=state, since=now, good_since=None)
+                self.judged[prefix] = replace(one, verdict=Verdict(past, Why.OPERATOR_DOWN))
+                self._count(prefix, state)
+        self.pasts |= {prefix: one.verdict.past for prefix, one in self.judged.items()}
+
+    def _count(self, prefix: Network, state: State) -> None:
+        self.transitions.setdefault(prefix, Counter())[state] += 1
 
     def _judge(
         self,
@@ -151,24 +161,21 @@ class Prefixes:
         """Whether a guarded withdrawal did not get out in time."""
         guarded = rule.min_sites > 0 and here.operator is not Operator.FORCED_DOWN
         late = past.left and past.state is State.OFF and now > past.since + rule.timing.act_s
-        return guarded and late and table.has(prefix)
+        return guarded and late and bool(table.of(prefix))
 
     def _leaves(self, prefix: Network, table: Table) -> bool:
-        return self.pasts[prefix].state is not State.OFF or table.has(prefix)
+        return self.pasts[prefix].state is not State.OFF or bool(table.of(prefix))
 
     def _true_state(self, prefix: Network, one: Judged, table: Table) -> State:
         """What can be relied on: the least of what is wanted and what is so."""
         state = one.verdict.state
         if state is State.OFF or not table.ready:
             return State.OFF
-        up = [route for route in self._there(prefix, table) if table.is_up(route.neighbor)]
+        up = [normal(route) for route in table.of(prefix) if table.is_up(route.neighbor)]
         if not up:
             return State.OFF
         full = set(map(normal, self._routes(prefix, State.ANNOUNCED)))
         return State.ANNOUNCED if state is State.ANNOUNCED and full.intersection(up) else State.DRAIN
-
-    def _there(self, prefix: Network, table: Table) -> Iterator[Route]:
-        return (route for route in table.routes.values() if route.prefix == prefix)
 
     def _routes(self, prefix: Network, state: State) -> tuple[Route, ...]:
         return () if self._speaker is None else wanted({prefix: state}, self._speaker)

@@ -23,7 +23,7 @@ from bgp.heard import Hello, SessionSaid
 from bgp.launch import Setup
 from bgp.routes import Change, Route
 from bgp.sessions import sessions_of
-from bgp.speaker import Applied, Counts, Lost, Ready, Rejected, Stage
+from bgp.speaker import Applied, Counts, Lost, Ready, Rejected
 from gslb.model.bgp import Bgp
 from gslb.model.deployment import Address, Network
 
@@ -34,6 +34,7 @@ ENDED_S = 5.0  # for ExaBGP's end after it was told
 LONGEST_PATH = 107  # octets of a unix socket's name, unix(7)
 
 
+MakeExaBgp = Callable[[Setup, Callable[[Told], None]], ExaBgp]
 _Asked = tuple[tuple[Route, ...], tuple[Change, ...]]
 
 
@@ -52,7 +53,14 @@ class Life:
 class Speaking:
     """`changed` is called after everything that ExaBGP says, `found` when its table is known for the first time."""
 
-    def __init__(self, folder: Path, changed: Callable[[], None], found: Callable[[Iterable[Route]], None]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        changed: Callable[[], None],
+        found: Callable[[Iterable[Route]], None],
+        make_exabgp: MakeExaBgp = ExaBgp,
+    ) -> None:
+        self._make_exabgp = make_exabgp
         self._folder = folder
         self._changed = changed
         self._found = found
@@ -92,7 +100,7 @@ class Speaking:
     @property
     def ready(self) -> bool:
         """Whether ExaBGP answers: what is said now is out at once."""
-        return self._exabgp is not None and self._exabgp.speaker.stage in (Stage.READY, Stage.ROUTES)
+        return self._exabgp is not None and self._exabgp.speaker.ready
 
     @property
     def version(self) -> str:
@@ -170,7 +178,7 @@ class Speaking:
     async def _live(self, setup: Setup, stop: asyncio.Event) -> None:
         """One ExaBGP, until it is not wanted any more or cannot be had."""
         try:
-            exabgp = ExaBgp(setup, self._heard)
+            exabgp = self._make_exabgp(setup, self._heard)
         except KeyError:
             self._fail(f"the user {os.geteuid()} has no name here - expected one in the list of users for ExaBGP")
             await self._pause(AGAIN_S)

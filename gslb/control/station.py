@@ -10,9 +10,9 @@ from dataclasses import replace
 from typing import Any
 
 from gslb.bus.peers import Living
-from gslb.control import asked
+from gslb.control import asked, draining
 from gslb.control.agreement import Agreement
-from gslb.control.announcing import Announcing, Senses
+from gslb.control.announcing import Announcing, Hearers, Senses
 from gslb.control.changes import Moment, conflict
 from gslb.control.chronicle import Chronicle
 from gslb.control.classes import Classes
@@ -20,7 +20,7 @@ from gslb.control.clock import Clock
 from gslb.control.desk import Figures
 from gslb.control.events import Hub
 from gslb.control.executor import DnsTables, Executors
-from gslb.control.facts import TAKEN, Facts
+from gslb.control.facts import DRAINING, TAKEN, Facts
 from gslb.control.fullness import Fullness
 from gslb.control.link import Lent
 from gslb.control.locator import Locator
@@ -95,13 +95,16 @@ class Station:
         self.rollout = Rollout(start, store, facts, clock.now, lambda: again(0.0))
         self.lend: Callable[[Iterable[Network]], None] = lambda _: None  # has the supervisor lend addresses
         senses = Senses(self.observer.prober.verdicts, self._unbalanced, self._answering)
-        self.announcing = Announcing(store, clock, facts, senses, self._borrow, self.shared.own_changed)
+        self.announcing = Announcing(
+            store, clock, facts, senses, Hearers(self._borrow, self.shared.own_changed, self._announced)
+        )
         for part in (self.agreement, self.sheds, self.rollout, self.announcing.leaving):
             self.shared.attend(part)
         self.shared.show("sheds", self.sheds.state)
         self.shared.watch(self._lives)
         self._losses = Losses()
         self._fullness = Fullness()
+        self._draining = draining.Draining()
         self._defects = Defects()
         self._api = start.api(self)
 
@@ -258,11 +261,30 @@ class Station:
     def _looked(self) -> None:
         """Loads and counts were looked at: decide, unless nothing can come of it."""
         plan, model = self.planner.last, self.model
+        if model is not None:
+            self._look_at_drain(model)
         if plan is not None and model is not None:
             loads = self._loads()
             self._fullness.look(model.deployment, loads, plan.history, self._clock.now())
         if plan is not None and self._occasions.arises(time.monotonic(), self._signs(), plan.history):
             self._wake()
+
+    def _look_at_drain(self, model: Model) -> None:
+        """What still comes here, while an operator drains the site."""
+        balancing, before = self.observer.balancing, self._draining.state
+        known = draining.Known(
+            deployment=model.deployment,
+            node=model.node,
+            overrides=self.planner.overrides,
+            plan=self.planner.last,
+            pulse=balancing.pulse,
+            unbalanced=balancing.unbalanced(),
+            answers=sum(self.observer.measured.answers.values()),
+            announcing=self.announcing.state(),
+        )
+        self._draining.look(known, time.monotonic(), self._clock.now())
+        if self._draining.state != before:
+            self._facts.say(**{DRAINING: self._draining.state})
 
     def _signs(self) -> Signs:
         model = self.model
@@ -308,6 +330,10 @@ class Station:
 
     def _borrow(self, prefixes: Iterable[Network]) -> None:
         self.lend(prefixes)
+
+    def _announced(self, state: Mapping[str, Any] | None) -> None:
+        """Routes or sessions may have changed."""
+        self._chronicle.routes(self._clock.now(), state)
 
     def _unbalanced(self) -> Mapping[PoolId, str] | None:
         """Which pools of the site this node cannot balance; None while its balancer has not said."""
