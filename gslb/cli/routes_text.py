@@ -146,12 +146,10 @@ def _routers(looks: Iterable[Known], now: float) -> Iterator[str]:
 
 
 def _local(local: Known) -> Iterator[str]:
-    """What here is not as it should be."""
+    """What here is not as it should be; what is not checked yet tells itself as the reason."""
     for name, good in local.items():
         if good is False:
             yield f"{name} fails"
-        elif good is None:
-            yield f"{name} not known"
 
 
 def _clauses(name: str, head: str, clauses: Iterable[str]) -> Iterator[str]:

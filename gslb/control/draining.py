@@ -11,7 +11,7 @@ DNS is counted by the executors as answers with addresses of pools: their own ch
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from typing import Any
@@ -237,11 +237,19 @@ def _obstacles(known: Known, drained_s: float) -> Iterator[str]:
             yield f"no other site is known to announce {one['prefix']}"
 
 
-def _still(arrivals: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    for one in arrivals:
-        name = f"{one['what']} {one['name']}"
-        if one["unknown"]:
-            yield f"{name}: what comes to it is not known ({one['unknown']})"
-        elif one["quiet_s"] < QUIET_S:
-            what = "answers" if one["source"] == DNS else "new connections"
-            yield f"{name}: {what} within the last {QUIET_S:.0f} s, or not watched for so long yet"
+def _still(arrivals: Collection[Mapping[str, Any]]) -> Iterator[str]:
+    """What keeps it from being quiet, whose figures stand among the arrivals."""
+    unknown = [_name(one) for one in arrivals if one["unknown"]]
+    busy = [_name(one) for one in arrivals if not one["unknown"] and one["quiet_s"] < QUIET_S]
+    if unknown:
+        yield f"what comes is not known: {_listed(unknown)}"
+    if busy:
+        yield f"not quiet for {QUIET_S:.0f} s yet: {_listed(busy)}"
+
+
+def _name(one: Mapping[str, Any]) -> str:
+    return f"{one['what']} {one['name']}"
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(names))

@@ -58,7 +58,7 @@ def test_not_all_is_well() -> None:
         "            not acknowledged by ExaBGP yet; also announced by iad, sin;",
         "            waits for the lease to withdraw, iad1 has it; in router 10.0.0.1: missing (70 s ago);",
         "            in router 10.0.0.2: there, but it prefers another route; not on lo; dns fails;",
-        "            pools not known; 2 failures; next look in 7 s",
+        "            2 failures; next look in 7 s",
     ]
     assert max(map(len, told)) <= WIDE
 

@@ -130,7 +130,7 @@ def test_what_comes_begins_the_minute_anew(what: str) -> None:
     assert not found["safe"]
     assert only(found)["quiet_s"] == 0.0
     assert only(found)["per_s"] > 0
-    assert found["obstacles"] == ["pool web: new connections within the last 60 s, or not watched for so long yet"]
+    assert found["obstacles"] == ["not quiet for 60 s yet: pool web"]
     assert one.quiet()["safe"]
     talks = one.see(pulse=one.count(packets=100, syns=3))  # of connections that are there
     assert talks is not None
@@ -160,7 +160,7 @@ def test_what_is_not_known_is_not_safe() -> None:
         found = one.see(**new)
         assert found is not None
         assert (found["safe"], only(found)["unknown"], only(found)["per_s"]) == (False, why, None)
-        assert found["obstacles"] == [f"pool web: what comes to it is not known ({why})"]
+        assert found["obstacles"] == ["what comes is not known: pool web"]
 
 
 def test_counts_that_are_old_or_begin_anew_say_nothing_of_the_minute() -> None:
@@ -228,7 +228,7 @@ def test_prefixes_are_counted_by_the_balancer_and_by_dns() -> None:
         (PREFIX, "dns", 0.0),
         ("203.0.113.0/24", "dns", 0.0),
     ]
-    assert asked["obstacles"][0] == f"prefix {PREFIX}: answers within the last 60 s, or not watched for so long yet"
+    assert asked["obstacles"] == [f"not quiet for 60 s yet: prefix {PREFIX}, prefix 203.0.113.0/24"]
     one.quiet()
     met = one.see(pulse=one.count(handshakes=1))
     assert met is not None
@@ -245,9 +245,7 @@ def test_a_site_of_which_nothing_is_counted_is_not_safe() -> None:
     plain = replace(deployment(announces=True), anycast=(replace(ANYCAST, announce_when=("pools",)),))
     one = scene(announces=True)
     one.known = replace(one.known, deployment=plain)
-    assert one.quiet()["obstacles"] == [
-        "prefix 203.0.113.0/24: what comes to it is not known (nothing here counts what comes to it)"
-    ]
+    assert one.quiet()["obstacles"] == ["what comes is not known: prefix 203.0.113.0/24"]
 
 
 @given(
