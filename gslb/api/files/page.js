@@ -140,6 +140,50 @@ function showCompany(sharing, now) {
   at("nodes").replaceChildren(...sharing.nodes.map(nodeRow));
 }
 
+function routeRow(one, now) {
+  const kinds = { announced: "good", drain: "warn", off: "faint" };
+  const state = element("td", { label: "State" }, element("span", { text: one.state, kind: kinds[one.state] ?? "" }),
+    element("div", { text: `for ${lasting(Math.max(0, now - one.since))}`, kind: "faint" }));
+  if (!one.acked) state.append(element("div", { text: "not acknowledged", kind: "warn" }));
+  const why = element("td", { text: one.why, label: "Why" });
+  if (one.veto) why.append(element("div", { text: `kept: ${one.veto}`, kind: "bad" }));
+  if (one.on_lo === false) why.append(element("div", { text: "its address is not on lo", kind: "bad" }));
+  const routers = element("td", { label: "Routers" });
+  for (const look of one.in_router) {
+    routers.append(element("div", { text: `${look.neighbor}: ${look.standing}`, kind: look.standing === "used" ? "" : "warn" }));
+  }
+  return element("tr", {}, element("td", { text: one.prefix, label: "Prefix" }), state, why,
+    element("td", { text: one.sites.join(", ") || "nowhere", label: "Elsewhere", kind: one.sites.length ? "" : "warn" }), routers);
+}
+
+function showRoutes(state, now) {
+  at("routing").hidden = !state;
+  if (!state) return;
+  fill("neighbors", state.neighbors.map((one) => {
+    const lasts = one.since === null ? "" : ` for ${lasting(Math.max(0, now - one.since))}`;
+    const more = one.up ? `${one.routes} route${one.routes === 1 ? "" : "s"}` : one.reason || "no answer";
+    return element("li", { text: `router ${one.address} (AS ${one.as}): ${one.up ? "up" : "down"}${lasts}; ${more}`, kind: one.up ? "" : "bad" });
+  }), "no router");
+  at("routes").replaceChildren(...state.prefixes.map((one) => routeRow(one, now)));
+}
+
+function arrivalItem(one) {
+  const what = one.source === "dns" ? "answers" : "new connections";
+  const rate = one.per_s === null ? "rate not known yet" : `${one.per_s} ${what}/s`;
+  const quiet = one.quiet_s ? `, none for ${lasting(one.quiet_s)}` : "";
+  return element("li", { text: `${one.what} ${one.name}: ${one.unknown ? `not known: ${one.unknown}` : rate + quiet}` });
+}
+
+function showDrain(state) {
+  at("drain").hidden = !state;
+  if (!state) return;
+  at("draining").textContent = state.safe
+    ? `site ${state.site}: nothing new comes: safe to stop gslb here`
+    : `site ${state.site}: not safe to stop yet: ${state.obstacles.join("; ")}`;
+  at("draining").className = state.safe ? "good" : "warn";
+  fill("arrivals", state.arrivals.map(arrivalItem), "nothing is counted here");
+}
+
 function show(report) {
   at("which").textContent = `${report.deployment}, node ${report.node}, version ${report.version}`;
   const serving = report.generation;
@@ -155,6 +199,8 @@ function show(report) {
   const rows = [...sites.values()].flatMap((pools) => pools.map((pool, index) => poolRow(pool, index === 0)));
   at("pools").replaceChildren(...rows);
   showCompany(report.sharing, report.now);
+  showRoutes(report.announcing, report.now);
+  showDrain(report.draining);
   const policies = (report.policies ?? []).map((one) => {
     const modes = Object.entries(one.modes).flatMap(([type, found]) =>
       found.filter((mode) => mode !== "normal").map((mode) => `${type} ${mode}`));
