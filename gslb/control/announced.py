@@ -9,6 +9,7 @@ from typing import Any
 from bgp.routes import State
 from bgp.when import sites_announcing
 from gslb.control.leaving import Leaving
+from gslb.control.looking import Looking
 from gslb.control.prefixes import Judged, Prefixes, Table
 from gslb.control.speaking import Speaking
 from gslb.model.bgp import Bgp
@@ -19,12 +20,13 @@ UNASKED = "ExaBGP was not asked yet what it announces"
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """ExaBGP's table, leases, whether a prefix's address is on lo (None: it need not be); `now`, and how such a moment becomes seconds
+    """ExaBGP's table, leases, how routes stand in the routers, whether a prefix's address is on lo (None: it need not be); `now`, and how such a moment becomes seconds
     since the epoch.
     """
 
     table: Table
     leaving: Leaving
+    looking: Looking
     on_lo: Callable[[Network], bool | None]
     now: float
     to_epoch: Callable[[float], float]
@@ -71,7 +73,11 @@ def _prefix_json(prefix: Network, one: Judged, prefixes: Prefixes, around: Circu
         "lease": {"wanted": verdict.wants_lease, "held": left_s > 0, "holder": around.leaving.holder(prefix)},
         "sites": sorted(sites_announcing(one.rule, one.remote)),
         "on_lo": around.on_lo(prefix),
-        "in_router": [],
+        "in_router": [
+            {"neighbor": str(neighbor), "standing": standing.name.lower(), "at": around.to_epoch(at)}
+            for (place, neighbor), (standing, at) in around.looking.found.items()
+            if place == prefix
+        ],
         "failures": verdict.past.failures,
         "wake_s": None if verdict.wake_at is None else verdict.wake_at - around.now,
     }

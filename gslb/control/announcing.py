@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,6 +28,7 @@ from gslb.control.clock import Clock
 from gslb.control.facts import Facts
 from gslb.control.leaving import Leaving
 from gslb.control.link import Lent
+from gslb.control.looking import Looking, Question
 from gslb.control.prefixes import Prefixes, Table
 from gslb.control.speaking import MakeExaBgp, Speaking
 from gslb.control.store import StateError, Store
@@ -88,6 +89,7 @@ class Announcing:
         self.leaving = Leaving(store.folder.name, self.look)
         self._prefixes = Prefixes(anycastfile.load_history(store, self._began, clock.now()), self._began)
         self._speaking = Speaking(store.folder / FOLDER, self.look, self._found, make_exabgp)
+        self._looking = Looking(self._questions, self.look)
         self._deployment: Deployment | None = None
         self._node: Node | None = None
         self._plan: Plan | None = None
@@ -146,6 +148,7 @@ class Announcing:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(keep_running(lambda: self._speaking.run(stop), "ExaBGP", stop))
                 tasks.create_task(keep_running(lambda: self._ask(stop), "DNS behind anycast", stop))
+                tasks.create_task(keep_running(lambda: self._looking.run(stop), "proof of routes", stop))
         finally:
             for timer in (self._soon, self._timer):
                 if timer is not None:
@@ -279,6 +282,7 @@ class Announcing:
             told = dict.fromkeys(told, anycastfacts.WITHDRAWN)
         if told != self.routes:
             self.routes = told
+            self._looking.soon()
             self._hearers.changed()
 
     def _say(self, deployment: Deployment, node: Node) -> None:
@@ -293,9 +297,21 @@ class Announcing:
         }
         drained = {prefix: State.OFF if state is State.OFF else State.DRAIN for prefix, state in states.items()}
         routes = wanted(states, speaker)
-        wait_s = max((here[prefix].drain_s for prefix in states if prefix in here), default=0.0)
+        wait_s = max((one.rule.timing.drain_s for one in self._prefixes.judged.values()), default=0.0)
         prepared = changes(routes, wanted(lost, speaker))
         self._speaking.say(routes, prepared, wanted(drained, speaker), min(wait_s, MOVE_S))
+
+    def _questions(self) -> Iterator[Question]:
+        """What routers are asked: for what is wanted, and in full for what is off and must not be there."""
+        speaker = self._speaking.wanted
+        for neighbor in speaker.neighbors if speaker is not None else ():
+            local = self._speaking.local(neighbor.address)
+            if speaker is None or neighbor.look is None or local is None:
+                continue
+            states = self._prefixes.states
+            asked = {prefix: State.ANNOUNCED if state is State.OFF else state for prefix, state in states.items()}
+            for route in wanted(asked, replace(speaker, neighbors=(neighbor,))):
+                yield Question(neighbor.look, route, local)
 
     def _keep(self, now: float) -> None:
         pasts, wall = self._prefixes.pasts, self._clock.now()
@@ -334,7 +350,7 @@ class Announcing:
             return None
         now = time.monotonic()
         offset = self._clock.now() - now
-        around = Circumstances(self._table(), self.leaving, self._on_lo, now, lambda at: at + offset)
+        around = Circumstances(self._table(), self.leaving, self._looking, self._on_lo, now, lambda at: at + offset)
         return state_json(speaker, self._speaking, self._prefixes, around)
 
     def _on_lo(self, prefix: Network) -> bool | None:
@@ -353,7 +369,7 @@ class Announcing:
             tripped_at=None if tripped is None else tripped + offset,
             addresses=self._lent.problem if self._lent is not None else "",
         )
-        return (*self._prefixes.refused, *alarms)
+        return (*self._prefixes.refused, *alarms, *self._looking.problems)
 
 
 def _is_bound(anycast: Anycast, deployment: Deployment, node: Node) -> bool:

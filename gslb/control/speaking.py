@@ -20,10 +20,11 @@ import bgp.bridge
 from bgp import render
 from bgp.exabgp import Ended, ExaBgp, Running, Told, Unstartable
 from bgp.heard import Hello, SessionSaid
-from bgp.launch import Setup
+from bgp.launch import Setup, running
 from bgp.routes import Change, Route
 from bgp.sessions import sessions_of
 from bgp.speaker import Applied, Counts, Lost, Ready, Rejected
+from bgp.watched import Watched
 from gslb.model.bgp import Bgp
 from gslb.model.deployment import Address, Network
 
@@ -65,6 +66,7 @@ class Speaking:
         self._changed = changed
         self._found = found
         self._bgp: Bgp | None = None
+        self._decided = False  # whether it is known who speaks, or nobody
         self._exabgp: ExaBgp | None = None
         self._knows = False  # what the ExaBGP of now had when it was met
         self._sessions: dict[Address, render.Session] = {}  # those that ExaBGP was given
@@ -83,6 +85,7 @@ class Speaking:
 
     def want(self, bgp: Bgp | None) -> None:
         """Speak as this one from now on; None: not at all, after an orderly end."""
+        self._decided = True
         if bgp != self._bgp:
             self._bgp, self._began = bgp, time.monotonic()
             self._wake.set()
@@ -170,6 +173,8 @@ class Speaking:
                 if setup is not None:
                     await self._live(setup, stop)
                 elif not stop.is_set():
+                    if self._decided and self._bgp is None:
+                        await self._end_former()
                     await self._pause(AGAIN_S if self._bgp is not None else None)
         finally:
             ending.cancel()
@@ -186,10 +191,10 @@ class Speaking:
         self._exabgp, self._knows, self._said, self._ending = exabgp, False, None, False
         self._sessions = _by_neighbor(setup)
         self._met.clear()
-        running = asyncio.create_task(exabgp.run())
-        running.add_done_callback(lambda _: self._wake.set())
+        life = asyncio.create_task(exabgp.run())
+        life.add_done_callback(lambda _: self._wake.set())
         try:
-            while not (stop.is_set() or running.done() or self._leaving or self._bgp is None):
+            while not (stop.is_set() or life.done() or self._leaving or self._bgp is None):
                 self._wake.clear()
                 new = self._setup()
                 if new is not None and new != setup:
@@ -198,28 +203,36 @@ class Speaking:
                     self._sessions = _by_neighbor(setup)
                     self._pass_on()
                 await self._pause(AGAIN_S if self._unready else None)
-            if running.done():
-                running.result()
+            if life.done():
+                life.result()
             elif not stop.is_set():
-                await self._end(exabgp, running)
+                await self._end(exabgp, life)
         except OSError as error:
             self._fail(f"the socket for ExaBGP cannot be made: {error.strerror or error}")
             await self._pause(AGAIN_S)
         finally:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
+            life.cancel()
+            await asyncio.gather(life, return_exceptions=True)
             self._exabgp, self._knows, self._sessions = None, False, {}
             self.life = Life(problem=self.life.problem, restarts=self.life.restarts)
             self._changed()
 
-    async def _end(self, exabgp: ExaBgp, running: asyncio.Task[None]) -> None:
+    async def _end(self, exabgp: ExaBgp, life: asyncio.Task[None]) -> None:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._met.wait(), MEET_S)
         self._ending = True
         routes, wait_s = self._drained
         await exabgp.stop(routes, wait_s, self._hurried)
         with suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(running), ENDED_S)
+            await asyncio.wait_for(asyncio.shield(life), ENDED_S)
+
+    async def _end_former(self) -> None:
+        """End the ExaBGP of an earlier run, whose configuration had a speaker."""
+        if pid := running(self._folder):
+            with suppress(ProcessLookupError):
+                process = Watched(pid)
+                await process.end()
+                process.leave()
 
     async def _pause(self, wait_s: float | None) -> None:
         with suppress(TimeoutError):
