@@ -41,9 +41,9 @@ def announcing_lines(found: Known) -> Iterator[str]:
 
 
 def draining_lines(found: Known) -> Iterator[str]:
-    """What still comes to a site that an operator drains, and whether it is safe to stop; none where nobody does."""
+    """What still comes to a site that an operator drains, and whether it is safe to stop; none where nobody does, or nothing runs."""
     state = found.get("draining")
-    if not state:
+    if not state or found["supervisor"]["pid"] is None:
         return
     now = found["now"]
     yield f"draining    site {state['site']} for {duration(max(0.0, now - state['since']))}: {_word(state)}"

@@ -14,7 +14,7 @@ WIDE = 100
 
 def found(announcing: dict[str, Any] | None, **more: object) -> dict[str, Any]:
     """A report with it."""
-    return {"now": NOW, "controller": {"pid": 7}, "announcing": announcing, **more}
+    return {"now": NOW, "supervisor": {"pid": 6}, "controller": {"pid": 7}, "announcing": announcing, **more}
 
 
 def test_a_node_that_announces_nothing_says_nothing() -> None:
@@ -160,3 +160,4 @@ def test_what_is_old_is_never_safe() -> None:
         HEAD,
         "draining    what comes is not known: the controller last told of it 30 s ago; do not stop yet",
     ]
+    assert not [*draining_lines({**draining(arrival()), "supervisor": {"pid": None}})]

@@ -14,10 +14,10 @@ import pytest
 
 from gslb.cli.main import main
 from gslb.config.load import load
-from gslb.control import balancerfile
+from gslb.control import anycastfile, balancerfile
 from gslb.control.balancerchild import LOCK
 from gslb.control.facts import Facts
-from gslb.control.lock import Lock
+from gslb.control.lock import CONTROLLER, Lock
 from gslb.control.observed import Observed
 from gslb.control.sharedfile import save_world
 from gslb.control.store import Store
@@ -30,6 +30,7 @@ from gslb.model.world import Forced, Health, Load, Override, Verdict, World
 from gslb.nameserver.counters import Counter
 from gslb.nameserver.scoreboard import Kind, Scoreboard
 from tests.cli.deployment import CONFIG, write_deployment
+from tests.control import routed
 
 NOBODY = 65534
 
@@ -119,6 +120,39 @@ def test_what_the_driver_goes_on_with_is_not_told_under_a_dead_pid(
     lock = Lock(store.folder, LOCK)
     assert shown() == ([str(os.getpid()), "alive", "-"], False)
     lock.release()
+
+
+def test_routes_and_a_drain_by_what_the_controller_left(
+    options: list[str], store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store.create()
+    (store.folder / "run").mkdir(exist_ok=True)
+    anycastfile.save_state(store.folder / "run", routed.state())
+    facts = Facts()
+    facts.open(store.folder)
+    draining = {
+        "site": "fra",
+        "state": "drain",
+        "who": "alice",
+        "why": "CHG-7",
+        "since": time.time(),
+        "at": time.time(),
+    }
+    facts.say(draining={**draining, "arrivals": [], "obstacles": [], "safe": True})
+    held = [Lock(store.folder), Lock(store.folder, CONTROLLER)]
+
+    def shown() -> list[str]:
+        main(["status", *options])
+        return [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+
+    found = shown()
+    assert [found.count(word) for word in ("bgp", "neighbor", "route", "draining")] == [1, 1, 1, 2]
+    for lock in held:
+        lock.release()
+    found = shown()
+    assert [found.count(word) for word in ("bgp", "neighbor", "route", "draining")] == [2, 1, 1, 0]
+    anycastfile.save_state(store.folder / "run", None)
+    assert not {"bgp", "neighbor", "route"} & set(shown())
 
 
 def test_looking_moves_no_file(options: list[str], store: Store) -> None:
