@@ -44,10 +44,15 @@ class Controlled:
         local_as: int = OURS,
         hold_s: int = 9,
         session: Mapping[str, object] | None = None,
+        nobody: tuple[str, ...] = (),
     ) -> None:
-        """`session` is what holds for the sessions of both families: `peer_as`, `password`, `gtsm`, `passive`, `port`."""
+        """`session` is what holds for the sessions of both families: `peer_as`, `password`, `gtsm`, `passive`, `port`;
+        `nobody`: IPv4 addresses of more routers, which do not exist.
+        """
         self._host = lab.sites[site]
         self.folder = folder
+        known = [(lab.gateway(site, v), lab.address(site, v)) for v in (4, 6)]
+        missing = [(address, lab.address(site)) for address in nobody]
         self.words = {
             "folder": str(folder),
             "local_as": local_as,
@@ -57,8 +62,8 @@ class Controlled:
             "user": user,
             "python": "/usr/bin/python3" if user else sys.executable,  # others cannot run what is in root's home
             "sessions": [
-                {"address": lab.gateway(site, v), "local": lab.address(site, v), "peer_as": THEIRS, **(session or {})}
-                for v in (4, 6)
+                {"address": address, "local": local, "peer_as": THEIRS, **(session or {})}
+                for address, local in (*known, *missing)
             ],
         }
         self.said: list[Said] = []

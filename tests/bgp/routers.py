@@ -162,30 +162,37 @@ def bird_router(lab: Lab, folder: Path, sessions: tuple[Peer, ...]) -> Bird:
 
 
 class Frr:
-    """FRR (zebra and bgpd) as the router of the lab.
+    """FRR as the router of a lab: zebra and bgpd, and bfdd where the configuration is given whole.
 
     It runs as its own user, who cannot enter the folders of tests; and socket paths are short.
     """
 
-    def __init__(self, lab: Lab, sessions: tuple[Peer, ...], config: str | None = None) -> None:
-        """`config` is that of bgpd; without it one that takes all."""
-        self.host = lab.router
+    def __init__(
+        self, lab: Lab, sessions: tuple[Peer, ...], config: str | None = None, host: Namespace | None = None
+    ) -> None:
+        """`config` is of all its processes, as vtysh takes it; without it one that takes every route."""
+        self.host = lab.router if host is None else host
+        self._config = config
         self._made = tempfile.TemporaryDirectory(prefix="gslb-frr-")
         self.folder = folder = Path(self._made.name)
         shutil.chown(folder, "frr", "frr")
         (folder / "zebra.conf").write_text("hostname router\n")
-        (folder / "bgpd.conf").write_text(_frr_config(sessions) if config is None else config)
+        (folder / "bfdd.conf").write_text("hostname router\n")
+        (folder / "bgpd.conf").write_text("hostname router\n" if config else _frr_config(sessions))
+        (folder / "frr.conf").write_text(config or "")
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self) -> None:
-        """Start those that do not run, and wait until both answer."""
-        for name in ("zebra", "bgpd"):
+        """Start those that do not run, and wait until all answer."""
+        for name in ("zebra", "bfdd", "bgpd") if self._config else ("zebra", "bgpd"):
             if name not in self.processes or self.processes[name].poll() is not None:
                 self._start(name)
             wait_until(lambda name=name: self._answers(name), f"{name} answers", START_S)  # type: ignore[misc]
+        if self._config:
+            self.host.run("vtysh", "--vty_socket", str(self.folder), "-f", str(self.folder / "frr.conf"))
 
     def stop(self) -> None:
-        """End both in order, and remove what they wrote."""
+        """End all in order, and remove what they wrote."""
         for name in reversed(self.processes):
             stop(self.processes[name])
         self._made.cleanup()
@@ -212,7 +219,8 @@ class Frr:
     def _start(self, name: str) -> None:
         files = {"-f": f"{name}.conf", "-i": f"{name}.pid", "-z": "zserv", "--vty_socket": ""}
         paths = [word for option, file in files.items() for word in (option, str(self.folder / file))]
-        argv = [str(_FRR / name), *paths, "-P", "0", *_OPTIONS.get(name, ())]
+        own = ("--bfdctl", str(self.folder / "bfdd.sock")) if name == "bfdd" else _OPTIONS.get(name, ())
+        argv = [str(_FRR / name), *paths, "-P", "0", *own]
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = self.host.start(*argv, "--log", "stdout", stdout=log, stderr=log)
 
