@@ -1,7 +1,7 @@
 """The first part of an orderly end where routes lead here: the controller takes them away while all else answers on.  IO.
 
 Rule 1: it has the time that it asked for in its standing orders, and no more.
-Then ExaBGP is killed, so that no route leads where nothing answers.
+An ExaBGP that still lives then is killed, so that no route leads where nothing answers.
 Rule 2: one that has not yet found what runs here is told when it has: otherwise it would leave that behind.
 """
 
@@ -20,7 +20,7 @@ from gslb.control.reactor import Reactor
 from gslb.nameserver import channel
 
 FOLDER = "bgp"  # in the node's state folder: what ExaBGP needs, and says
-HURRIED_S = 8.0  # from the second signal on: to withdraw, and to end the sessions
+HURRIED_S = 5.0  # from the second signal on: to withdraw, and to end the sessions
 
 log = logging.getLogger("gslb.supervisor")
 
@@ -62,7 +62,7 @@ class Farewell:
 
     def _late(self) -> None:
         if self.under_way:
-            log.error("not all routes were taken away in time: the controller is killed, and ExaBGP")
+            log.error("not all routes were taken away in time: the controller is killed")
             self._over()
 
 
@@ -70,5 +70,6 @@ def end_speaker(folder: Path) -> None:
     """Kill the ExaBGP of the node with this state folder, if one lives: routers drop what it announced."""
     pid: int | None = importlib.import_module("bgp.launch").running(folder / FOLDER)
     if pid is not None:
+        log.error("ExaBGP still runs and is killed", extra={"pid": pid})
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

@@ -19,6 +19,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from gslb.bus.access import NoAccess
@@ -37,7 +38,7 @@ from gslb.control.start import Serving, Start
 from gslb.control.station import Station
 from gslb.control.store import Store
 from gslb.control.tasks import keep_running
-from gslb.control.wanted import wanted_of
+from gslb.control.wanted import Wanted, wanted_of
 from gslb.model.deployment import Deployment, Node
 from gslb.nameserver.cookies import next_keys_at
 from gslb.nameserver.generation import UnusableGeneration
@@ -74,13 +75,18 @@ class Controller:
         self._locating: asyncio.Task[None] | None = None
         self._warned: frozenset[str] = frozenset()
         self._announced = False
+        self._announces = False  # routes may lead here
+        self._threads = ThreadPoolExecutor()
 
     async def run(self, *, first: bool) -> int:
         """See the module's `run`."""
+        asyncio.get_running_loop().set_default_executor(self._threads)
         self._stop = asyncio.Event()
         self._wake = asyncio.Event()
         self._reload_due = False
         self._leaving: asyncio.Task[None] | None = None
+        self._in_force = asyncio.Event()  # a configuration, in this life
+        self._hurried = asyncio.Event()
         self._link = Link(self._line, self._reload_anyway, self._finish, self._lent)
         self._facts.say(pid=os.getpid(), since=self._clock.now(), config=str(self._start.config.absolute()))
         async with asyncio.TaskGroup() as self._tasks:
@@ -124,22 +130,32 @@ class Controller:
             self._station.overrides_written()
 
     def _finish(self, end: End) -> None:
-        if end is End.ALONE or self._station is None:
+        if end is End.ALONE:
             if self._leaving is not None:
                 self._leaving.cancel()
             self._end()
-        elif self._leaving is None:
-            self._leaving = self._tasks.create_task(self._leave(self._station))
-        if end is End.HURRIED and self._station is not None:
-            self._station.hurry()
+            return
+        if end is End.HURRIED:
+            self._hurried.set()
+        if self._leaving is None:
+            self._leaving = self._tasks.create_task(self._leave())
 
-    async def _leave(self, station: Station) -> None:
-        """Take away the routes that lead here while all else goes on, then end."""
-        try:
-            await station.leave()
-        except Exception:
-            log.exception("routes may still lead here")
+    async def _leave(self) -> None:
+        """Take away the routes that lead here while all else goes on, then end.  What an earlier run left is found first."""
+        if self._announces:
+            await self._in_force.wait()
+            assert self._station is not None
+            hurry = asyncio.create_task(self._hurry(self._station))
+            try:
+                await self._station.leave()
+            except Exception:
+                log.exception("routes may still lead here")
+            hurry.cancel()
         self._end()
+
+    async def _hurry(self, station: Station) -> None:
+        await self._hurried.wait()
+        station.hurry()
 
     def _end(self) -> None:
         self._stop.set()
@@ -209,12 +225,10 @@ class Controller:
             return True
         try:
             asked = wanted_of(loaded.deployment, node)
+            self._announces = self._announces or asked.farewell_s > 0
             granted = await self._link.ask(asked)
             self._listening = granted.listening
-            needed = {privilege.CAP_NET_RAW: asked.marks, privilege.CAP_NET_BIND_SERVICE: asked.binds_low}
-            privilege.keep_only(capability for capability, is_needed in needed.items() if is_needed)
-            for capability in needed:
-                privilege.hand_down(capability)
+            self._keep_rights(asked)
             secrets = self._open(loaded.deployment, node, granted.no_driver)
         except Declined as error:
             if not first:  # at first the supervisor says it
@@ -229,6 +243,16 @@ class Controller:
         self._warn(loaded)
         await self._locate(loaded, node, secrets)
         return True
+
+    def _keep_rights(self, asked: Wanted) -> None:
+        """Hold what this configuration needs and hand that down; in new threads, since rights are a thread's own.  Raises OSError."""
+        needed = {privilege.CAP_NET_RAW: asked.marks, privilege.CAP_NET_BIND_SERVICE: asked.binds_low}
+        privilege.keep_only(capability for capability, is_needed in needed.items() if is_needed)
+        for capability in needed:
+            privilege.hand_down(capability)
+        before, self._threads = self._threads, ThreadPoolExecutor()
+        asyncio.get_running_loop().set_default_executor(self._threads)
+        before.shutdown(wait=False)  # each thread ends when it has done its work
 
     def _store_of(self, own: Loaded | None) -> Store | None:
         """The state folder; None where nothing says yet which it is.  Raises SystemExit."""
@@ -310,6 +334,7 @@ class Controller:
             self._facts.problem("change", (f"the configuration is not in force yet; next try in {RETRY_S:.0f} s",))
             self._try_again(RETRY_S)
             return False
+        self._in_force.set()
         self._facts.problem("change", ())
         await asyncio.to_thread(keep, self._station.store, loaded.copy)
         located = model.located

@@ -90,7 +90,7 @@ class Supervisor:
         self._store: Store | None = None
         self._orphans: set[Orphan] = set()
         self._following: Following | None = None
-        self._farewell = Farewell(self._reactor, self._late)
+        self._farewell = Farewell(self._reactor, self._left)
         self._stopping = False
         self._status = 0
         self._why: str | None = None
@@ -158,7 +158,7 @@ class Supervisor:
         if self._stopping:
             return
         if self._farewell.done(child, status):
-            self._stop(0)
+            self._left()
             return
         if not (self._confirmed or self._resumed):  # it has said why
             self._stop(status or 1)
@@ -327,8 +327,8 @@ class Supervisor:
         elif not self._stopping:
             self._farewell.begin(self._wanted.farewell_s, self._controller)
 
-    def _late(self) -> None:
-        """The controller has had its time."""
+    def _left(self) -> None:
+        """Routes have left, or their time is up."""
         self._kill_controller()
         if self._store is not None:
             end_speaker(self._store.folder)
