@@ -69,7 +69,10 @@ def _arrivals(one: Known) -> str:
         return f"not known: {one['unknown']}"
     what = "new connections" if one["source"] == BALANCER else "answers"
     rate = "rate not known yet" if one["per_s"] is None else f"{_number(one['per_s'])} {what}/s"
-    return f"{rate}, none for {duration(one['quiet_s'])}" if one["quiet_s"] else rate
+    if one["checks_per_s"]:
+        rate += f" ({_number(one['checks_per_s'])} are checks of other sites)"
+    none = "no others" if one["checks_per_s"] else "none"
+    return f"{rate}, {none} for {duration(one['quiet_s'])}" if one["quiet_s"] else rate
 
 
 def _counted_by(one: Known, late_s: float) -> Iterator[str]:

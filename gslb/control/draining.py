@@ -4,6 +4,8 @@ Rule 1: what is not known is told as not known, and then it is never safe: nothi
 Rule 2: counts are compared, not rates, so that nothing is lost between two looks; counters that begin anew begin the wait anew.
 Rule 3: what is quiet by chance is not safe: the site must be out of the answers for as long as clients may keep them, and
 another site must announce each of its prefixes.
+Rule 4: other sites check on, and the balancer counts their checks: as many as they make are no clients.  They are allowed for where
+a VIP is this site's alone; those of an anycast VIP leave with its route.
 What comes to balanced VIPs is counted by the balancer: handshakes, UDP flows, and SYNs that it could not follow.  What comes to
 DNS is counted by the executors as answers with addresses of pools: their own checks ask for none, nor does a scan of the Internet.
 """
@@ -18,7 +20,7 @@ from typing import Any
 
 from gslb.control.anycastfacts import announced_here
 from gslb.decide.candidates import site_target
-from gslb.model.deployment import Deployment, Network, Node, Pool, PoolId
+from gslb.model.deployment import Address, Deployment, Network, Node, Pool, PoolId
 from gslb.model.plan import Plan
 from gslb.model.world import Forced, Override
 from xdp.active import total
@@ -29,6 +31,9 @@ RATE_S = 10.0  # over which a rate is taken
 FRESH_S = 5.0  # counts that are older say nothing of the present
 
 BALANCER, DNS = "balancer", "dns"
+_CONNECTING = ("tcp", "http", "https", "grpc")  # checks that are a connection each
+_PORTS = {"http": 80, "https": 443}
+_EARLY = 2  # moments of a check wander
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +47,25 @@ class Thing:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """What came to a thing since counters of this `born` began; `at` is monotonic.  `why`: why it is not known."""
+    """What came to a thing since counters of this `born` began; `at` is monotonic.  `why`: why it is not known.
+
+    Of what comes, `checks_per_s` are checks, and `checks` of them may come at once.
+    """
 
     came: int = 0
     at: float = 0.0
     born: float = 0.0
     active: int | None = None
     why: str = ""
+    checks_per_s: float = 0.0
+    checks: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the controller knows.  `answers` are those given with addresses of pools since the start; `announcing` as in a report."""
+    """What the controller knows.  `answers` are those given with addresses of pools since the start; `announcing` as in a report;
+    `checkers`: how many living nodes of other sites check this one's pools.
+    """
 
     deployment: Deployment
     node: Node
@@ -63,6 +75,7 @@ class Known:
     unbalanced: Mapping[PoolId, str]
     answers: int
     announcing: Mapping[str, Any] | None
+    checkers: int = 0
 
 
 @dataclass(slots=True)
@@ -71,6 +84,7 @@ class _Course:
 
     counted: Counted
     quiet_since: float
+    allowed: float  # checks that may have come and did not yet
     looks: deque[tuple[float, int]] = field(default_factory=deque)
 
 
@@ -113,9 +127,12 @@ class Draining:
     def _follow(self, thing: Thing, counted: Counted, now: float) -> _Course:
         course = self._courses.get(thing)
         if course is None or counted.why or course.counted.why or counted.born != course.counted.born:
-            return _Course(counted, now, deque([(counted.at, counted.came)]))
-        if counted.came != course.counted.came:
-            course.quiet_since = now
+            return _Course(counted, now, counted.checks, deque([(counted.at, counted.came)]))
+        came = counted.came - course.counted.came
+        allowed = min(course.allowed, counted.checks) + counted.checks_per_s * (counted.at - course.counted.at)
+        course.allowed = allowed - came
+        if not 0 <= came <= allowed:
+            course.quiet_since, course.allowed = now, counted.checks
         if counted.came < course.counted.came:
             course.looks.clear()
         if course.looks and counted.at == course.counted.at:
@@ -141,7 +158,7 @@ def things(deployment: Deployment, node: Node) -> tuple[Thing, ...]:
     found = [Thing("pool", pool.name, BALANCER) for pool in pools if pool.balance is not None]
     for prefix, anycast in announced_here(deployment, node).items():
         sources = [BALANCER] if any(_within(pool, prefix) for pool in pools) else []
-        listens = any(one.address.version == prefix.version and one.address in prefix for one in deployment.dns.listen)
+        listens = any(_holds(prefix, one.address) for one in deployment.dns.listen)
         sources += [DNS] if listens or "dns" in anycast.announce_when else []
         found += [Thing("prefix", str(prefix), source) for source in sources or [""]]
     return tuple(found)
@@ -149,8 +166,7 @@ def things(deployment: Deployment, node: Node) -> tuple[Thing, ...]:
 
 def _within(pool: Pool, prefix: Network) -> bool:
     """Whether the pool is balanced at an address of the prefix."""
-    answers = [one.address for one in pool.answers]
-    return pool.balance is not None and any(one.version == prefix.version and one in prefix for one in answers)
+    return pool.balance is not None and any(_holds(prefix, one.address) for one in pool.answers)
 
 
 def _counted(thing: Thing, known: Known, now: float) -> Counted:
@@ -166,7 +182,29 @@ def _counted(thing: Thing, known: Known, now: float) -> Counted:
     if not counts:
         return Counted(why="the balancer does not count it yet")
     came = sum(one.handshakes + one.udp_flows + one.untracked_syns for one in counts)
-    return Counted(came, pulse.at, pulse.born, active)
+    return Counted(came, pulse.at, pulse.born, active, "", *_checks(thing, known))
+
+
+def _checks(thing: Thing, known: Known) -> tuple[float, int]:
+    """How many checks of other sites come to a thing in a second, and how many at most at once, some of them early."""
+    pool = known.deployment.pools.get(PoolId(thing.name)) if thing.what == "pool" else None
+    monitors = known.deployment.monitors or {}
+    monitor = monitors.get(pool.monitor) if pool is not None and pool.monitor is not None else None
+    if pool is None or pool.balance is None or monitor is None or monitor.kind not in _CONNECTING:
+        return 0.0, 0
+    port = monitor.port or _PORTS.get(monitor.kind)
+    if not any(one.protocol == "tcp" and one.port in (0, port) for one in pool.balance.listen):
+        return 0.0, 0
+    anycast = announced_here(known.deployment, known.node)
+    asked = [one for one in pool.answers if not any(_holds(prefix, one.address) for prefix in anycast)]
+    paths = (monitor.settings or {}).get("path")
+    each = len(paths) if isinstance(paths, tuple) else 1
+    count = len(asked) * each * known.checkers
+    return count / monitor.interval_s, _EARLY * count
+
+
+def _holds(prefix: Network, address: Address) -> bool:
+    return prefix.version == address.version and address in prefix
 
 
 def _lacking(thing: Thing, known: Known) -> str:
@@ -209,6 +247,7 @@ def _told(thing: Thing, course: _Course, now: float) -> dict[str, Any]:
         "name": thing.name,
         "source": thing.source,
         "per_s": round((last - first) / passed, 2) if passed > 0 and not why else None,
+        "checks_per_s": round(counted.checks_per_s, 2),
         "quiet_s": None if why else round(now - course.quiet_since, 1),
         "age_s": None if counted.why else round(max(0.0, now - counted.at), 1),
         "active": counted.active,

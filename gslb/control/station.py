@@ -281,10 +281,16 @@ class Station:
             unbalanced=balancing.unbalanced(),
             answers=sum(self.observer.measured.answers.values()),
             announcing=self.announcing.state(),
+            checkers=self._checkers(model),
         )
         self._draining.look(known, time.monotonic(), self._clock.now())
         if self._draining.state != before:
             self._facts.say(**{DRAINING: self._draining.state})
+
+    def _checkers(self, model: Model) -> int:
+        """How many living nodes of other sites there are."""
+        nodes, alive = model.deployment.nodes, self.shared.company.alive
+        return sum(lives and name in nodes and nodes[name].site != model.node.site for name, lives in alive.items())
 
     def _signs(self) -> Signs:
         model = self.model

@@ -151,6 +151,7 @@ DRAINING = {
             "name": "web-fra",
             "source": "balancer",
             "per_s": 0.0,
+            "checks_per_s": 0.0,
             "quiet_s": 75.0,
             "age_s": 0.4,
             "active": 12,

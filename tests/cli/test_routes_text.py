@@ -102,6 +102,7 @@ def arrival(**new: object) -> dict[str, Any]:
         "name": "web-fra",
         "source": "balancer",
         "per_s": 0.0,
+        "checks_per_s": 0.0,
         "quiet_s": 75.0,
         "age_s": 0.4,
         "active": 12,
@@ -138,6 +139,16 @@ def test_a_site_that_is_quiet() -> None:
         "arrivals    prefix 192.0.2.0/24: 0 answers/s, none for 2 min; counted by DNS of this node 1 s ago",
         "draining    no new connections for 60 s: safe to stop gslb here; 12 that are open would end",
     ]
+
+
+def test_checks_of_other_sites_are_no_clients() -> None:
+    checked = list(draining_lines(draining(arrival(per_s=3.3, checks_per_s=3.33))))
+    assert checked[1:3] == [
+        "arrivals    pool web-fra: 3.3 new connections/s (3.3 are checks of other sites), no others for 75 s;",
+        "            12 open; counted by the balancer 1 s ago",
+    ]
+    busy = list(draining_lines(draining(arrival(per_s=30.0, checks_per_s=3.33, quiet_s=0.0))))
+    assert busy[1].startswith("arrivals    pool web-fra: 30 new connections/s (3.3 are checks of other sites); 12 open")
 
 
 def test_a_site_to_which_somebody_still_comes() -> None:

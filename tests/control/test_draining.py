@@ -12,7 +12,18 @@ from hypothesis import strategies as st
 
 from gslb.control.draining import FRESH_S, QUIET_S, Draining, Known, Thing, things
 from gslb.model.bgp import Bgp
-from gslb.model.deployment import Anycast, Deployment, Node, NodeId, Policy, PolicyId, PoolId, Rule
+from gslb.model.deployment import (
+    Anycast,
+    Deployment,
+    Monitor,
+    MonitorId,
+    Node,
+    NodeId,
+    Policy,
+    PolicyId,
+    PoolId,
+    Rule,
+)
 from gslb.model.plan import Choice, Member, Mode, Plan, PolicyPlan
 from gslb.model.world import Forced, Override
 from tests.control import pulses
@@ -109,6 +120,7 @@ def test_a_site_becomes_safe_when_nothing_new_came_for_a_minute() -> None:
         "name": "web",
         "source": "balancer",
         "per_s": None,
+        "checks_per_s": 0.0,
         "quiet_s": 0.0,
         "age_s": 0.0,
         "active": 12,
@@ -135,6 +147,47 @@ def test_what_comes_begins_the_minute_anew(what: str) -> None:
     talks = one.see(pulse=one.count(packets=100, syns=3))  # of connections that are there
     assert talks is not None
     assert talks["safe"]
+
+
+CHECK = Monitor(MonitorId("web"), "http", 1.0, 0.5, 2, 2, 0.5, settings={"path": ("/", "/deep")})
+
+
+def checked(port: int = 80, kind: str = "http", *, announces: bool = False) -> Scene:
+    """A site whose pool three nodes of other sites check, at two paths each second."""
+    one = scene(announces=announces)
+    monitor = replace(CHECK, kind=kind, port=port)
+    pools = {name: replace(pool, monitor=CHECK.name) for name, pool in one.known.deployment.pools.items()}
+    found = replace(one.known.deployment, pools=pools, monitors={CHECK.name: monitor})
+    one.known = replace(one.known, deployment=found, checkers=3)
+    return one
+
+
+def test_checks_of_other_sites_are_no_clients() -> None:
+    one = checked()
+    found = None
+    for moment in range(62):
+        one.look()
+        come = (12, 0)[moment % 2]  # six a second, in bursts
+        found = one.see(pulse=one.count(handshakes=come))
+    assert found is not None
+    assert (found["safe"], only(found)["checks_per_s"], only(found)["per_s"]) == (
+        True,
+        6.0,
+        pytest.approx(6.0, abs=0.7),
+    )
+    more = None
+    for _ in range(20):
+        one.look()
+        more = one.see(pulse=one.count(handshakes=8))  # two of them are clients
+    assert only(more)["quiet_s"] < 10.0
+
+
+@pytest.mark.parametrize("other", [{"port": 81}, {"kind": "icmp"}, {"announces": True}])
+def test_only_checks_that_are_connections_to_this_site_alone_are_allowed_for(other: dict[str, Any]) -> None:
+    one = checked(**other)
+    found = one.look()
+    assert found is not None
+    assert [each["checks_per_s"] for each in found["arrivals"]] == [0.0] * len(found["arrivals"])
 
 
 def test_a_rate_is_that_of_the_last_seconds() -> None:

@@ -170,7 +170,8 @@ function showRoutes(state, now) {
 function arrivalItem(one) {
   const what = one.source === "dns" ? "answers" : "new connections";
   const rate = one.per_s === null ? "rate not known yet" : `${one.per_s} ${what}/s`;
-  const quiet = one.quiet_s ? `, none for ${lasting(one.quiet_s)}` : "";
+  const checks = one.checks_per_s ? ` (${one.checks_per_s} are checks of other sites)` : "";
+  const quiet = one.quiet_s ? `${checks}, ${checks ? "no others" : "none"} for ${lasting(one.quiet_s)}` : checks;
   return element("li", { text: `${one.what} ${one.name}: ${one.unknown ? `not known: ${one.unknown}` : rate + quiet}` });
 }
 
