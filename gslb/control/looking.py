@@ -20,6 +20,7 @@ from gslb.model.deployment import Address, Network
 
 ROUND_S = 5.0  # between two looks at all routes
 SOON_S = 0.5  # after a change, which routers take some time to follow
+AGAIN_S = 2.0  # to the second look after a change: what is not there by then was refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +52,11 @@ class Looking:
         ending.add_done_callback(lambda _: self._changed.set())
         try:
             while not stop.is_set():
+                pause_s = AGAIN_S if self._changed.is_set() else ROUND_S
                 self._changed.clear()
                 await self._round()
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._changed.wait(), ROUND_S)
+                    await asyncio.wait_for(self._changed.wait(), pause_s)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), SOON_S)
         finally:

@@ -15,9 +15,9 @@ from typing import Any
 
 from bgp.when import Veto
 
-SESSION_S = 5.0  # without a session, before it is told
+SESSION_S = 3.5  # without a session, before it is told: within 5 s, with the second between two looks
 LEASE_S = 10.0  # a lease may be another's for so long
-PLACED_S = 5.0  # from a change of a route until it must be in the router
+PLACED_S = 2.0  # from a change of a route until it must be in the router
 TOLD_S = 600.0
 DIES = 3  # starts of ExaBGP again, from which on it is said to die again and again
 

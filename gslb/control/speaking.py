@@ -48,7 +48,7 @@ class Life:
     problem: str = ""
     rejected: tuple[float, str] | None = None  # since when (monotonic), and what
     restarts: int = 0
-    since: dict[Address, float] = field(default_factory=dict)  # monotonic
+    since: dict[Address, tuple[bool, float]] = field(default_factory=dict)  # up or not, and from when (monotonic)
 
 
 class Speaking:
@@ -287,8 +287,9 @@ class Speaking:
                 life.rejected = None
             case Hello(tripped=True):
                 self.tripped_at = now
-            case SessionSaid(neighbor):
-                life.since[neighbor] = now
+            case SessionSaid(neighbor, up):
+                if life.since.get(neighbor, (not up,))[0] != up:  # another reason is no other state
+                    life.since[neighbor] = up, now
             case Running() | Ended() | Unstartable():
                 self._process(event)
             case _:
@@ -300,6 +301,7 @@ class Speaking:
         match event:
             case Running(pid, adopted):
                 life.pid, life.adopted, life.problem = pid, adopted, ""
+                self._began = time.monotonic()  # before it there was no session of its own
                 return
             case Ended(words, again_s):
                 life.pid, life.restarts = None, life.restarts + 1
@@ -336,7 +338,7 @@ class Speaking:
         routes = [neighbor for neighbor, _ in self.table]
         found = []
         for one in wanted.neighbors:
-            said, since = self.sessions.get(one.address), self.life.since.get(one.address, self._began)
+            said, (_, since) = self.sessions.get(one.address), self.life.since.get(one.address, (False, self._began))
             found.append(
                 {
                     "address": str(one.address),
