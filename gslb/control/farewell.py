@@ -34,16 +34,21 @@ class Farewell:
         self._told: Child | None = None
         self._hurried = False
         self.under_way = False
+        self.within_s = 0.0  # 0: no route has led here in this run
 
-    def begin(self, within_s: float, child: Child | None) -> None:
+    def allow(self, within_s: float) -> None:
+        """Standing orders of now; routes of earlier ones may be on their way out."""
+        self.within_s = max(self.within_s, within_s)
+
+    def begin(self, child: Child | None) -> None:
         """Begin; a second time: have it done without waiting for routers and clients to move."""
         if not self.under_way:
             self.under_way = True
-            self._reactor.after("farewell", within_s, self._late)
-            log.info("stopping: routes leave first; a second signal hurries", extra={"within_s": within_s})
+            self._reactor.after("farewell", self.within_s, self._late)
+            log.info("stopping: routes leave first; a second signal hurries", extra={"within_s": self.within_s})
         elif not self._hurried:
             self._hurried = True
-            self._reactor.after("farewell", min(within_s, HURRIED_S), self._late)
+            self._reactor.after("farewell", HURRIED_S, self._late)
         self.tell(child)
 
     def tell(self, child: Child | None) -> None:
@@ -68,6 +73,8 @@ class Farewell:
 
 def end_speaker(folder: Path) -> None:
     """Kill the ExaBGP of the node with this state folder, if one lives: routers drop what it announced."""
+    if not (folder / FOLDER).exists():
+        return
     pid: int | None = importlib.import_module("bgp.launch").running(folder / FOLDER)
     if pid is not None:
         log.error("ExaBGP still runs and is killed", extra={"pid": pid})

@@ -32,6 +32,11 @@ class Following:
         self._problems: tuple[str, ...] = ()
         self._told: Mapping[str, object] | None = None
 
+    @property
+    def lends(self) -> bool:
+        """Whether something on `lo` is ours."""
+        return bool(self._loopback.ours)
+
     def ask(self, prefixes: Iterable[Network]) -> None:
         """The addresses of these prefixes are wanted from now on, and of no other; the next `look` sees to it."""
         self._asked = tuple(prefixes)
@@ -39,8 +44,6 @@ class Following:
 
     def look(self, wanted: Wanted) -> None:
         """Have on `lo` what was asked for, listen on what came, and leave what went."""
-        if not wanted.vips:
-            self._asked = ()
         if self._asked is not None:
             self._lend(wanted, self._asked)
         here = addresses.endpoints(wanted, addresses.present())
@@ -59,8 +62,13 @@ class Following:
         self.drop_surplus(wanted)
 
     def drop_surplus(self, wanted: Wanted) -> None:
-        """Listen no more where nothing is wanted, or nothing is."""
+        """Listen no more where nothing is wanted, or nothing is; what is asked for is wanted, whatever the configuration says."""
         surplus = self._listening.endpoints - addresses.endpoints(wanted, addresses.present())
+        if surplus:
+            kept = {
+                one for prefix in self._asked or () for one in addresses_of(prefix, wanted, _here())
+            } | self._loopback.ours
+            surplus = frozenset(one for one in surplus if ip_address(one.address) not in kept)
         if surplus:
             self._crew.leave(surplus)
             self._listening.close(surplus)

@@ -190,7 +190,6 @@ class Supervisor:
             return
         self._wanted, self._confirmed = asked, True
         self._balance(asked)
-        self._look()  # what was lent and is wanted no more goes while there is the right to take it
         self._give_up(asked)
         remembered.remember(self._start, asked)
         listening = sorted({endpoint.label.rpartition("/")[0] for endpoint in self._listening.endpoints})
@@ -207,6 +206,7 @@ class Supervisor:
         found = orphans.find(store.folder / "run")
         self._listening.adopt(found.sockets)
         self._cover(asked)
+        self._farewell.allow(asked.farewell_s)
         self._store = store
         self._crew = Crew(self._reactor, self._listening, store.folder, self._all_serving)
         self._following = Following(self._listening, self._crew, Loopback(store.folder))
@@ -248,6 +248,7 @@ class Supervisor:
         if asked == before:
             return
         new = self._cover(asked)
+        self._farewell.allow(asked.farewell_s)
         if (asked.workers, asked.tcp_clients) != (before.workers, before.tcp_clients):
             crew.renew(asked)
         else:
@@ -263,7 +264,7 @@ class Supervisor:
             self._kept |= privilege.BALANCER
         if asked.marks:
             self._kept.add(privilege.CAP_NET_RAW)
-        if asked.vips:
+        if asked.vips or (self._following is not None and self._following.lends):
             self._kept.add(privilege.CAP_NET_ADMIN)
         self._gave_up = self._gave_up or (privilege.held() >= privilege.DRIVER and not self._kept >= privilege.DRIVER)
         privilege.keep_only(self._kept)
@@ -322,16 +323,14 @@ class Supervisor:
         if number == signal.SIGHUP:
             if self._controller is not None:
                 channel.send(self._controller.line, {"do": "reload"})
-        elif self._wanted is None or not self._wanted.farewell_s:
+        elif not self._farewell.within_s:
             self._stop(0)
         elif not self._stopping:
-            self._farewell.begin(self._wanted.farewell_s, self._controller)
+            self._farewell.begin(self._controller)
 
     def _left(self) -> None:
         """Routes have left, or their time is up."""
         self._kill_controller()
-        if self._store is not None:
-            end_speaker(self._store.folder)
         self._stop(0)
 
     def _stop(self, status: int) -> None:
@@ -339,6 +338,8 @@ class Supervisor:
             return
         self._stopping = True
         self._farewell.under_way = False
+        if self._store is not None:
+            end_speaker(self._store.folder)
         self._status = status
         if self._controller is not None:
             channel.send(self._controller.line, {"do": "finish"})

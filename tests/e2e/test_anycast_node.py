@@ -169,7 +169,13 @@ def test_addresses_come_before_routes_and_go_after_them(node: Announcer) -> None
         node.host.run("ip", "addr", "del", SECOND, "dev", "lo")
         node.until(lambda: SECOND.partition("/")[0] in node.lent(), "what somebody removed is back")
 
-        node.configure(config(FOUR, SIX))
+        with DnsMeter(node.lab, SECOND.partition("/")[0]) as second:
+            second.answers_from("a")
+            routes.events()
+            since = time.monotonic()
+            node.configure(config(FOUR, SIX))
+            left = routes.wait(SECOND, there=False, within_s=WELL_S, since=since)
+        assert [at for at in second.losses.lost if at < left - 0.05] == [], "the address goes after its route"
         node.withdrawn(SECOND, f"{THEIRS}/32", WIDE)
         node.until(lambda: node.lent() == {"192.0.2.53", "2001:db8::53", THEIRS}, "what we lent is gone")
         assert not node.answered(SECOND.partition("/")[0])
@@ -239,6 +245,21 @@ def test_what_a_killed_run_left_is_taken_over_and_ended(node: Announcer) -> None
     end(node)
     node.gone()
     assert node.lent() == {THEIRS}
+
+
+def test_what_a_killed_run_announced_and_nobody_wants_any_more_goes(node: Announcer) -> None:
+    node.host.add_address("lo", f"{THEIRS}/32")
+    node.start(ready=False)
+    node.announces(FOUR, SIX)
+    node.runs[-1].kill()
+    node.runs[-1].wait()
+    node.configure(re.sub(r"(?m)^(anycast|bgp):\n(  .*\n)+", "", config(FOUR, SIX)))
+    node.start(ready=False)
+    node.withdrawn(FOUR, SIX)
+    node.until(lambda: node.lent() == {THEIRS}, "what was lent is gone")
+    node.until(lambda: node.exabgp() is None, "ExaBGP ends")
+    end(node)
+    node.gone()
 
 
 def test_without_the_right_what_is_there_is_announced_and_the_rest_is_a_problem(
