@@ -18,7 +18,7 @@ from bgp.routes import Route
 from gslb.model.bgp import Look, Router
 from gslb.model.deployment import Address, Network
 
-ROUND_S = 5.0  # between two looks at all routes
+ROUND_S = 4.0  # between two looks at all routes: what a router refuses is told within 5 s
 SOON_S = 0.5  # after a change, which routers take some time to follow
 AGAIN_S = 2.0  # to the second look after a change: what is not there by then was refused
 

@@ -40,6 +40,8 @@ _SUBCODES = {  # RFC 4271 section 6, RFC 4486
     (6, 7): "connection collision",
     (6, 8): "out of resources",
 }
+_UNREACHED = "look at its address, the port, the password and the route to it"
+_ENDED = f"if it does not come back, {_UNREACHED}"
 _LOST = "look at the router's log and at the path to it"
 _REMEDIES = {
     (2, 2): "compare `as` and `local_as` here with the router's",
@@ -50,7 +52,6 @@ _REMEDIES = {
     (6, 3): "configure this neighbor on the router",
     (6, 5): "configure this neighbor on the router, or wait until it takes us again",
 }
-_UNREACHED = "look at its address, the port, the password and the route to it"
 _ANSWERED = "look at the router's log"
 
 
@@ -100,7 +101,8 @@ def _remedy(reason: str) -> str:
     found = _NOTIFIED.search(reason)
     if found is None:
         return _UNREACHED
-    return _REMEDIES.get((int(found[2]), int(found[3])), _ANSWERED)
+    code = int(found[2]), int(found[3])
+    return _REMEDIES.get(code, _ENDED if code[0] == _CEASE else _ANSWERED)
 
 
 def _speaker(state: Mapping[str, Any]) -> Iterator[str]:

@@ -37,7 +37,12 @@ def test_all_is_well() -> None:
             "notification received (6,1)",
             "ended by the router: maximum number of prefixes reached; raise the router's limit of prefixes, or announce fewer",
         ),
-        ("notification received (6,99)", "ended by the router: cease 99; look at the router's log"),
+        (
+            "notification received (6,4)",
+            "ended by the router: administrative reset; if it does not come back, look at its address, the port, the password "
+            "and the route to it",
+        ),
+        ("notification received (3,9)", "UPDATE refused by the router; look at the router's log"),
         (
             "notification sent (4,0)",
             "nothing was heard of the router for the hold time; look at the router's log and at the path to it",
