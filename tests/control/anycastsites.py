@@ -87,6 +87,7 @@ class Speaking:
 
     table: dict[tuple[Address, Network], Route] = field(default_factory=dict)
     prepared: tuple[Change, ...] = ()
+    ack_s: float = ACK_S
     recorder: Recorder | None = None
     dead_man: asyncio.TimerHandle | None = None
 
@@ -138,14 +139,14 @@ class Recorder:
         """As ExaBgp."""
         self._kept.prepared = tuple(prepared)
         wanted = {(route.neighbor, route.prefix): normal(route) for route in routes}
-        asyncio.get_running_loop().call_later(ACK_S, self._acknowledge, wanted)
+        asyncio.get_running_loop().call_later(self._kept.ack_s, self._acknowledge, wanted)
 
     def _acknowledge(self, wanted: dict[tuple[Address, Network], Route]) -> None:
         if self._kept.recorder is not self:
             return
         self._kept.table, self.speaker.table = dict(wanted), dict(wanted)
         self._sites.changed()
-        self._say(Applied(ACK_S))
+        self._say(Applied(self._kept.ack_s))
 
     async def follow(self, setup: Setup) -> None:
         """As ExaBgp."""
@@ -172,6 +173,13 @@ class Site:
         speaker = self.sites.deployment.speaker(self.node)
         assert speaker is not None
         return found_as(table.values(), PREFIX, speaker)
+
+    def prefix_shown(self) -> Mapping[str, Any]:
+        """What status shows of the prefix."""
+        assert self.shown is not None
+        (found,) = self.shown["prefixes"]
+        assert isinstance(found, Mapping)
+        return found
 
     def start(self) -> None:
         """A controller begins."""
@@ -259,7 +267,7 @@ class Site:
 class Sites:
     """All of them, the bucket between them, and what routers had at each moment."""
 
-    def __init__(self, folder: Path, shown: VirtualTime, names: str, anycast: Mapping[str, object]) -> None:
+    def __init__(self, folder: Path, shown: VirtualTime, names: Iterable[str], anycast: Mapping[str, object]) -> None:
         self.folder = folder
         self.time = shown
         self.bucket = Bucket()
@@ -289,7 +297,7 @@ class Sites:
                 await site.die()
 
     def states(self) -> dict[str, State]:
-        """What routers have."""
+        """What routers have of each node."""
         return {name: site.state for name, site in self.sites.items()}
 
     def changed(self) -> None:
@@ -314,11 +322,11 @@ class Sites:
         """At how many sites, at the least, the prefix stood so since then."""
         before = [moment for at, moment in self.moments if at < since][-1:]
         seen = [*before, *(moment for at, moment in self.moments if at >= since)]
-        return min(sum(state in states for state in moment.values()) for moment in seen)
+        return min(len({name[0] for name, state in moment.items() if state in states}) for moment in seen)
 
 
-def deployment_of(names: str, anycast: Mapping[str, object]) -> Deployment:
-    """One site for each letter of `names`, each with a node and a speaker."""
+def deployment_of(names: Iterable[str], anycast: Mapping[str, object]) -> Deployment:
+    """A node for each name, with a speaker; its site is the first letter."""
     neighbor = Neighbor(
         ROUTER,
         65000,
@@ -326,16 +334,17 @@ def deployment_of(names: str, anycast: Mapping[str, object]) -> Deployment:
         drain=Drain("65535:0", 3, 100),
         announce=Announced(("65001:1",)),
     )
-    sites = [SiteId(name) for name in names]
+    nodes = [Node(NodeId(name), SiteId(name[0])) for name in names]
+    made = replace(Anycast("dns", (PREFIX,), ("dns",), rise_s=2.0, least_s=5.0, drain_s=5.0), **anycast)  # type: ignore[arg-type]  # as tests say
     return replace(
         DEPLOYMENT,
-        nodes={NodeId(site): Node(NodeId(site), site) for site in sites},
-        datacenters={site: Datacenter(site) for site in sites},
+        nodes={node.name: node for node in nodes},
+        datacenters={node.site: Datacenter(node.site) for node in nodes},
         pools={},
         policies={},
         bus=BusOf(("nats://192.0.2.1:4222",)),
-        anycast=(replace(Anycast("dns", (PREFIX,), ("dns",), rise_s=2.0, least_s=5.0, drain_s=5.0), **anycast),),  # type: ignore[arg-type]  # as tests say
+        anycast=(made,),
         bgp=tuple(
-            Bgp(site, 65001, IPv4Address("10.0.0.1"), (neighbor,), controller_loss_s=DEAD_MAN_S) for site in sites
+            Bgp(node.name, 65001, IPv4Address("10.0.0.1"), (neighbor,), controller_loss_s=DEAD_MAN_S) for node in nodes
         ),
     )

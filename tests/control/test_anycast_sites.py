@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -24,12 +25,12 @@ SETTLED_S = 60.0  # the lease of who is gone, and a few more
 
 
 @pytest.fixture
-def play(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Play]:
+def play(caplog: pytest.LogCaptureFixture) -> Iterator[Play]:
     """Play a story among so many sites that announce; `stay`: always at `min_sites` of them the route is there."""
 
-    def played(story: Story, names: str = "abc", *, stay: bool = True, **anycast: object) -> None:
-        with virtual_time() as shown:
-            sites = Sites(tmp_path, shown, names, anycast)
+    def played(story: Story, names: Iterable[str] = "abc", *, stay: bool = True, **anycast: object) -> None:
+        with TemporaryDirectory(dir="/dev/shm") as folder, virtual_time() as shown:  # written each second or so
+            sites = Sites(Path(folder), shown, names, anycast)
 
             async def whole() -> None:
                 await sites.announced()
@@ -62,6 +63,11 @@ def test_one_site_that_fails_drains_then_leaves_and_comes_back(play: Play) -> No
         (drained, _), (left, _) = [(at, now) for at, now in sites.moments if at >= began]
         assert drained - began < 1.5, "two asks in a row"
         assert left - drained < 0.5, "the lease was prepared"
+        shown = sites["a"].prefix_shown()
+        assert (shown["state"], shown["acked"], shown["local"]["dns"]) == ("off", True, False)
+        assert shown["lease"] == {"wanted": True, "held": True, "holder": "a"}
+        assert shown["sites"] == ["b", "c"]
+        assert sites["b"].prefix_shown()["sites"] == ["c"]
         sites["a"].dns = 1
         await asyncio.sleep(SETTLED_S)
         assert sites.states()["a"] is ANNOUNCED
@@ -102,6 +108,18 @@ def test_where_more_fail_than_may_leave_those_who_may_leave_one_after_the_other(
         assert sites.least(began, ANNOUNCED) >= 1
 
     play(story, "abcd", min_sites=min_sites)
+
+
+def test_another_node_of_a_site_keeps_the_site(play: Play) -> None:
+    async def story(sites: Sites) -> None:
+        sites["a1"].dns = 0
+        await asyncio.sleep(SOON_S)
+        assert sites.states() == {"a1": OFF, "a2": ANNOUNCED, "b": ANNOUNCED}
+        sites["a2"].dns = sites["b"].dns = 0
+        await asyncio.sleep(SETTLED_S)
+        assert sites.states() == {"a1": OFF, "a2": DRAIN, "b": DRAIN}
+
+    play(story, ("a1", "a2", "b"))
 
 
 def test_a_site_that_is_cut_off_drains_when_it_fails_and_stays(play: Play) -> None:
