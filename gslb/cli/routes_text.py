@@ -32,8 +32,11 @@ def announcing_lines(found: Known) -> Iterator[str]:
         return
     now = found["now"]
     yield from _speaker(state["speaker"], state["counts"])
+    silent_s = found["controller"]["silent_s"]
     if found["controller"]["pid"] is None:
         yield "bgp         as it was when the controller was last there: it does not run"
+    elif silent_s is not None:
+        yield f"bgp         as it was {duration(silent_s)} ago: the controller does not answer"
     for one in state["neighbors"]:
         yield from _neighbor(one, now)
     for one in state["prefixes"]:
@@ -100,10 +103,14 @@ def _speaker(speaker: Known, counts: Known) -> Iterator[str]:
     clauses = [
         "adopted from an earlier run" if speaker["adopted"] else "",
         "" if speaker["ready"] or not speaker["pid"] else "does not answer yet",
-        f"started again {counts['restarts']:,} times" if counts["restarts"] else "",
+        f"started again {_times(counts['restarts'])}" if counts["restarts"] else "",
     ]
     head = f"{speaker['name']}: AS {speaker['local_as']}, router id {speaker['router_id']}; {version}, {runs}"
     yield from _clauses("bgp", head, clauses)
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count:,} times"
 
 
 def _neighbor(one: Known, now: float) -> Iterator[str]:

@@ -42,8 +42,8 @@ class Chronicle:
         if self._routes is None and (state is None or not state["speaker"]["ready"]):
             return
         before = self._routes
-        if state is not None and before is not None and not state["speaker"]["ready"]:
-            state = {**state, "neighbors": before["neighbors"]}  # nobody knows how they are
+        if state is not None and before is not None and state["speaker"]["pid"] and not state["speaker"]["ready"]:
+            state = {**state, "neighbors": before["neighbors"]}  # ExaBGP runs, and nobody knows how they are
         self._routes = state
         if before is not None:
             self.tell(now, route_changes(before, state))

@@ -108,8 +108,8 @@ def _remedy(reason: str) -> str:
 def _speaker(state: Mapping[str, Any]) -> Iterator[str]:
     speaker, restarts = state["speaker"], state["counts"]["restarts"]
     if speaker["problem"]:
-        again = f"; it was started again {restarts:,} times" if restarts >= DIES else ""
-        yield f"ExaBGP does not serve: {speaker['problem']}{again}"
+        again = f"; started again {restarts:,} times since the controller's start" if restarts >= DIES else ""
+        yield f"{speaker['problem']}{again}"
 
 
 def _sessions(neighbors: Iterable[Mapping[str, Any]], now: float, *, known: bool) -> Iterator[str]:
@@ -129,7 +129,7 @@ def _bridge(tripped_at: float | None, now: float) -> Iterator[str]:
     if tripped_at is not None and now - tripped_at < TOLD_S:
         yield (
             f"at {_moment(tripped_at)} it was heard that ExaBGP's bridge had acted alone, as `on_controller_loss` says: "
-            "the controller was silent for longer than `controller_loss`; the log says why"
+            "the controller hung, or was away, for longer than `controller_loss`"
         )
 
 

@@ -26,7 +26,8 @@ def _sessions(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[C
         old = was.get(one["address"])
         if old is None or old["up"] == one["up"]:
             continue
-        why = "it is established" if one["up"] else reason_text(one["reason"]) or "no reason is known"
+        lost = reason_text(one["reason"]) or after["speaker"]["problem"] or "no reason is known"
+        why = "it is established" if one["up"] else lost
         yield Change(What.SESSION, one["address"], GSLB, why, _up(old), _up(one))
 
 

@@ -14,7 +14,13 @@ WIDE = 100
 
 def found(announcing: dict[str, Any] | None, **more: object) -> dict[str, Any]:
     """A report with it."""
-    return {"now": NOW, "supervisor": {"pid": 6}, "controller": {"pid": 7}, "announcing": announcing, **more}
+    return {
+        "now": NOW,
+        "supervisor": {"pid": 6},
+        "controller": {"pid": 7, "silent_s": None},
+        "announcing": announcing,
+        **more,
+    }
 
 
 def test_a_node_that_announces_nothing_says_nothing() -> None:
@@ -83,7 +89,7 @@ def test_what_is_not_there() -> None:
         announcing_lines(
             found(
                 state(neighbors=(neighbor(up=False, since=None),), pid=None, version="", ready=False),
-                controller={"pid": None},
+                controller={"pid": None, "silent_s": None},
             )
         )
     )
@@ -92,6 +98,9 @@ def test_what_is_not_there() -> None:
         "bgp         as it was when the controller was last there: it does not run",
         "neighbor    10.0.0.1 (AS 64513): down; no answer",
     ]
+    hung = list(announcing_lines(found(state(restarts=1), controller={"pid": 7, "silent_s": 40.0})))
+    assert hung[0].endswith("; started again once")
+    assert hung[1] == "bgp         as it was 40 s ago: the controller does not answer"
     waiting = list(announcing_lines(found(state(ready=False))))
     assert waiting[0].endswith("pid 4711; does not answer yet")
 

@@ -68,17 +68,17 @@ def test_a_session_is_told_of_after_a_while_and_its_line_stays_the_same() -> Non
 
 def test_sessions_of_an_exabgp_that_cannot_be_asked() -> None:
     silent = state(neighbors=(neighbor(up=False),), ready=False, problem="it cannot be asked")
-    assert alarms(silent, NOW) == ("ExaBGP does not serve: it cannot be asked",)
+    assert alarms(silent, NOW) == ("it cannot be asked",)
     unset = state(neighbors=(neighbor(up=False, reason="no route to 10.0.0.1"),), ready=False, pid=None)
     (line,) = alarms(unset, NOW)
     assert "no route to 10.0.0.1" in line
 
 
 def test_an_exabgp_that_does_not_serve() -> None:
-    (line,) = alarms(state(problem="it ended: bind: Address in use", pid=None), NOW)
-    assert line == "ExaBGP does not serve: it ended: bind: Address in use"
-    (line,) = alarms(state(problem="it ended", restarts=7), NOW)
-    assert line == "ExaBGP does not serve: it ended; it was started again 7 times"
+    (line,) = alarms(state(problem="ExaBGP ended: bind: Address in use", pid=None), NOW)
+    assert line == "ExaBGP ended: bind: Address in use"
+    (line,) = alarms(state(problem="ExaBGP ended", restarts=7), NOW)
+    assert line == "ExaBGP ended; started again 7 times since the controller's start"
 
 
 @pytest.mark.parametrize(

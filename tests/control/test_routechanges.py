@@ -38,6 +38,14 @@ def test_a_session_that_ends_and_comes_back() -> None:
     ]
 
 
+def test_an_exabgp_that_ends_takes_its_sessions_with_it() -> None:
+    ended = state(neighbors=(neighbor(up=False),), pid=None, ready=False, problem="ExaBGP ended")
+    (gone,) = route_changes(state(), ended)
+    assert (gone.subject, gone.why, gone.after) == (ROUTER, "ExaBGP ended", "down")
+    (unknown,) = route_changes(state(), state(neighbors=(neighbor(up=False),)))
+    assert unknown.why == "no reason is known"
+
+
 def test_sessions_are_told_before_routes() -> None:
     both = {**DRAINED, "neighbors": DOWN["neighbors"]}
     assert [one.what for one in route_changes(state(), both)] == [What.SESSION, What.ROUTE]
@@ -57,10 +65,17 @@ def test_each_change_is_told_once_from_when_the_table_is_known(tmp_path: Path) -
     chronicle = Chronicle(tmp_path, events, Moment())
     early = state(prefix(state="off"), ready=False)
     unasked = {**DRAINED, "speaker": early["speaker"], "neighbors": DOWN["neighbors"]}
-    for at, found in enumerate((None, early, state(), state(), DRAINED, unasked, DRAINED)):
+    ended = {
+        **DRAINED,
+        "speaker": {**early["speaker"], "pid": None, "problem": "ended"},
+        "neighbors": DOWN["neighbors"],
+    }
+    for at, found in enumerate((None, early, state(), state(), DRAINED, unasked, DRAINED, ended, unasked, DRAINED)):
         chronicle.routes(NOW + at, found)
     chronicle.close()
     told = [json.loads(line) for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
     assert [(one["what"], one["subject"], one["before"], one["after"]) for one in told] == [
-        ("route", PREFIX, "announced", "drain")
+        ("route", PREFIX, "announced", "drain"),
+        ("session", ROUTER, "up", "down"),
+        ("session", ROUTER, "down", "up"),
     ]
