@@ -24,7 +24,7 @@ DIES = 3  # starts of ExaBGP again, from which on it is said to die again and ag
 _NOTIFIED = re.compile(r"notification (sent|received) \((\d+),(\d+)\)")
 _CODES = {1: "a message refused", 2: "OPEN refused", 3: "UPDATE refused", 5: "a message out of step"}
 _CEASE, _HOLD = 6, 4
-_SUBCODES = {  # RFC 4271 section 6, RFC 4486
+_SUBCODES = {  # RFC 4271 section 6, RFC 4486, RFC 9384
     (2, 2): "bad peer AS",
     (2, 3): "bad BGP identifier",
     (2, 4): "unsupported parameter",
@@ -39,6 +39,7 @@ _SUBCODES = {  # RFC 4271 section 6, RFC 4486
     (6, 6): "other configuration change",
     (6, 7): "connection collision",
     (6, 8): "out of resources",
+    (6, 10): "BFD down",
 }
 _UNREACHED = "look at its address, the port, the password and the route to it"
 _ENDED = f"if it does not come back, {_UNREACHED}"
@@ -50,6 +51,7 @@ _REMEDIES = {
     (6, 1): "raise the router's limit of prefixes, or announce fewer",
     (6, 2): "somebody shut it down there",
     (6, 3): "configure this neighbor on the router",
+    (6, 10): "look at the link, and at the BFD daemon of this machine",
     (6, 5): "configure this neighbor on the router, or wait until it takes us again",
 }
 _ANSWERED = "look at the router's log"

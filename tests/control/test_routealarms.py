@@ -42,6 +42,10 @@ def test_all_is_well() -> None:
             "ended by the router: administrative reset; if it does not come back, look at its address, the port, the password "
             "and the route to it",
         ),
+        (
+            "notification received (6,10)",
+            "ended by the router: BFD down; look at the link, and at the BFD daemon of this machine",
+        ),
         ("notification received (3,9)", "UPDATE refused by the router; look at the router's log"),
         (
             "notification sent (4,0)",
