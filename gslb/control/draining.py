@@ -97,21 +97,19 @@ class Draining:
 
     @property
     def state(self) -> dict[str, Any] | None:
-        """The last look, as JSON values; None while no operator drains the site."""
+        """The last look, as JSON values; None while no operator drains the site, and where it balances and announces nothing."""
         return self._state
 
     def look(self, known: Known, now: float, wall: float) -> None:
         """Compare with the look before; `now` is monotonic, `wall` in seconds since the epoch."""
-        word = order_of(known, wall)
-        if word is None:
+        word, there = order_of(known, wall), things(known.deployment, known.node)
+        if word is None or not there:
             self._courses, self._state = {}, None
             return
-        found = {thing: _counted(thing, known, now) for thing in things(known.deployment, known.node)}
+        found = {thing: _counted(thing, known, now) for thing in there}
         self._courses = {thing: self._follow(thing, counted, now) for thing, counted in found.items()}
         arrivals = [_told(thing, course, now) for thing, course in self._courses.items()]
         obstacles = [*_obstacles(known, wall - word.since), *_still(arrivals)]
-        if not arrivals:
-            obstacles.append("nothing that comes here is counted: no pool is balanced here, and no prefix announced")
         self._state = {
             "site": known.node.site,
             "state": word.state.value,

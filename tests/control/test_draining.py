@@ -288,13 +288,13 @@ def test_prefixes_are_counted_by_the_balancer_and_by_dns() -> None:
     assert [each["quiet_s"] for each in met["arrivals"]][:2] == [0.0, 0.0]
 
 
-def test_a_site_of_which_nothing_is_counted_is_not_safe() -> None:
+def test_of_a_site_that_balances_and_announces_nothing_there_is_nothing_to_tell() -> None:
     one = scene()
     pools = {FAR: one.known.deployment.pools[FAR]}
-    one.known = replace(one.known, deployment=replace(one.known.deployment, pools=pools))
-    assert one.quiet()["obstacles"] == [
-        "nothing that comes here is counted: no pool is balanced here, and no prefix announced"
-    ]
+    assert one.look(deployment=replace(one.known.deployment, pools=pools)) is None
+
+
+def test_a_prefix_of_which_nothing_is_counted_is_not_safe() -> None:
     plain = replace(deployment(announces=True), anycast=(replace(ANYCAST, announce_when=("pools",)),))
     one = scene(announces=True)
     one.known = replace(one.known, deployment=plain)
