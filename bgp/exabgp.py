@@ -7,6 +7,8 @@
 Rule 1: ExaBGP is in a session of its own and no pipe leads to us: our end, however it comes, is none of its business.
 Rule 2: one that does not answer for longer than the hold time is killed: its sessions are lost anyway, and a new one serves.
 Where its bridge is what is silent, that is killed instead: ExaBGP starts another, and no route moves.
+Rule 3: ExaBGP throws an order to read its configuration away while routes wait for a session that is down.  So it is told again until
+all sessions are up; one that cannot be reached is tried at least each minute, and then nothing waits for it.
 """
 
 from __future__ import annotations
@@ -24,12 +26,14 @@ from bgp.launch import Launch, Setup
 from bgp.routes import Change, Route
 from bgp.speaker import Event, Speaker, Stage
 from bgp.watched import Watched, parent_of
+from gslb.model.deployment import Address
 
 ADOPT_S = 2.0  # a bridge that runs comes within 0.2 s
 LATE_S = 5.0  # more for one whose ExaBGP is known to live; after that it is taken for hung
 BACKOFF_S = (0.1, 1.0, 2.0, 5.0, 10.0, 30.0)  # before each start after a quick death; the last from then on
 LOOK_S = 1.0  # between looks at whether ExaBGP answers
 STEADY_S = 60.0  # an ExaBGP that lived so long did not die of its start
+REREAD_S = 75.0  # for so long it is told to read a new configuration
 SETTLE_S = 5.0  # for each step of an orderly end
 
 
@@ -75,6 +79,7 @@ class ExaBgp:
         self._said_at = 0.0  # when a bridge came last
         self._stopping = False
         self._configuring = asyncio.Lock()
+        self._reread_until: float | None = None  # it may not have read its configuration
 
     def want(self, routes: Iterable[Route], prepared: Iterable[Change] = ()) -> None:
         """From now on these routes; `prepared` is what the bridge says when we are gone."""
@@ -88,7 +93,7 @@ class ExaBgp:
         """Speak by another setup of the same folder and user from now on; sessions that did not change stay."""
         async with self._configuring:
             self._setup, self._launch = setup, Launch(setup)
-            self._door.reloaded((session.neighbor.address for session in setup.speaker.sessions), setup.after_s)
+            self._door.reloaded(self._neighbors(), setup.after_s)
             if self._process:
                 await self._reconfigure(self._process)
 
@@ -122,12 +127,12 @@ class ExaBgp:
     async def _keep(self) -> None:
         loop = asyncio.get_running_loop()
         quick = 0
-        while not self._stopping:
+        while self._process or not self._stopping:
             since = loop.time()
             if self._process is None:
                 self._process = await self._start()
             if self._process and self._stopping:
-                await self._process.end()  # it was being started when the end came
+                await self._process.end()  # it was being adopted or started when the end came
             if self._process:
                 await self._watch(self._process)
                 self._process.leave()
@@ -146,6 +151,9 @@ class ExaBgp:
         good_at = clock()
         tried: tuple[int, int] | None = None
         while not await process.ended(LOOK_S):
+            if self._reread_until is not None:
+                self._reread(process)
+                self._reread_until = None if self._is_read(clock()) else self._reread_until
             if self.speaker.stage in (Stage.READY, Stage.ROUTES):
                 good_at, tried = clock(), None
             elif clock() - good_at < patience_s:
@@ -190,9 +198,21 @@ class ExaBgp:
         if reason := await asyncio.to_thread(self._launch.configure):
             self._tell(Unstartable(reason))
         elif before != self._launch.configuration():
-            process.signal(signal.SIGUSR1)  # sessions that did not change stay
-            neighbors = [session.neighbor.address for session in self._setup.speaker.sessions]
-            self._door.reloaded(neighbors, self._setup.after_s)
+            self._reread_until = asyncio.get_running_loop().time() + REREAD_S
+            self._reread(process)
+
+    def _reread(self, process: Watched) -> None:
+        """Have it read its configuration; sessions that did not change stay."""
+        process.signal(signal.SIGUSR1)
+        self._door.reloaded(self._neighbors(), self._setup.after_s)
+
+    def _neighbors(self) -> tuple[Address, ...]:
+        return tuple(session.neighbor.address for session in self._setup.speaker.sessions)
+
+    def _is_read(self, now: float) -> bool:
+        """Whether its configuration need not be read once more."""
+        said = self.speaker.sessions
+        return all(one in said and said[one].up for one in self._neighbors()) or now >= (self._reread_until or now)
 
     async def _start(self) -> Watched | None:
         async with self._configuring:
@@ -200,6 +220,7 @@ class ExaBgp:
                 reason = await asyncio.to_thread(self._launch.configure)
                 if not reason:
                     child = await asyncio.to_thread(self._launch.spawn)
+                    self._reread_until = None
                     self._tell(Running(child.pid, adopted=False))
                     return Watched(child.pid, child)
             except OSError as error:

@@ -218,7 +218,7 @@ class Announcing:
             return now + TICK_S
         self._borrow(deployment, node)
         table = self._table()
-        if self._prefixes.adopted and not self._farewell:
+        if self._prefixes.adopted and not (self._farewell and self._prefixes.judged):
             known = self._known(now)
             self._prefixes.judge(
                 lambda prefix, anycast: self._local(prefix, anycast, known, deployment, node),
@@ -226,6 +226,8 @@ class Announcing:
                 table,
                 now,
             )
+            if self._farewell:  # it came before ExaBGP was asked what it has
+                self._prefixes.farewell(State.DRAIN, now)
         self._tell(table)
         self._say(deployment, node)
         self.leaving.want(prefix for prefix, one in self._prefixes.judged.items() if one.verdict.wants_lease)

@@ -30,6 +30,8 @@ from gslb.model.deployment import Address, Network
 
 AGAIN_S = 5.0  # before what could not be set up is tried again
 MEET_S = 8.0  # for one that is adopted or started just when the end comes
+FOLLOW_S = 3.0  # routes wait at most so long for ExaBGP to follow another configuration
+READ_S = 0.1  # it reads one in its next round, unless routes wait for a session that is down
 REFUSED_S = 6.0  # a command that ExaBGP goes on refusing; after a change it may not know a session yet
 ENDED_S = 5.0  # for ExaBGP's end after it was told
 LONGEST_PATH = 107  # octets of a unix socket's name, unix(7)
@@ -73,6 +75,7 @@ class Speaking:
         self._unready: dict[Address, str] = {}
         self._asked: _Asked = (), ()
         self._said: _Asked | None = None
+        self._held_until = 0.0  # monotonic
         self._drained: tuple[tuple[Route, ...], float] = (), 0.0
         self._wake = asyncio.Event()
         self._hurried = asyncio.Event()
@@ -86,6 +89,8 @@ class Speaking:
     def want(self, bgp: Bgp | None) -> None:
         """Speak as this one from now on; None: not at all, after an orderly end."""
         self._decided = True
+        if bgp != self._bgp and self._bgp is not None and self._exabgp is not None:
+            self._held_until = time.monotonic() + FOLLOW_S
         if bgp != self._bgp:
             self._bgp, self._began = bgp, time.monotonic()
             self._wake.set()
@@ -143,7 +148,8 @@ class Speaking:
 
     def _pass_on(self) -> None:
         """Tell ExaBGP what is asked for, as far as it has the sessions."""
-        if self._exabgp is None or not self._knows or self._ending:
+        held = time.monotonic() < self._held_until
+        if self._exabgp is None or not self._knows or self._ending or held:
             return
         routes, prepared = self._asked
         said = tuple(one for one in routes if one.neighbor in self._sessions), prepared
@@ -167,14 +173,15 @@ class Speaking:
         ending = asyncio.create_task(stop.wait())
         ending.add_done_callback(lambda _: self._wake.set())
         try:
-            while not stop.is_set() and not self._leaving:
+            while not stop.is_set() and not (self._leaving and running(self._folder) is None):
                 self._wake.clear()
                 setup = self._setup()
                 if setup is not None:
                     await self._live(setup, stop)
-                elif not stop.is_set():
-                    if self._decided and self._bgp is None:
-                        await self._end_former()
+                    continue
+                if self._leaving or (self._decided and self._bgp is None):
+                    await self._end_former()
+                if not self._leaving:
                     await self._pause(AGAIN_S if self._bgp is not None else None)
         finally:
             ending.cancel()
@@ -201,7 +208,9 @@ class Speaking:
                     setup = new
                     await exabgp.follow(setup)
                     self._sessions = _by_neighbor(setup)
-                    self._pass_on()
+                    await self._pause(READ_S)
+                self._held_until = 0.0
+                self._pass_on()
                 await self._pause(AGAIN_S if self._unready else None)
             if life.done():
                 life.result()
