@@ -130,27 +130,26 @@ class Controller:
             self._station.overrides_written()
 
     def _finish(self, end: End) -> None:
-        if end is End.ALONE:
+        if end is End.HURRIED:
+            self._hurried.set()
+        elif self._announces and end is End.ORDERLY and not self._stop.is_set():
+            if self._leaving is None:
+                self._leaving = self._tasks.create_task(self._leave())
+        else:
             if self._leaving is not None:
                 self._leaving.cancel()
             self._end()
-            return
-        if end is End.HURRIED:
-            self._hurried.set()
-        if self._leaving is None:
-            self._leaving = self._tasks.create_task(self._leave())
 
     async def _leave(self) -> None:
         """Take away the routes that lead here while all else goes on, then end.  What an earlier run left is found first."""
-        if self._announces:
-            await self._in_force.wait()
-            assert self._station is not None
-            hurry = asyncio.create_task(self._hurry(self._station))
-            try:
-                await self._station.leave()
-            except Exception:
-                log.exception("routes may still lead here")
-            hurry.cancel()
+        await self._in_force.wait()
+        assert self._station is not None
+        hurry = asyncio.create_task(self._hurry(self._station))
+        try:
+            await self._station.leave()
+        except Exception:
+            log.exception("routes may still lead here")
+        hurry.cancel()
         self._end()
 
     async def _hurry(self, station: Station) -> None:
