@@ -10,7 +10,7 @@ import pytest
 
 from tests.bgp.routers import Bird
 from tests.bus.cluster import installed
-from tests.e2e.anycasting import ALL, CONFIG, VIPS, WEB, Anycasting, row
+from tests.e2e.anycasting import ALL, VIPS, WEB, Anycasting, row
 from tests.namespaces import World
 
 pytestmark = [
@@ -19,18 +19,13 @@ pytestmark = [
     pytest.mark.skipif(installed() is None, reason="needs nats-server"),
 ]
 ROUTER = "10.99.1.1"
-FIRST = f"      - {{address: {ROUTER}, as: 65001,"
 SOON_S = 10.0  # for what is told within 5 s, on a busy machine
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Anycasting]:
-    """Site a looks into the router as well."""
-    folder = tmp_path_factory.mktemp("told")
-    assert FIRST in CONFIG
-    look = CONFIG.replace(FIRST, f"{FIRST} look: {{bird: {folder}/router/bird.ctl}},")
     with World() as world:
-        made = Anycasting(world, folder, config=look)
+        made = Anycasting(world, tmp_path_factory.mktemp("told"))
         with made.running():
             yield made
 
