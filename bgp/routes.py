@@ -93,10 +93,13 @@ def refused(prefixes: Iterable[Network], bgp: Bgp) -> tuple[tuple[Network, str],
 
 
 def found_as(routes: Iterable[Route], prefix: Network, bgp: Bgp) -> State:
-    """How a prefix stands by the routes of a table: as the best of them.  What looks like neither state is a drain."""
-    there = [route for route in routes if route.prefix == prefix]
-    full = {normal(route) for route in wanted({prefix: State.ANNOUNCED}, bgp)}
-    if any(normal(route) in full for route in there):
+    """How a prefix stands by the routes of a table: as the best of them.  What looks like neither state is a drain.
+
+    A neighbor without a drain policy is told the same in both states, so that its route tells nothing while another's does.
+    """
+    there = {normal(route) for route in routes if route.prefix == prefix}
+    full, drained = ({normal(one) for one in wanted({prefix: state}, bgp)} for state in (State.ANNOUNCED, State.DRAIN))
+    if there & (full - drained) or (there & full and not there & (drained - full)):
         return State.ANNOUNCED
     return State.DRAIN if there else State.OFF
 

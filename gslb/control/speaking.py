@@ -48,6 +48,7 @@ class Life:
     pid: int | None = None
     adopted: bool = False
     problem: str = ""
+    unstartable: bool = False  # and it has not been started since
     rejected: tuple[float, str] | None = None  # since when (monotonic), and what
     restarts: int = 0
     since: dict[Address, tuple[bool, float]] = field(default_factory=dict)  # up or not, and from when (monotonic)
@@ -309,13 +310,17 @@ class Speaking:
         life = self.life
         match event:
             case Running(pid, adopted):
-                life.pid, life.adopted, life.problem = pid, adopted, ""
+                life.pid, life.adopted, life.problem, life.unstartable = pid, adopted, "", False
                 self._began = time.monotonic()  # before it there was no session of its own
                 return
             case Ended(words, again_s):
                 life.pid, life.restarts = None, life.restarts + 1
-                life.problem = f"ExaBGP ended and is started again in {again_s:g} s; its last words: {words or 'none'}"
+                if not life.unstartable:
+                    life.problem = (
+                        f"ExaBGP ended and is started again in {again_s:g} s; its last words: {words or 'none'}"
+                    )
             case Unstartable(reason):
+                life.unstartable = True
                 life.problem = f"ExaBGP cannot be started: {reason}"
         self._met.set()
 

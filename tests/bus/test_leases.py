@@ -223,8 +223,10 @@ def test_it_ends_by_itself_and_another_waits_its_whole_time() -> None:
         await _won(timed, left)
         assert not await right.acquire("vip", TTL)
         assert right.holder("vip") == left.holder("vip") == "fra1"
-        timed.now += TTL
-        assert not left.held("vip")
+        timed.now += TTL - 4
+        assert (left.left("vip"), right.left("vip"), left.left("other")) == (4, 0, 0)
+        timed.now += 4
+        assert (left.held("vip"), left.left("vip")) == (False, 0)
         assert not await right.acquire("vip", TTL)
         timed.now += _wait_s(TTL) - TTL
         assert await right.acquire("vip", TTL)
