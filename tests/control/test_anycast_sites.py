@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -14,7 +15,7 @@ import pytest
 
 from bgp.routes import State
 from gslb.model.world import Forced
-from tests.control.anycastsites import ANNOUNCED_BY_S, DEAD_MAN_S, Sites
+from tests.control.anycastsites import ANNOUNCED_BY_S, DEAD_MAN_S, Line, Site, Sites
 from tests.control.virtualtime import run, virtual_time
 
 Story = Callable[[Sites], Awaitable[None]]
@@ -251,6 +252,21 @@ def test_a_controller_that_comes_back_beside_failed_ones_does_not_leave_on_what_
     play(story)
 
 
+def test_what_was_kept_is_not_fresh_because_the_calendar_was_set_back(play: Play) -> None:
+    async def story(sites: Sites) -> None:
+        await sites["a"].die()
+        sites.time.calendar_s = -3600.0
+        for name in "bc":
+            sites[name].cut()
+        sites["a"].dns = 0
+        with nobody_leaves(sites):
+            sites["a"].start()
+            await asyncio.sleep(SETTLED_S)
+            assert sites.states()["a"] is DRAIN
+
+    play(story)
+
+
 def test_an_operator_drains_everywhere_and_takes_down_one_at_a_time(play: Play) -> None:
     async def story(sites: Sites) -> None:
         with nobody_leaves(sites):
@@ -290,3 +306,50 @@ def test_messages_that_come_late_are_as_old_as_they_are(play: Play) -> None:
             assert sites.states()["a"] is DRAIN
 
     play(story, "ab")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_happens_enough_sites_keep_the_route(play: Play, seed: int) -> None:
+    dice = random.Random(seed)
+
+    async def story(sites: Sites) -> None:
+        names = sorted(sites.sites)
+        until = sites.time.now + 300.0
+        while sites.time.now < until:
+            await happen(sites[dice.choice(names)], dice)
+            await asyncio.sleep(dice.choice([0.05, 0.3, 3.0, 10.0, 15.0, 40.0]))
+
+    play(story, "abcd"[: dice.randint(2, 4)], on_controller_loss=dice.choice(["drain", "hold"]))
+
+
+async def happen(site: Site, dice: random.Random) -> None:
+    """Something at one site, or at the bus."""
+    match dice.choice(["dns", "dns", "dns", "operator", "bus", "bus", "late", "ack", "life", "lost"]):
+        case "dns":
+            site.dns = dice.choice([0, 0, 1, 2, 2, None])
+        case "operator":
+            site.operator(dice.choice([None, None, Forced.UP, Forced.DRAIN, Forced.DOWN]))
+        case "ack":
+            site.sites.speaking[site.node.name].ack_s = dice.choice([0.004, 0.004, 1.0, 5.0, 20.0])
+        case "lost":
+            site.sites.bucket.lose()
+        case "life" if site.line is None:
+            site.start()
+            await asyncio.sleep(0.01)
+        case "life":
+            await site.die()
+        case what if site.line is not None:
+            change_line(site, site.line, what, dice)
+        case _:
+            pass
+
+
+def change_line(site: Site, line: Line, what: str, dice: random.Random) -> None:
+    """The line of a site is cut, is there again, or is slow."""
+    if what == "late":
+        line.late_s = dice.choice([0.002, 0.002, 1.0, 5.0, 12.0])
+    elif line.standing.connected:
+        site.cut()
+    else:
+        site.mend()

@@ -21,6 +21,7 @@ class VirtualTime(selectors.SelectSelector):
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
+        self.calendar_s = 0.0  # by which somebody set the calendar forward
 
     def select(  # type: ignore[explicit-override]
         self, timeout: float | None = None
@@ -35,7 +36,7 @@ class VirtualTime(selectors.SelectSelector):
 
     def wall(self) -> float:
         """The calendar: seconds since the epoch."""
-        return BEGAN + self.now
+        return BEGAN + self.now + self.calendar_s
 
 
 @contextmanager
