@@ -1,21 +1,28 @@
 """Listening follows the addresses of this node, and those that the controller wants on it.  IO.
 
 An address that the controller asks for is put on `lo` and listened on at once: DNS answers there before anybody is told the way.
+One that somebody removes is put back at once: the way leads there.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from ipaddress import ip_address
 
 from gslb.control import addresses
 from gslb.control.crew import Crew
 from gslb.control.listening import Listening
 from gslb.control.loopback import Loopback
+from gslb.control.reactor import Reactor
 from gslb.control.wanted import Wanted
 from gslb.model.deployment import Address, Network
 from gslb.nameserver.sockets import CannotListen, Endpoint
+from xdp.netlink import Netlink
+
+AGAIN_S = 0.1  # between two looks, however often addresses change
+_CHANGES = 0x10 | 0x100  # RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR
 
 log = logging.getLogger("gslb.supervisor")
 
@@ -23,7 +30,13 @@ log = logging.getLogger("gslb.supervisor")
 class Following:
     """What this node has, what was asked for, and where the crew listens."""
 
-    def __init__(self, listening: Listening, crew: Crew, loopback: Loopback) -> None:
+    def __init__(
+        self, listening: Listening, crew: Crew, loopback: Loopback, reactor: Reactor, look: Callable[[], None]
+    ) -> None:
+        """`look` has a look taken, soon after addresses change while some of them are ours; else it is only taken now and then."""
+        self._reactor = reactor
+        self._look = look
+        self._looked = 0.0
         self._listening = listening
         self._crew = crew
         self._loopback = loopback
@@ -31,6 +44,12 @@ class Following:
         self._unreachable: dict[Endpoint, str] = {}
         self._problems: tuple[str, ...] = ()
         self._told: Mapping[str, object] | None = None
+        try:
+            self._changes = Netlink(_CHANGES)
+        except OSError as error:
+            log.warning("changes of addresses are not told by the kernel", extra={"why": error.strerror})
+        else:
+            reactor.watch(self._changes.fileno(), self._changed)
 
     @property
     def lends(self) -> bool:
@@ -44,6 +63,7 @@ class Following:
 
     def look(self, wanted: Wanted) -> None:
         """Have on `lo` what was asked for, listen on what came, and leave what went."""
+        self._looked = self._reactor.now
         if self._asked is not None:
             self._lend(wanted, self._asked)
         here = addresses.endpoints(wanted, addresses.present())
@@ -81,17 +101,15 @@ class Following:
             return None
         here = _here()
         answered = {ip_address(one.address) for one in self._listening.endpoints if one.transport == "udp"}
-        present, listened, problems = [], [], [*self._problems, *dict.fromkeys(self._unreachable.values())]
+        problems = dict.fromkeys(self._problems)
+        present, listened = [], []
         for prefix in self._asked:
             lent = addresses_of(prefix, wanted, here)
+            problems |= {why: None for one, why in self._unreachable.items() if ip_address(one.address) in lent}
             if lent <= here:
                 present.append(str(prefix))
                 if lent <= answered:
                     listened.append(str(prefix))
-            if deaf := sorted(map(str, _deaf(lent, wanted))):
-                problems.append(
-                    f"DNS does not answer at {deaf[0]} of {prefix}: expected it in dns.listen, or 0.0.0.0, or [::]"
-                )
         found = {"present": present, "listened": listened, "problem": "; ".join(problems)}
         if found == self._told:
             return None
@@ -102,6 +120,12 @@ class Following:
         """Remove from `lo` what we added."""
         for problem in self._loopback.want(()):
             log.warning("an address stays: %s", problem)
+
+    def _changed(self) -> None:
+        with suppress(OSError):  # some were lost, and there is a look all the same
+            list(self._changes.changes())
+        if self.lends:
+            self._reactor.after("addresses changed", max(0.0, self._looked + AGAIN_S - self._reactor.now), self._look)
 
     def _lend(self, wanted: Wanted, prefixes: Iterable[Network]) -> None:
         here = _here()
@@ -122,13 +146,6 @@ def addresses_of(prefix: Network, wanted: Wanted, here: frozenset[Address]) -> f
     named = {address for text, _ in wanted.listen if (address := ip_address(text)) in prefix}
     found = named or {one for one in here if one in prefix}
     return frozenset(found or {prefix[0]})
-
-
-def _deaf(lent: Iterable[Address], wanted: Wanted) -> list[Address]:
-    """Those at which nobody is to listen."""
-    listen = [ip_address(text) for text, _ in wanted.listen]
-    wild = {one.version for one in listen if one.is_unspecified}
-    return [one for one in lent if one not in listen and one.version not in wild]
 
 
 def _here() -> frozenset[Address]:

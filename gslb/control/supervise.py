@@ -209,7 +209,7 @@ class Supervisor:
         self._farewell.allow(asked.farewell_s)
         self._store = store
         self._crew = Crew(self._reactor, self._listening, store.folder, self._all_serving)
-        self._following = Following(self._listening, self._crew, Loopback(store.folder))
+        self._following = Following(self._listening, self._crew, Loopback(store.folder), self._reactor, self._look)
         self._balancer = BalancerChild(self._reactor, Post(asked.deployment, asked.node, store.folder))
         for orphan in found.serving:
             self._orphans.add(orphan)

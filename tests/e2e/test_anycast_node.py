@@ -17,6 +17,7 @@ from bgp.launch import running
 from gslb.config.load import load
 from gslb.control import loopback, privilege
 from gslb.control.farewell import FOLDER
+from gslb.control.supervise import LOOK_S
 from gslb.control.wanted import MOVE_S
 from gslb.model.deployment import Deployment
 from tests.bgp.lab import Lab, RouteClock
@@ -167,7 +168,9 @@ def test_addresses_come_before_routes_and_go_after_them(node: Announcer) -> None
         assert all(map(node.answered, sorted(node.lent())))
 
         node.host.run("ip", "addr", "del", SECOND, "dev", "lo")
+        since = time.monotonic()
         node.until(lambda: SECOND.partition("/")[0] in node.lent(), "what somebody removed is back")
+        assert time.monotonic() - since < LOOK_S / 2
 
         with DnsMeter(node.lab, SECOND.partition("/")[0]) as second:
             second.answers_from("a")
