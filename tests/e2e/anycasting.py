@@ -8,26 +8,21 @@ The nameserver's addresses (`VIPS`) are announced where DNS answers, `WEB` where
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
 from functools import cached_property, partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from socketserver import TCPServer
 from typing import Any
 
-import dns.edns
-import dns.message
-
+from gslb.cli.main import main
 from gslb.config.load import load
 from gslb.control.report import report
 from gslb.model.deployment import Deployment
@@ -35,6 +30,7 @@ from tests.bgp.controlled import arguments
 from tests.bgp.lab import Lab, LossMeter, Meter, RouteClock
 from tests.bgp.routers import Bird, Frr, Router, bird_router, peers
 from tests.bus.cluster import Cluster, Place
+from tests.e2e.anycastprobes import PACE_S, Checked, DnsMeter
 from tests.e2e.lifecycle import ZONE
 from tests.e2e.sites import BUS, Node
 from tests.namespaces import World
@@ -43,9 +39,9 @@ VIPS = {4: "192.0.2.53/32", 6: "2001:db8::53/128"}
 WEB = "192.0.2.80/32"
 ALL = (*VIPS.values(), WEB)
 ADDRESSES = {prefix.partition("/")[0] for prefix in VIPS.values()}
-WELL_S = 60.0  # on a busy machine
-PACE_S = 0.005
-LOSS_S = 5.0  # `controller_loss`
+WELL_S = 40.0  # on a busy machine
+LATE_S = 1.0
+LOSS_S = 8.0  # `controller_loss`
 GSHUT = "65535:0"
 CONFIG = """\
 deployment: example
@@ -69,7 +65,7 @@ bgp:
     local_as: 65010
     router_id: 10.99.1.2
     hold: 6s
-    controller_loss: 5s
+    controller_loss: 8s
     neighbors:
       - {address: 10.99.1.1, as: 65001, drain: {community: "65535:0", prepend: 3, med: 100}}
       - {address: "fd99:1::1", as: 65001, drain: {community: "65535:0", prepend: 3, med: 100}}
@@ -77,7 +73,7 @@ bgp:
     local_as: 65010
     router_id: 10.99.2.2
     hold: 6s
-    controller_loss: 5s
+    controller_loss: 8s
     neighbors:
       - {address: 10.99.2.1, as: 65001, drain: {community: "65535:0", prepend: 3, med: 100}}
       - {address: "fd99:2::1", as: 65001, drain: {community: "65535:0", prepend: 3, med: 100}}
@@ -86,83 +82,6 @@ limits: {exempt: [198.51.100.0/24, "2001:db8::/32", 192.0.2.0/24, 127.0.0.0/8]}
 bus: {nats: ["nats://10.9.0.1:4222"]}
 zones: [zones/*.yaml]
 """.replace("TIMES", "rise: 1s, stay: 1s, drain_for: 2s, hold: 3s, longest_hold: 3s")
-_QUERY = dns.message.make_query(
-    "www.example.com", "A", use_edns=0, options=[dns.edns.GenericOption(dns.edns.OptionType.NSID, b"")]
-).to_wire()
-_NSID = b"\0\3\0"  # RFC 5001, and the upper half of its length
-
-
-class DnsMeter(Meter):
-    """Queries to an address of the nameserver; the site that answers tells its name (NSID)."""
-
-    def __init__(self, lab: Lab, vip: str) -> None:
-        super().__init__(lab, vip, 53, PACE_S)
-
-    def _asked(self, number: int) -> bytes:  # type: ignore[explicit-override]
-        return (number & 0xFFFF).to_bytes(2, "big") + _QUERY[2:]
-
-    def _answered(self, data: bytes) -> tuple[int, str] | None:  # type: ignore[explicit-override]
-        if data[3] & 0xF or _NSID not in data:
-            return None
-        latest = len(self.losses.sent)
-        number = latest - ((latest - int.from_bytes(data[:2], "big")) & 0xFFFF)
-        return number, data.rpartition(_NSID)[2][1:].decode().split()[0]
-
-
-class Checked:
-    """The servers that monitors ask, one at each site; those in `failing` fail."""
-
-    def __init__(self, lab: Lab) -> None:
-        self.failing: set[str] = set()
-        self.failed: dict[tuple[str, str], list[float]] = defaultdict(list)  # when, by (site of the server, who asked)
-        self._servers = [
-            host.call(partial(_Server, (lab.address(site), 80), partial(_Page, self, site)))
-            for site, host in lab.sites.items()
-        ]
-        for server in self._servers:
-            threading.Thread(target=partial(server.serve_forever, 0.05), name="checked").start()
-
-    @contextmanager
-    def fails(self, *sites: str) -> Iterator[None]:
-        """All checks of these sites' servers fail while the block runs."""
-        self.failed.clear()
-        self.failing |= set(sites)
-        try:
-            yield
-        finally:
-            self.failing -= set(sites)
-
-    def close(self) -> None:
-        """End all."""
-        for server in self._servers:
-            server.shutdown()
-            server.server_close()
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def server_bind(self) -> None:  # type: ignore[explicit-override]
-        """Without asking DNS for a name."""
-        TCPServer.server_bind(self)
-
-
-class _Page(BaseHTTPRequestHandler):
-    def __init__(self, checked: Checked, site: str, *arguments: Any) -> None:
-        self._checked, self._site = checked, site
-        super().__init__(*arguments)
-
-    def do_GET(self) -> None:
-        """Answer a check."""
-        failing = self._site in self._checked.failing
-        self.send_response(503 if failing else 200)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-        if failing:
-            self._checked.failed[self._site, self.client_address[0]].append(time.monotonic())
-
-    def log_message(self, *_: object) -> None:  # type: ignore[explicit-override]
-        """Nothing is logged."""
 
 
 class Site(Node):
@@ -208,12 +127,18 @@ class Site(Node):
         exabgp = int(((told.get("announcing") or {}).get("speaker") or {}).get("pid") or 0)
         return exabgp if part == "exabgp" or not exabgp else _bridge_of(exabgp)
 
-    def operate(self, command: str, target: str, *more: str) -> str:
-        """`gslb drain`, `down`, `up` or `auto`; what it printed."""
+    def operate(self, command: str, target: str) -> None:
+        """`gslb drain`, `down`, `up` or `auto`, without starting a process."""
         why = [] if command == "auto" else ["--why", "a test"]
-        done = self.command(command, target, *why, *more)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        here = ["--config", str(self.config), "--node", self.site, "--state", str(self.state)]
+        printed = io.StringIO()
+        with redirect_stdout(printed), redirect_stderr(printed):
+            done = main([command, target, *why, *here])
+        assert done == 0, printed.getvalue()
+
+    def acted(self) -> float:
+        """When its overrides were written last, by the monotonic clock."""
+        return self.store.overrides_path.stat().st_mtime - time.time() + time.monotonic()
 
     def left(self) -> list[int]:  # type: ignore[explicit-override]
         """The processes of this node that live, ExaBGP and its bridge among them."""
@@ -239,6 +164,8 @@ class Anycasting:
     def __init__(self, world: World, folder: Path, kind: str = "bird", config: str = CONFIG) -> None:
         self.kind = kind
         self.lab = lab = Lab(world, "a", "b")
+        if kind == "bird":
+            config = config.replace("as: 65001, ", f"as: 65001, look: {{bird: {folder / 'router' / 'bird.ctl'}}}, ")
         self.router: Router = (
             bird_router(lab, folder / "router", peers(lab, 4, 6)) if kind == "bird" else Frr(lab, peers(lab, 4, 6))
         )
@@ -296,7 +223,10 @@ class Anycasting:
         for prefix in prefixes or ALL:
             for site in self.sites.values():
                 self.until(partial(site.is_at, prefix, "announced"), f"{site.site} announces {prefix}")
-            self.meters[prefix].answers_from("a", "b", within_s=WELL_S)
+        since = time.monotonic()
+        for prefix in prefixes or ALL:
+            losses = self.meters[prefix].losses
+            self.until(lambda losses=losses: len(losses.by_site(since)) == 2, f"{prefix} is answered by both")  # type: ignore[misc]
 
     def reached_at(self, sites: set[str], *prefixes: str, within_s: float = WELL_S) -> None:
         """Until the router's kernel sends what goes to these prefixes (all without any) to exactly these sites."""
@@ -334,9 +264,9 @@ class Anycasting:
         """How long after `since` the last answer of a site came, of any prefix; those of now are waited for."""
         return max(meter.losses.last_from(site) for meter in self.meters.values()) - since
 
-    def verdict(self, site: str) -> float:
-        """When a site's own node had the second failed check of the site's server: that makes it down there."""
-        return self.checked.failed[site, self.lab.address(site)][1]
+    def verdict(self, site: str, by: float) -> float:
+        """When a site's own node had the last failed check of the site's server until then: what made it down there."""
+        return max(at for at in self.checked.failed[site, self.lab.address(site)] if at <= by)
 
     def _holding(self, prefix: str, *, marked: bool) -> set[str]:
         by_address = {self.lab.address(site, version): site for site in self.lab.sites for version in (4, 6)}
@@ -357,6 +287,15 @@ class Anycasting:
         time.sleep(0.5)
         meters = [self.meters[prefix] for prefix in prefixes or ALL]
         return sum(sum(since <= at < now for at in meter.losses.lost) for meter in meters)
+
+    def late(self, since: float) -> int:
+        """How many probes that were sent since then got their answer after more than `LATE_S`: nobody waited for it."""
+        return sum(
+            at - meter.losses.sent[number] > LATE_S
+            for meter in self.meters.values()
+            for number, (_, at) in list(meter.losses.answered.items())
+            if meter.losses.sent[number] >= since
+        )
 
     @contextmanager
     def cut(self) -> Iterator[None]:

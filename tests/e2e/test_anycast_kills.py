@@ -1,0 +1,131 @@
+"""What stays announced when parts of a site die, hang or start anew; the real program at both sites, and a real router."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
+
+import pytest
+
+from tests.bus.cluster import installed
+from tests.e2e.anycasting import ALL, LOSS_S, VIPS, Anycasting, row
+from tests.namespaces import World
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.slow,
+    pytest.mark.skipif(installed() is None, reason="needs nats-server"),
+]
+STAYS, DRAINS, LEAVES = "nothing moves", "drained", "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """A signal to a part of site a, and what the router then shows of its nameserver's addresses."""
+
+    part: str
+    signal: signal.Signals
+    then: str
+    another: bool = True  # another process takes its place by itself
+
+
+DEATHS = (
+    Death("bridge", SIGTERM, STAYS),
+    Death("bridge", SIGKILL, STAYS),
+    Death("bridge", SIGSTOP, STAYS),  # one that is silent is killed, and ExaBGP starts another
+    Death("exabgp", SIGTERM, LEAVES),
+    Death("exabgp", SIGKILL, LEAVES),
+    Death("exabgp", SIGSTOP, LEAVES),  # one that does not answer is killed
+    Death("controller", SIGTERM, STAYS, another=False),  # the supervisor alone ends it
+    Death("controller", SIGKILL, STAYS),
+    Death("controller", SIGSTOP, DRAINS, another=False),
+    Death("worker", SIGTERM, STAYS),
+    Death("worker", SIGKILL, STAYS),
+    Death("worker", SIGSTOP, LEAVES, another=False),
+)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Anycasting]:
+    with World() as world:
+        made = Anycasting(world, tmp_path_factory.mktemp("kills"))
+        with made.running():
+            yield made
+
+
+@pytest.fixture
+def sites(made: Anycasting) -> Anycasting:
+    """All is well before."""
+    made.well()
+    return made
+
+
+@pytest.mark.parametrize("death", DEATHS, ids=lambda death: f"{death.part}-{death.signal.name}")
+def test_a_part_of_a_site_dies(sites: Anycasting, death: Death) -> None:
+    pid = sites.a.pid(death.part)
+    sites.routes.events()
+    heard = sites.heard()
+    began = time.monotonic()
+    os.kill(pid, death.signal)
+    acted = began
+    if death.then == DRAINS:
+        acted = sites.until(lambda: all(sites.drained(vip) == {"a"} for vip in VIPS.values()), "it is drained")
+    elif death.then == LEAVES:
+        acted = max(sites.routes.wait(vip, there=None, since=began, within_s=30) for vip in VIPS.values())
+    if death.another:
+        sites.until(lambda: sites.a.pid(death.part) not in (0, pid), f"another {death.part}")
+    else:
+        os.kill(pid, SIGCONT)
+    sites.well()
+    moved = [event for event in sites.routes.events() if event.at >= began]
+    if death.then == STAYS:
+        assert not moved, sites.told()
+        assert sites.heard() == heard, "the router was told something"
+    assert all(sites.held(prefix) == {"a", "b"} for prefix in ALL)
+    row(
+        f"{death.part} {death.signal.name}",
+        death.then,
+        f"lost {sites.lost(began)}, late {sites.late(began)}",
+        f"after {acted - began:.2f} s" if moved else "no route event",
+        f"well again after {time.monotonic() - began:.1f} s",
+    )
+
+
+def test_a_controller_that_stays_away(sites: Anycasting) -> None:
+    """Nobody replaces it while the supervisor is paused: what the bridge prepared is said, and ended when it is back."""
+    began = time.monotonic()
+    supervisor = sites.a.pid("supervisor")
+    os.kill(supervisor, SIGSTOP)
+    try:
+        os.kill(sites.a.pid("controller"), SIGKILL)
+        died = time.monotonic()
+        moved = max(sites.routes.wait(vip, there=None, since=began, within_s=30) for vip in VIPS.values())
+        assert moved - died > LOSS_S - 2.0, "drained before the controller was taken for lost"
+        assert all(sites.drained(prefix) == {"a"} for prefix in ALL)
+    finally:
+        os.kill(supervisor, SIGCONT)
+    sites.well()
+    row("controller away for longer", "drained", f"lost {sites.lost(began)}", f"after {moved - died:.2f} s")
+    assert sites.lost(began) == 0
+
+
+def test_both_controllers_hang(sites: Anycasting) -> None:
+    """Both sites drain by themselves, which leaves them equal: the addresses answer on."""
+    began = time.monotonic()
+    paused = [site.pid("controller") for site in sites.sites.values()]
+    for pid in paused:
+        os.kill(pid, SIGSTOP)
+    try:
+        for prefix in ALL:
+            sites.until(lambda prefix=prefix: sites.drained(prefix) == {"a", "b"}, f"{prefix} is drained at both")  # type: ignore[misc]
+            sites.meters[prefix].answers_from("a", "b")
+    finally:
+        for pid in paused:
+            os.kill(pid, SIGCONT)
+    sites.well()
+    row("both controllers hang", "both drained", f"lost {sites.lost(began)}", "")
+    assert sites.lost(began) == 0
