@@ -21,7 +21,7 @@ from tests.namespaces import World, stop
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
-UP_S = 25.0
+UP_S = 40.0
 HOLD_S = 3
 WITH_BFD_HOLD_S = 9  # so that nobody takes one for the other
 BFD_S = 2.5  # three of SLOW_MS are missed, on a machine that is busy

@@ -21,7 +21,7 @@ from tests.e2e.lifecycle import wait_until
 from tests.namespaces import World
 
 STRANGE = {4: "203.0.113.99/32", 6: "2001:db8:53::99/128"}  # what the page's filters do not take
-UP_S = 20.0
+UP_S = 40.0
 PROGRAMS = {"bird": "bird", "frr": "vtysh", "gobgp": "gobgpd"}
 REFRESH = {"bird": "reload in all", "frr": "clear bgp {} soft in", "gobgp": "neighbor {} softresetin"}
 LOWEST = {"bird": 0, "frr": 0, "gobgp": 1}  # local preference of a drained route
