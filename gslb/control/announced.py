@@ -75,8 +75,7 @@ def _prefix_json(prefix: Network, one: Judged, prefixes: Prefixes, around: Circu
         "on_lo": around.on_lo(prefix),
         "in_router": [
             {"neighbor": str(neighbor), "standing": standing.name.lower(), "at": around.to_epoch(at)}
-            for (place, neighbor), (standing, at) in around.looking.found.items()
-            if place == prefix
+            for neighbor, (standing, at) in around.looking.found.get(prefix, {}).items()
         ],
         "failures": verdict.past.failures,
         "wake_s": None if verdict.wake_at is None else verdict.wake_at - around.now,

@@ -30,7 +30,7 @@ from gslb.control.leaving import Leaving
 from gslb.control.link import Lent
 from gslb.control.looking import Looking, Question
 from gslb.control.prefixes import Prefixes, Table
-from gslb.control.speaking import MakeExaBgp, Speaking
+from gslb.control.speaking import MakeExaBgp, Saying, Speaking
 from gslb.control.store import StateError, Store
 from gslb.control.tasks import Defects, keep_running
 from gslb.control.wanted import MOVE_S
@@ -98,12 +98,13 @@ class Announcing:
         self._dns: bool | None = None
         self._silent = 0  # questions in a row that no executor answered
         self._lent: Lent | None = None
-        self._borrowed: tuple[Network, ...] | None = None
+        self._borrowed: frozenset[Network] | None = None
         self._lives: tuple[Mapping[NodeId, Living], float] = {}, self._began
         self._farewell = False
         self._soon: asyncio.Handle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._kept: tuple[dict[Network, State], float] = {}, self._began
+        self._said: tuple[object, Saying] = None, ((), (), (), 0.0)
         self._shown: tuple[object, float] = None, self._began
         self._defects = Defects()
         self.routes: Mapping[str, str] = {}
@@ -270,13 +271,10 @@ class Announcing:
         here = self._prefixes.here
         asked = {prefix for prefix, anycast in here.items() if _is_bound(anycast, deployment, node)}
         going = self._prefixes.pasts.keys() - here.keys()
-        borrowed = (
-            *(prefix for prefix in here if prefix in asked),
-            *(one for one in self._borrowed or () if one in going),
-        )
+        borrowed = frozenset(asked | ((self._borrowed or frozenset()) & going))
         if borrowed != self._borrowed:
             self._borrowed = borrowed
-            self._hearers.lend(borrowed)
+            self._hearers.lend(sorted(borrowed, key=str))
 
     def _tell(self, table: Table) -> None:
         told = self._prefixes.told(table)
@@ -293,6 +291,9 @@ class Announcing:
         if speaker is None or not self._prefixes.adopted:
             return
         states, here = self._prefixes.states, self._prefixes.here
+        if self._said[0] == (states, speaker, here):
+            self._speaking.say(*self._said[1])
+            return
         lost = {
             prefix: on_controller_loss(here[prefix].on_controller_loss, state) if prefix in here else state
             for prefix, state in states.items()
@@ -301,7 +302,9 @@ class Announcing:
         routes = wanted(states, speaker)
         wait_s = max((one.rule.timing.drain_s for one in self._prefixes.judged.values()), default=0.0)
         prepared = changes(routes, wanted(lost, speaker))
-        self._speaking.say(routes, prepared, wanted(drained, speaker), min(wait_s, MOVE_S))
+        said = routes, prepared, wanted(drained, speaker), min(wait_s, MOVE_S)
+        self._said = (states, speaker, here), said
+        self._speaking.say(*said)
 
     def _questions(self) -> Iterator[Question]:
         """What routers are asked: for what is wanted, and in full for what is off and must not be there."""

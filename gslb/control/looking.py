@@ -39,7 +39,7 @@ class Looking:
         self._questions = questions
         self._looked = looked
         self._changed = asyncio.Event()
-        self.found: Mapping[tuple[Network, Address], tuple[Standing, float]] = {}  # with the moment (monotonic)
+        self.found: Mapping[Network, Mapping[Address, tuple[Standing, float]]] = {}  # with the moment (monotonic)
         self.problems: tuple[str, ...] = ()
 
     def soon(self) -> None:
@@ -63,7 +63,7 @@ class Looking:
             ending.cancel()
 
     async def _round(self) -> None:
-        found: dict[tuple[Network, Address], tuple[Standing, float]] = {}
+        found: dict[Network, dict[Address, tuple[Standing, float]]] = {}
         failed: dict[Address, str] = {}
         for one in tuple(self._questions()):
             neighbor, prefix = one.route.neighbor, one.route.prefix
@@ -71,11 +71,11 @@ class Looking:
                 continue
             at = time.monotonic()
             try:
-                found[prefix, neighbor] = standing(await _ask(one.look, prefix), one.route, one.local), at
+                told = standing(await _ask(one.look, prefix), one.route, one.local)
+                found.setdefault(prefix, {})[neighbor] = told, at
             except (Unanswered, Unreadable) as error:
                 failed[neighbor] = f"router {neighbor} cannot be asked for our routes: {error}"
-        other = {key: told for key, (told, _) in found.items()} != {key: told for key, (told, _) in self.found.items()}
-        other = other or self.problems != tuple(failed.values())
+        other = _standings(found) != _standings(self.found) or self.problems != tuple(failed.values())
         self.found, self.problems = found, tuple(failed.values())
         if other:
             self._looked()
@@ -83,3 +83,7 @@ class Looking:
 
 async def _ask(look: Look, prefix: Network) -> tuple[InRouter, ...]:
     return await (ask_bird(Path(look.path), prefix) if look.router is Router.BIRD else ask_frr([look.path], prefix))
+
+
+def _standings(found: Mapping[Network, Mapping[Address, tuple[Standing, float]]]) -> object:
+    return {prefix: {neighbor: told for neighbor, (told, _) in by.items()} for prefix, by in found.items()}

@@ -21,7 +21,7 @@ from gslb.model.deployment import Address, Anycast, Deployment, Network, Node
 
 
 class Table:
-    """ExaBGP's routes and sessions at one moment; `ready`: it can be asked now."""
+    """ExaBGP's routes (`bgp.routes.normal`) and sessions at one moment; `ready`: it can be asked now."""
 
     def __init__(self, routes: Iterable[Route], is_up: Callable[[Address], bool], *, ready: bool) -> None:
         self.is_up = is_up
@@ -59,6 +59,7 @@ class Prefixes:
         self.adopted = False
         self._speaker: Bgp | None = None
         self._former: dict[Network, Rule] = {}
+        self._targets: dict[tuple[Network, State], frozenset[Route]] = {}  # what was worked out
 
     @property
     def guarded(self) -> frozenset[Network]:
@@ -74,6 +75,7 @@ class Prefixes:
         """Announce for this deployment from now on."""
         self._former |= {prefix: self.rules[prefix] for prefix in self.here}
         self._speaker = speaker = deployment.speaker(node)
+        self._targets.clear()
         self.rules = rules_of(deployment)
         never = dict(refused(self.rules, speaker)) if speaker is not None else {}
         self.refused = tuple(never.values())
@@ -121,8 +123,8 @@ class Prefixes:
 
     def acked(self, prefix: Network, table: Table) -> bool:
         """Whether ExaBGP has just what is wanted of a prefix, on every session."""
-        target = set(map(normal, self._routes(prefix, self.judged[prefix].verdict.state)))
-        return table.ready and set(map(normal, table.of(prefix))) == target
+        target = self._routes(prefix, self.judged[prefix].verdict.state)
+        return table.ready and set(table.of(prefix)) == target
 
     def farewell(self, state: State, now: float) -> None:
         """All that is announced drains, or was withdrawn: this node ends in order."""
@@ -171,11 +173,15 @@ class Prefixes:
         state = one.verdict.state
         if state is State.OFF or not table.ready:
             return State.OFF
-        up = [normal(route) for route in table.of(prefix) if table.is_up(route.neighbor)]
+        up = [route for route in table.of(prefix) if table.is_up(route.neighbor)]
         if not up:
             return State.OFF
-        full = set(map(normal, self._routes(prefix, State.ANNOUNCED)))
+        full = self._routes(prefix, State.ANNOUNCED)
         return State.ANNOUNCED if state is State.ANNOUNCED and full.intersection(up) else State.DRAIN
 
-    def _routes(self, prefix: Network, state: State) -> tuple[Route, ...]:
-        return () if self._speaker is None else wanted({prefix: state}, self._speaker)
+    def _routes(self, prefix: Network, state: State) -> frozenset[Route]:
+        found = self._targets.get((prefix, state))
+        if found is None:
+            routes = () if self._speaker is None else wanted({prefix: state}, self._speaker)
+            found = self._targets[prefix, state] = frozenset(map(normal, routes))
+        return found

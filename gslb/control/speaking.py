@@ -38,6 +38,7 @@ LONGEST_PATH = 107  # octets of a unix socket's name, unix(7)
 
 
 MakeExaBgp = Callable[[Setup, Callable[[Told], None]], ExaBgp]
+Saying = tuple[tuple[Route, ...], tuple[Change, ...], tuple[Route, ...], float]
 _Asked = tuple[tuple[Route, ...], tuple[Change, ...]]
 
 
@@ -141,10 +142,12 @@ class Speaking:
         said = self.sessions.get(neighbor)
         return self.ready and said is not None and said.up
 
-    def say(self, routes: Iterable[Route], prepared: Iterable[Change], drained: Iterable[Route], wait_s: float) -> None:
+    def say(
+        self, routes: tuple[Route, ...], prepared: tuple[Change, ...], drained: tuple[Route, ...], wait_s: float
+    ) -> None:
         """Have these routes; `prepared` as in `ExaBgp.want`; before an end the `drained` for `wait_s`."""
-        self._drained = tuple(drained), wait_s
-        self._asked = tuple(routes), tuple(prepared)
+        self._drained = drained, wait_s
+        self._asked = routes, prepared
         self._pass_on()
 
     def _pass_on(self) -> None:
