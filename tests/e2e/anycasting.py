@@ -100,6 +100,11 @@ class Site(Node):
         """What it says of its speaker, its neighbors and its prefixes; empty where it says nothing."""
         return self.report().get("announcing") or {}
 
+    def has_told(self, since: float) -> bool:
+        """Whether its controller, since then (seconds since the epoch), has told how prefixes stand, and knows it from ExaBGP."""
+        told = (self.store.folder / "run" / "announcing.json").stat().st_mtime
+        return told > since and bool(self.announcing()["speaker"]["ready"])
+
     def says(self, prefix: str) -> dict[str, Any]:
         """What it says of a prefix."""
         return next((one for one in self.announcing().get("prefixes", ()) if one["prefix"] == prefix), {})
