@@ -174,6 +174,7 @@ class Speaking:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Speak until `stop`, which leaves ExaBGP as it is."""
+        self._left.clear()
         ending = asyncio.create_task(stop.wait())
         ending.add_done_callback(lambda _: self._wake.set())
         try:
