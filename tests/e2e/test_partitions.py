@@ -66,7 +66,7 @@ def all_answer(deployment: Deployment, address: str, what: str, within_s: float 
 def all_the_while(deployment: Deployment, began: float, address: str) -> None:
     """Every answer of every node since then was this address."""
     for name, asker in deployment.askers.items():
-        assert asker.since(began) == {(address,)}, f"{name}: {asker.changes(began)}; {deployment.said(name)}"
+        assert asker.since(began) == {(address,)}, f"{name}: {asker.told(began)}; {deployment.said(name)}"
 
 
 def well(deployment: Deployment) -> None:
