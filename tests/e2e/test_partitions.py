@@ -266,7 +266,7 @@ def as_an_hour_ago(node: Member) -> None:
     node.clock_s, began = -HOUR_S, time.time()
     node.start()
     wait_until(lambda: node.addresses() == [SIN], "it goes by what it sees itself", 40)
-    wait_until(lambda: (node.store.folder / "shared.bin").stat().st_mtime > began, "it keeps what it knows")
+    wait_until(lambda: (node.store.folder / "shared.bin").stat().st_mtime > began, "it keeps what it knows", 40)
     node.stop()
 
 
