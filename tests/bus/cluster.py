@@ -147,13 +147,23 @@ class Server:
         return answer() if self.place.namespace is None else self.place.namespace.call(answer)
 
     def is_well(self) -> bool:
-        """Whether it says that it and its JetStream are well, and who leads, where it is one of a cluster."""
+        """Whether it says that it and its JetStream are well, and who leads, where it is one of a cluster.
+
+        All have then what is in the streams that it leads.  Of consumers nothing is asked: those of clients that went are missed
+        for minutes by servers that came back.
+        """
         try:
-            status, _ = self.ask("/healthz")
-            _, streams = self.ask("/jsz")
+            status, _ = self.ask("/healthz?js-server-only=true")
+            _, found = self.ask("/jsz?streams=true")
         except (OSError, http.client.HTTPException):
             return False
-        return status == 200 and ("meta_cluster" not in streams or bool(streams["meta_cluster"].get("leader")))
+        led = "meta_cluster" not in found or bool(found["meta_cluster"].get("leader"))
+        streams = [one for account in found.get("account_details", ()) for one in account.get("stream_detail", ())]
+        clusters = [one.get("cluster", {}) for one in streams]
+        replicas = [
+            one for cluster in clusters if cluster.get("leader") == self.name for one in cluster.get("replicas", ())
+        ]
+        return status == 200 and led and all(one["current"] and not one.get("offline") for one in replicas)
 
     def _listens(self) -> bool:
         assert self.runs, f"{self.name} has ended: {(self.folder / 'log').read_text()[-2000:]}"

@@ -17,6 +17,7 @@ from tests.e2e.sites import Node
 
 PACE_S = 0.05
 PATIENCE_S = 3.0
+LATE_S = 0.3  # a machine, or a process, that stands still so long makes checks fail
 
 
 class Asker:
@@ -34,6 +35,7 @@ class Asker:
         self.asked = 0
         self.wrong: list[str] = []
         self.answers: list[tuple[float, tuple[str, ...]]] = []  # each that differs from the one before, and when
+        self.late: list[tuple[float, float]] = []  # when this thread was kept from asking, and for how long
 
     def start(self) -> None:
         """Begin."""
@@ -67,9 +69,11 @@ class Asker:
         before = [found for at, found in self.answers if at <= moment][-1:]
         return {*before, *(found for at, found in self.answers if at > moment)}
 
-    def changes(self, moment: float) -> list[tuple[float, tuple[str, ...]]]:
-        """What was answered since then, and how many seconds after it."""
-        return [(round(at - moment, 2), found) for at, found in self.answers if at > moment]
+    def told(self, moment: float) -> str:
+        """What was answered since then, and when this thread was kept from asking, in seconds after it."""
+        answers = [(round(at - moment, 2), found) for at, found in self.answers if at > moment]
+        late = [(round(at - moment, 2), round(late_s, 2)) for at, late_s in self.late if at > moment - 10]
+        return f"answers {answers}, kept from asking {late}"
 
     def ask(self, name: str) -> tuple[str, ...] | None:
         """The addresses of a name; None where nothing came."""
@@ -101,7 +105,10 @@ class Asker:
                 self._look_at_version()
                 if self.ask("busy") is None:  # what nobody asks for cannot be shed
                     self.wrong.append(f"{self._node.site}: no answer at {now:.1f}")
+            rests_at = time.monotonic()
             self._over.wait(PACE_S)
+            if (late_s := time.monotonic() - rests_at - PACE_S) > LATE_S:
+                self.late.append((rests_at, late_s))
 
     def _look_at_version(self) -> None:
         serving = self._node.store.folder / "serving"

@@ -9,6 +9,7 @@ fra1 (n0)  fra2     iad (n1)     sin (n2)       hosts; n0 to n2 are the servers 
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 import threading
@@ -244,7 +245,13 @@ class Deployment:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Servers, targets and nodes run, and each node is asked."""
+        """Servers, targets and nodes run, and each node is asked.
+
+        The targets are threads of this process: a look through all that thousands of tests left would stop them for as long as
+        a check waits, at all sites at once.  So what is there now is left out of collections meanwhile.
+        """
+        gc.collect()
+        gc.freeze()
         try:
             self.targets.serve(self.hub, REFERENCE)
             for name, network in NETWORKS.items():
@@ -263,6 +270,7 @@ class Deployment:
             for node in self.nodes.values():
                 node.clear()
             self.targets.close()
+            gc.unfreeze()
 
     def answers(self, name: str, address: str) -> bool:
         """Whether a node answered with the address last."""

@@ -28,6 +28,8 @@ pytestmark = [
 ]
 HOUR_S, MINUTE_S = 3600, 60
 ANY_IAD = "198.51.100.11"
+TTL_S = 20  # of the answers that are shed: a level waits so long between two steps
+STEP = 0.2 * TTL_S / 60
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +68,7 @@ def all_answer(deployment: Deployment, address: str, what: str, within_s: float 
 def all_the_while(deployment: Deployment, began: float, address: str) -> None:
     """Every answer of every node since then was this address."""
     for name, asker in deployment.askers.items():
-        assert asker.since(began) == {(address,)}, f"{name}: {asker.changes(began)}; {deployment.said(name)}"
+        assert asker.since(began) == {(address,)}, f"{name}: {asker.told(began)}; {deployment.said(name)}"
 
 
 def well(deployment: Deployment) -> None:
@@ -132,15 +134,17 @@ def test_a_writer_of_a_level_dies(deployment: Deployment, nodes: dict[str, Membe
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         nodes[writer].runs[-1].wait()
-        wait_until(lambda: BUSY in heir.said()[said:].partition("steered_here=")[2], "the other takes over", 20)
-        took_s = time.monotonic() - died
-        others = [node for name, node in nodes.items() if name != writer]
-        on_each(others, lambda node: node.writer() == heir.site, "it knows the new writer")
-        passed_s = time.monotonic() - died
-        assert abs(heir.level() - level) <= 0.2 * passed_s / 60 + 0.02
-        note(f"takeover of a shed level: {took_s:.1f} s; level {level:.3f}, then {heir.level():.3f}")
-        assert took_s < 15  # a machine that is busy; the budget is 10 s
-        nodes[writer].start()
+        try:
+            wait_until(lambda: BUSY in heir.said()[said:].partition("steered_here=")[2], "the other takes over", 20)
+            took_s = time.monotonic() - died
+            others = [node for name, node in nodes.items() if name != writer]
+            on_each(others, lambda node: node.writer() == heir.site, "it knows the new writer")
+            passed_s = time.monotonic() - died
+            assert abs(heir.level() - level) <= STEP * (1 + passed_s / TTL_S) + 0.01
+            note(f"takeover of a shed level: {took_s:.1f} s; level {level:.3f}, then {heir.level():.3f}")
+            assert took_s < 15  # a machine that is busy; the budget is 10 s
+        finally:
+            nodes[writer].start()
     on_each(nodes.values(), lambda node: node.writer() == writer, "the level returns to its writer")
     row("a node (the writer of a level)", f"another steers after {took_s:.1f} s, no jump", "who steers")
 
@@ -198,6 +202,12 @@ def test_a_server_loses_its_disk(deployment: Deployment, nodes: dict[str, Member
     row("the disk of a server", "as before; words go on", "another server, no alarm")
 
 
+def version(node: Member) -> int:
+    """The version of the configuration that it runs."""
+    found: int = node.knows(node.site)["config_version"]
+    return found
+
+
 def away(nodes: dict[str, Member], folder: Path) -> tuple[str, float]:
     """While sin is cut off wholly: what the others say of that, and for how long it is not heard."""
     *others, sin = (nodes[name] for name in ("fra1", "fra2", "iad", "sin"))
@@ -207,23 +217,24 @@ def away(nodes: dict[str, Member], folder: Path) -> tuple[str, float]:
     heard = others[0].knows("sin")["heard_s"]
     told = problem(others[0], "nodes")
 
+    before = version(sin)
     new = folder / "new.yaml"
     (folder / "zones").mkdir()
     (folder / "zones" / "example.com.yaml").write_text(sin.zone())
     new.write_text(CONFIG.replace("max: 60", "max: 40"))
     apply = partial(others[0].command, "apply", str(new), "--why", "shorter", "--yes")
     wait_until(lambda: apply().returncode == 0, "the servers that are left choose who leads", 60)
-    on_each(others, lambda node: node.knows(node.site)["config_version"] > 0, "it runs the new version")
-    assert sin.knows("sin")["config_version"] == 0
+    on_each(others, lambda node: version(node) > before, "it runs the new version")
+    assert version(sin) == before
     return told, heard
 
 
 def test_a_site_is_cut_off(deployment: Deployment, nodes: dict[str, Member], tmp_path: Path) -> None:
     sin = nodes["sin"]
-    began = time.monotonic()
+    began, before = time.monotonic(), version(sin)
     with deployment.cut("sin", wholly=True):
         told, heard = away(nodes, tmp_path)
-    on_each([sin], lambda node: node.knows("sin")["config_version"] > 0, "it runs the new version", 60)
+    on_each([sin], lambda node: version(node) > before, "it runs the new version", 60)
     well(deployment)
     all_the_while(deployment, began, FRA)
     row("one site, from all", f"as before, also there; a new configuration came later; heard {heard} s ago", told)
@@ -255,7 +266,7 @@ def as_an_hour_ago(node: Member) -> None:
     node.clock_s, began = -HOUR_S, time.time()
     node.start()
     wait_until(lambda: node.addresses() == [SIN], "it goes by what it sees itself", 40)
-    wait_until(lambda: (node.store.folder / "shared.bin").stat().st_mtime > began, "it keeps what it knows")
+    wait_until(lambda: (node.store.folder / "shared.bin").stat().st_mtime > began, "it keeps what it knows", 40)
     node.stop()
 
 

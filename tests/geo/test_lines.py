@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 
 import numpy as np
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -80,6 +80,7 @@ def runs(draw: st.DrawFn) -> list[tuple[int, int]]:
     return [(start, ENTRIES[number % len(ENTRIES)]) for number, start in enumerate(starts)]
 
 
+@settings(max_examples=max(20, settings().max_examples // 10))  # a table of 2^24 entries each
 @given(runs())
 @example([(0, 24)])
 @example([(start, ENTRIES[start % 3]) for start in range(600)])

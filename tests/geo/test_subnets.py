@@ -27,7 +27,7 @@ def covered(draw: st.DrawFn) -> Deployment:
     return deployment(policies, POOLS)
 
 
-@settings(max_examples=max(20, settings().max_examples // 6))  # two tables of 2^24 entries each
+@settings(max_examples=max(15, settings().max_examples // 10))  # two tables of 2^24 entries each
 @given(st.one_of(deployments(), covered()))
 @example(nearest_of("fra", "iad"))
 def test_equals_the_table_of_no_places(model: Deployment) -> None:
