@@ -22,7 +22,8 @@ from gslb.control.wanted import MOVE_S
 from gslb.model.deployment import Deployment
 from tests.bgp.lab import Lab, RouteClock
 from tests.bgp.routers import bird_router, peers
-from tests.e2e.anycasting import GSHUT, DnsMeter, Site
+from tests.e2e.anycasting import GSHUT, Site
+from tests.e2e.anycastprobes import DnsMeter
 from tests.e2e.lifecycle import ZONE
 from tests.namespaces import World
 
