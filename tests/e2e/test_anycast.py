@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
@@ -20,13 +20,17 @@ from tests.namespaces import World
 pytestmark = [
     pytest.mark.root,
     pytest.mark.slow,
+    pytest.mark.timeout(180),
     pytest.mark.skipif(installed() is None, reason="needs nats-server"),
 ]
 WATCHED_S = 2.0  # for what must not happen
 
 
 @pytest.fixture(scope="module", params=["bird", "frr"])
-def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Anycasting]:
+def made(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tool: Callable[[str], str]
+) -> Iterator[Anycasting]:
+    tool("bird" if request.param == "bird" else "vtysh")
     with World() as world:
         made = Anycasting(world, tmp_path_factory.mktemp(request.param), request.param)
         with made.running():
@@ -219,8 +223,8 @@ def test_a_site_that_is_stopped_leaves_in_order(sites: Anycasting) -> None:
     assert sites.lost(began) == 0
 
 
-@pytest.mark.timeout(180)
-def test_a_balanced_address_leaves_with_its_backends(netns: World, tmp_path: Path) -> None:
+def test_a_balanced_address_leaves_with_its_backends(netns: World, tmp_path: Path, tool: Callable[[str], str]) -> None:
+    tool("bird")
     made = WithBackends(netns, tmp_path)
     with made.running():
         assert not any(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
@@ -19,6 +19,7 @@ from tests.namespaces import World
 pytestmark = [
     pytest.mark.root,
     pytest.mark.slow,
+    pytest.mark.timeout(180),
     pytest.mark.skipif(installed() is None, reason="needs nats-server"),
 ]
 STAYS, DRAINS, LEAVES = "nothing moves", "drained", "gone"
@@ -51,7 +52,8 @@ DEATHS = (
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Anycasting]:
+def made(tmp_path_factory: pytest.TempPathFactory, tool: Callable[[str], str]) -> Iterator[Anycasting]:
+    tool("bird")
     with World() as world:
         made = Anycasting(world, tmp_path_factory.mktemp("kills"))
         with made.running():
