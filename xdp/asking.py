@@ -13,7 +13,8 @@ from xdp.libbpf import XDP_DROP, XDP_TX
 PORT = 53053  # that it is asked from
 TO = bytes.fromhex("020000000001")
 _CLIENT = bytes.fromhex("020000000002")
-_FROM = {4: ip_address("192.0.2.53"), 6: ip_address("2001:db8::53")}  # RFC 5737, RFC 3849: nobody's
+# Addresses that no server can have, as those of documentation can: RFC 7600's source of what has none, RFC 6666's discard.
+NOBODY = {4: ip_address("192.0.0.8"), 6: ip_address("100::53")}
 _UDP, _HOPS = 17, 64
 _RESPONSE, _RCODE = 0x8000, 0x000F
 
@@ -22,7 +23,7 @@ def frame(query: bytes, address: str, port: int, ethernet: bytes = TO) -> bytes:
     """A frame with `query` for an address, from nobody; `ethernet`: the interface's."""
     link = ethernet + _CLIENT
     to = ip_address(address)
-    source = _FROM[to.version].packed
+    source = NOBODY[to.version].packed
     octets = 8 + len(query)
     udp = struct.pack("!4H", PORT, port, octets, 0) + query
     if to.version == 4:

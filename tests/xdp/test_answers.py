@@ -53,7 +53,7 @@ def ask(dns: DnsPlane, query: bytes = ASK, address: str = V4) -> bytes | None:
 
 
 def reply(scene: Scene, query: bytes = ASK) -> bytes | None:
-    return scene.responder.general(query, "192.0.2.53")
+    return scene.responder.general(query, str(asking.NOBODY[4]))
 
 
 def newer(scene: Scene, version: int) -> bytes:

@@ -70,7 +70,7 @@ def test_queries_are_told_as_the_reference_tells_them(dns: DnsPlane, other: Scen
         query("www.z.test.", "AAAA", opt(ecs("2001:db8:5:55ff::/64"))),
         query(f"{'n' * 60}.{'m' * 30}.z.test.", "A"),
     ]
-    for address, client in ((V4, "192.0.2.53"), (V6, "2001:db8::53")):
+    for address, client in ((V4, str(asking.NOBODY[4])), (V6, str(asking.NOBODY[6]))):
         for message in messages:
             assert dns.run(asking.frame(message, address, 53))[0] == XDP_TX
         records, lost = dns.answers.queries()
