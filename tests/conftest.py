@@ -19,6 +19,7 @@ from tests.namespaces import World, unavailable
 
 pytest.register_assert_rewrite("tests.e2e.probes")  # plain modules; before anything imports them
 
+WHOLE = Path(__file__).parent / "e2e"
 IN_CI = os.environ.get("CI") == "true"
 SUPERUSER_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 NO_DATABASE = "no city database in ~/.cache/gslb; `make geography` fetches it"
@@ -63,6 +64,13 @@ def city_databases() -> tuple[Path, ...]:
     if not paths:
         missing(NO_DATABASE)
     return paths
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole nodes run with nothing beside them."""
+    for item in items:
+        if WHOLE in item.path.parents:
+            item.add_marker("alone")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

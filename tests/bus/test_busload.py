@@ -12,6 +12,7 @@ from tests.bus.cluster import Cluster, installed
 
 @pytest.mark.slow
 @pytest.mark.skipif(installed() is None, reason="nats-server is not installed")
+@pytest.mark.alone
 def test_twenty_nodes_share_two_thousand_targets(tmp_path: Path) -> None:
     """The median of the delays is judged: the machine of a test is busy with others, and `bench.busload` shows the rest."""
     with Cluster(tmp_path) as cluster:

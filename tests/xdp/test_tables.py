@@ -375,6 +375,7 @@ def test_maps_of_the_loader_are_filled_and_adopted(objects: Path, home: Path) ->
         fill(1)
 
 
+@pytest.mark.alone
 def test_many_pools_change_in_little_time(node: Node, tables: Tables) -> None:
     """40 pools of 100 backends: well inside 200 ms where nothing else runs; here others do, so it is counted in CPU time."""
 
