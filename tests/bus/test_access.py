@@ -236,7 +236,11 @@ def test_a_seed_must_be_that_of_a_user(tmp_path: Path, kind: str) -> None:
         read_seed(tmp_path / "seed")
 
 
-@pytest.mark.parametrize("text", ["", "SU", "SUAAAA!", _changed(Key("U").seed), Key("U").public])
+@pytest.mark.parametrize(
+    "text",
+    ["", "SU", "SUAAAA!", _changed(Key("U").seed), Key("U").public],
+    ids=["empty", "short", "other letters", "changed", "public"],
+)
 def test_a_seed_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "seed").write_text(text)
     with pytest.raises(BadKey, match="seed"):
