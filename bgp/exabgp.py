@@ -77,7 +77,7 @@ class ExaBgp:
         self._came = asyncio.Event()
         self._bridge: tuple[int, int] | None = None
         self._said_at = 0.0  # when a bridge came last
-        self._stopping = False
+        self._stopping = asyncio.Event()
         self._configuring = asyncio.Lock()
         self._reread_until: float | None = None  # it may not have read its configuration
 
@@ -111,7 +111,9 @@ class ExaBgp:
 
     async def stop(self, drained: Iterable[Route], wait_s: float, hurried: asyncio.Event | None = None) -> None:
         """Prefer others, wait `wait_s` for routers to move or until `hurried`, withdraw, end the sessions, end ExaBGP."""
-        self._stopping = True
+        self._stopping.set()
+        if self._process is None and self.speaker.stage is Stage.AWAY:
+            return  # there is none, and none can be asked
         for routes, pause_s in ((tuple(drained), wait_s), ((), 0.0)):
             self._door.want(routes)
             if await self._door.settle(SETTLE_S) and routes:
@@ -127,22 +129,23 @@ class ExaBgp:
     async def _keep(self) -> None:
         loop = asyncio.get_running_loop()
         quick = 0
-        while self._process or not self._stopping:
+        while self._process or not self._stopping.is_set():
             since = loop.time()
             if self._process is None:
                 self._process = await self._start()
-            if self._process and self._stopping:
+            if self._process and self._stopping.is_set():
                 await self._process.end()  # it was being adopted or started when the end came
             if self._process:
                 await self._watch(self._process)
                 self._process.leave()
                 self._process = None
-            if self._stopping:
+            if self._stopping.is_set():
                 return
             quick = 0 if loop.time() - since >= STEADY_S else quick + 1
             pause_s = BACKOFF_S[min(quick, len(BACKOFF_S) - 1)]
             self._tell(Ended(self._launch.last_words(), pause_s))
-            await asyncio.sleep(pause_s)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), pause_s)
 
     async def _watch(self, process: Watched) -> None:
         """Until its end, which is ours to bring where it, or its bridge, is silent for the hold time."""

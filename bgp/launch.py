@@ -132,7 +132,7 @@ def running(folder: Path) -> int | None:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except (OSError, ValueError):
         return None
-    return pid if os.fsencode(folder / CONFIGURATION) in words else None
+    return pid if os.fsencode(folder.absolute() / CONFIGURATION) in words else None
 
 
 def _text(path: Path) -> str:

@@ -66,7 +66,7 @@ class Speaking:
         make_exabgp: MakeExaBgp = ExaBgp,
     ) -> None:
         self._make_exabgp = make_exabgp
-        self._folder = folder
+        self._folder = folder.absolute()  # ExaBGP works in another
         self._changed = changed
         self._found = found
         self._bgp: Bgp | None = None

@@ -227,3 +227,32 @@ def test_causes_reach_exabgp_and_old_knowledge_only_drains(node: Node, monkeypat
             await until(lambda: node.lent == (), lambda: node.lent)
 
     asyncio.run(lives())
+
+
+def test_a_state_folder_may_be_named_from_where_one_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    node = Node(Path("state"))
+
+    async def lives() -> None:
+        async with node.living(deployment(FIRST)):
+            await stands(node, first="announced")
+            assert node.pid == node.state()["speaker"]["pid"]
+            await node.announcing.leave()
+            assert node.pid is None
+
+    try:
+        asyncio.run(lives())
+    finally:
+        node.close()
+
+
+def test_where_exabgp_cannot_be_started_an_end_waits_for_nothing(tmp_path: Path) -> None:
+    node = Node(tmp_path / "a b")
+
+    async def lives() -> None:
+        async with node.living(deployment(FIRST)):
+            await until(lambda: any("cannot be started" in line for line in node.problems()), node.problems)
+            async with asyncio.timeout(4.0):
+                await node.announcing.leave()
+
+    asyncio.run(lives())
