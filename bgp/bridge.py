@@ -172,13 +172,14 @@ class Bridge:
         if self._socket or now < self._retry_at:
             return
         self._retry_at = now + RETRY_S
-        made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        made.settimeout(0)
-        try:
+        with contextlib.ExitStack() as undone, contextlib.suppress(OSError):  # no more files or memory: later
+            made = undone.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+            made.settimeout(0)
             made.connect(self._path)
-        except OSError:
-            made.close()
-            return
+            undone.pop_all()
+            self._greet(made)
+
+    def _greet(self, made: socket.socket) -> None:
         self._socket = made
         self._from_controller = Lines(LONGEST_LINE)
         self._to_controller = bytearray(b"#hello %d %d %d\n" % (os.getpid(), os.getppid(), self._deadman.tripped))

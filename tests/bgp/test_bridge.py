@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import resource
 import select
 import socket
 import subprocess
@@ -118,6 +119,19 @@ def test_it_outlives_controllers_and_ends_with_exabgp(stand: Stand) -> None:
     assert stand.process.poll() is None
     stand.stdin.close()
     assert stand.process.wait(PATIENCE_S) == 0
+
+
+def test_without_files_to_open_it_lives_on(stand: Stand) -> None:
+    heard = stand.accept()
+    assert heard.read().startswith("#hello ")
+    few, pid = 3, stand.process.pid
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE, (few, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    assert stand.controller
+    stand.controller.close()
+    time.sleep(3 * bgp.bridge.RETRY_S)
+    assert stand.process.poll() is None
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+    assert stand.accept().read().startswith("#hello ")
 
 
 def test_exabgp_never_waits_for_a_controller_that_does_not_read(stand: Stand) -> None:
