@@ -18,6 +18,7 @@ from bgp import render
 
 VALIDATE_S = 30.0
 CONFIGURATION = "exabgp.conf"
+PID = "exabgp.pid"
 LAST_WORDS = 400  # characters of what ExaBGP printed last
 
 
@@ -48,6 +49,8 @@ class Launch:
         trial = self._path.with_suffix(".new")
         try:
             text = render.configuration(self._setup.speaker)
+            if text == self.configuration():  # a full disk keeps nobody from starting with what is there
+                return self._refusal(self._path)
             trial.unlink(missing_ok=True)
             with os.fdopen(os.open(trial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
                 file.write(text)
@@ -78,7 +81,12 @@ class Launch:
                 group=self.group,
                 extra_groups=None if self.user is None else [],
             )
-        (self._folder / "exabgp.pid").write_text(f"{child.pid}\n")
+        try:
+            (self._folder / PID).write_text(f"{child.pid}\n")
+        except OSError:  # nobody would find it again, and a second one would be started beside it
+            child.kill()
+            child.wait()
+            raise
         return child
 
     def running(self) -> int | None:
@@ -128,7 +136,7 @@ class Launch:
 def running(folder: Path) -> int | None:
     """The process id of an ExaBGP that was started in `folder` and lives."""
     try:
-        pid = int(_text(folder / "exabgp.pid"))
+        pid = int(_text(folder / PID))
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except (OSError, ValueError):
         return None

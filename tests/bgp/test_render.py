@@ -91,3 +91,28 @@ def test_exabgp_accepts_it_and_the_old_one_stays_where_it_does_not(tmp_path: Pat
     twice = Launch(Setup(tmp_path, replace(bridge, sessions=(SIX, SIX)))).configure()
     assert "`exabgp validate` refused" in twice
     assert launch.configuration() == before
+
+
+def test_a_full_disk_is_no_reason_not_to_start_with_what_is_there(tmp_path: Path) -> None:
+    launch = Launch(Setup(tmp_path, speaker(FOUR)))
+    assert launch.configure() == ""
+    (tmp_path / "exabgp.new").mkdir()  # nothing can be written there
+    assert launch.configure() == ""
+    assert "exabgp.new" in Launch(Setup(tmp_path, speaker(SIX))).configure()
+
+
+def test_an_exabgp_that_nobody_would_find_again_is_not_left_behind(tmp_path: Path) -> None:
+    launch = Launch(Setup(tmp_path, speaker(FOUR)))
+    assert launch.configure() == ""
+    (tmp_path / "exabgp.pid").mkdir()
+    with pytest.raises(OSError, match=r"exabgp\.pid"):
+        launch.spawn()
+    left = [one for one in Path("/proc").glob("[0-9]*/cmdline") if str(tmp_path).encode() in _read(one)]
+    assert not left
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
