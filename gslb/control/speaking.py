@@ -95,7 +95,7 @@ class Speaking:
             self._held_until = time.monotonic() + FOLLOW_S
         if bgp != self._bgp:
             self._bgp, self._began = bgp, time.monotonic()
-            self._wake.set()
+        self._wake.set()  # what is the same may have another password
 
     @property
     def wanted(self) -> Bgp | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import signal
@@ -254,5 +255,30 @@ def test_where_exabgp_cannot_be_started_an_end_waits_for_nothing(tmp_path: Path)
             await until(lambda: any("cannot be started" in line for line in node.problems()), node.problems)
             async with asyncio.timeout(4.0):
                 await node.announcing.leave()
+
+    asyncio.run(lives())
+
+
+def test_a_password_that_was_changed_is_taken_when_it_is_asked_for(node: Node, tmp_path: Path) -> None:
+    file = tmp_path / "md5"
+    file.write_text("first\n")
+    wanted = deployment(FIRST)
+    (speaker,) = wanted.bgp
+    wanted = replace(wanted, bgp=(replace(speaker, neighbors=(replace(neighbor(HERE), md5_file=str(file)),)),))
+
+    def has(password: bytes) -> bool:
+        conf = node.store.folder / FOLDER / "exabgp.conf"
+        return conf.exists() and base64.b64encode(password) in conf.read_bytes()
+
+    async def lives() -> None:
+        async with node.living(wanted):
+            await stands(node, first="announced")
+            assert has(b"first")
+            pid = node.pid
+            file.write_text("second\n")
+            node.announcing.want(wanted, NODE)
+            await until(lambda: has(b"second"), node.state)
+            assert node.pid == pid
+            await node.announcing.leave()
 
     asyncio.run(lives())
