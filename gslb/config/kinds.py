@@ -223,7 +223,10 @@ def _address(scalar: Scalar) -> Address:
 
 
 def _router_id(scalar: Scalar) -> IPv4Address:
-    return IPv4Address(scalar.text)
+    found = IPv4Address(scalar.text)
+    if not int(found):
+        raise Expected("expected an IPv4 address that is not 0.0.0.0 (RFC 6286)")
+    return found
 
 
 def _prefix(scalar: Scalar) -> Network:
