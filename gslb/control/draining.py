@@ -31,6 +31,7 @@ RATE_S = 10.0  # over which a rate is taken
 FRESH_S = 5.0  # counts that are older say nothing of the present
 
 BALANCER, DNS = "balancer", "dns"
+NO_POLICY = "DNS counts answers of policies, and there is none"
 _CONNECTING = ("tcp", "http", "https", "grpc")  # checks that are a connection each
 _PORTS = {"http": 80, "https": 443}
 _EARLY = 2  # moments of a check wander
@@ -169,7 +170,7 @@ def _within(pool: Pool, prefix: Network) -> bool:
 
 def _counted(thing: Thing, known: Known, now: float) -> Counted:
     if thing.source == DNS:
-        return Counted(known.answers, now)
+        return Counted(known.answers, now) if known.deployment.policies else Counted(why=NO_POLICY)
     if not thing.source:
         return Counted(why="nothing here counts what comes to it")
     pulse = known.pulse

@@ -288,6 +288,16 @@ def test_prefixes_are_counted_by_the_balancer_and_by_dns() -> None:
     assert [each["quiet_s"] for each in met["arrivals"]][:2] == [0.0, 0.0]
 
 
+def test_without_policies_nothing_is_known_of_what_comes_to_dns() -> None:
+    one = scene(announces=True)
+    one.known = replace(one.known, deployment=replace(one.known.deployment, policies={}))
+    found = one.quiet()
+    assert not found["safe"]
+    assert {each["unknown"] for each in found["arrivals"] if each["source"] == "dns"} == {
+        "DNS counts answers of policies, and there is none"
+    }
+
+
 def test_of_a_site_that_balances_and_announces_nothing_there_is_nothing_to_tell() -> None:
     one = scene()
     pools = {FAR: one.known.deployment.pools[FAR]}
