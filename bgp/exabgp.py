@@ -9,6 +9,7 @@ Rule 2: one that does not answer for longer than the hold time is killed: its se
 Where its bridge is what is silent, that is killed instead: ExaBGP starts another, and no route moves.
 Rule 3: ExaBGP throws an order to read its configuration away while routes wait for a session that is down.  So it is told again until
 all sessions are up; one that cannot be reached is tried at least each minute, and then nothing waits for it.
+An adopted one with a session that is down may still owe it to an earlier run.
 """
 
 from __future__ import annotations
@@ -80,6 +81,7 @@ class ExaBgp:
         self._stopping = asyncio.Event()
         self._configuring = asyncio.Lock()
         self._reread_until: float | None = None  # it may not have read its configuration
+        self._unsure = False  # what an earlier run had it read is not known
 
     def want(self, routes: Iterable[Route], prepared: Iterable[Change] = ()) -> None:
         """From now on these routes; `prepared` is what the bridge says when we are gone."""
@@ -154,6 +156,9 @@ class ExaBgp:
         good_at = clock()
         tried: tuple[int, int] | None = None
         while not await process.ended(LOOK_S):
+            if self._unsure and self.speaker.stage is Stage.READY:
+                self._unsure = False
+                self._reread_until = self._reread_until or (None if self._is_up() else clock() + REREAD_S)
             if self._reread_until is not None:
                 self._reread(process)
                 self._reread_until = None if self._is_read(clock()) else self._reread_until
@@ -191,6 +196,7 @@ class ExaBgp:
             process.leave()
             return None
         self._tell(Running(pid, adopted=True))
+        self._unsure = True
         async with self._configuring:
             await self._reconfigure(process)
         return process
@@ -214,8 +220,12 @@ class ExaBgp:
 
     def _is_read(self, now: float) -> bool:
         """Whether its configuration need not be read once more."""
+        return self._is_up() or now >= (self._reread_until or now)
+
+    def _is_up(self) -> bool:
+        """Whether all sessions are."""
         said = self.speaker.sessions
-        return all(one in said and said[one].up for one in self._neighbors()) or now >= (self._reread_until or now)
+        return all(one in said and said[one].up for one in self._neighbors())
 
     async def _start(self) -> Watched | None:
         async with self._configuring:

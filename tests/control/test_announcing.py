@@ -282,3 +282,24 @@ def test_a_password_that_was_changed_is_taken_when_it_is_asked_for(node: Node, t
             await node.announcing.leave()
 
     asyncio.run(lives())
+
+
+def test_an_order_that_an_earlier_run_gave_in_vain_is_given_again(node: Node) -> None:
+    both = deployment(FIRST, neighbors=(HERE, THERE))
+
+    def is_written() -> bool:
+        return str(THERE) in (node.store.folder / FOLDER / "exabgp.conf").read_text()
+
+    async def lives() -> None:
+        async with node.living(deployment(FIRST)):
+            await stands(node, first="announced")
+            with pytest.MonkeyPatch.context() as patched:
+                patched.setattr("bgp.watched.Watched.signal", lambda *_: None)  # ExaBGP throws it away
+                node.announcing.want(both, NODE)
+                await until(is_written, node.state)
+                assert node.table() == {(str(HERE), str(FIRST))}
+        async with node.living(both):
+            await until(lambda: node.table() == {(str(to), str(FIRST)) for to in (HERE, THERE)}, node.state)
+            await node.announcing.leave()
+
+    asyncio.run(lives())
