@@ -37,6 +37,8 @@ def announcing_lines(found: Known) -> Iterator[str]:
         yield "bgp         as it was when the controller was last there: it does not run"
     elif silent_s is not None:
         yield f"bgp         as it was {duration(silent_s)} ago: the controller does not answer"
+    elif (late_s := now - state.get("at", now)) > _LATE_S:
+        yield f"bgp         as it was {duration(late_s)} ago: the controller has written nothing since; is the disk full?"
     for one in state["neighbors"]:
         yield from _neighbor(one, now)
     for one in state["prefixes"]:

@@ -36,6 +36,7 @@ def state_json(speaker: Bgp, speaking: Speaking, prefixes: Prefixes, around: Cir
     """All of it."""
     counts = speaking.counts
     return {
+        "at": around.to_epoch(around.now),
         "speaker": speaking.state(speaker),
         "neighbors": speaking.neighbors(speaker, around.to_epoch),
         "prefixes": [

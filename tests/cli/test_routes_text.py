@@ -36,6 +36,12 @@ def test_all_is_well() -> None:
     ]
 
 
+def test_what_the_controller_could_not_write_is_told_with_its_age() -> None:
+    old = list(announcing_lines(found(state() | {"at": NOW - 40.0})))
+    assert old[1] == "bgp         as it was 40 s ago: the controller has written nothing since; is the disk full?"
+    assert list(announcing_lines(found(state() | {"at": NOW - 2.0}))) == list(announcing_lines(found(state())))
+
+
 def test_not_all_is_well() -> None:
     kept = prefix(
         state="drain",
