@@ -102,10 +102,11 @@ class World:
         self.close()
 
     def namespace(self, name: str) -> Namespace:
-        """A new namespace with its loopback up."""
+        """A new namespace with its loopback up; it forwards nothing, also on a machine that forwards (one with Docker does)."""
         member = Namespace(f"{self._prefix}-{name}")
         _ip("netns", "add", member.name)
         self._members.append(member)
+        member.run("sysctl", "-qw", "net.ipv4.ip_forward=0")
         member.run("ip", "link", "set", "lo", "up")
         return member
 
