@@ -44,6 +44,16 @@ def link_local_neighbor(draft: Draft) -> Iterator[Finding]:
                 yield draft.error((*path, name), "is of one link alone - expected an address that means one machine")
 
 
+def neighbor_that_is_us(draft: Draft) -> Iterator[Finding]:
+    """A session with ourselves; routers refuse one with their own router id (RFC 6286 section 2.2)."""
+    for path, speaker, neighbor in _neighbors(draft):
+        if neighbor.address == neighbor.local:
+            yield draft.error((*path, "address"), "is our own address (local) - expected the router's", (*path, "local"))
+        elif neighbor.address == speaker.router_id:
+            message = "is our own router id - expected the router's address"
+            yield draft.warning((*path, "address"), message, ("bgp", speaker.name, "router_id"))
+
+
 def neighbor_twice(draft: Draft) -> Iterator[Finding]:
     """One speaker has one session with an address."""
     seen: dict[tuple[str, Address], KeyPath] = {}
@@ -245,6 +255,7 @@ RULES = (
     session_of_two_families,
     next_hop_of_another_family,
     link_local_neighbor,
+    neighbor_that_is_us,
     neighbor_twice,
     speaker_of_several_nodes,
     withdraw_with_min_sites,

@@ -42,6 +42,8 @@ class Leaving:
     def guard(self, prefixes: Iterable[Network]) -> None:
         """The prefixes that are withdrawn only under a lease."""
         self._guarded = frozenset(prefixes)
+        self._prepared &= self._guarded
+        self._due = {prefix: due for prefix, due in self._due.items() if prefix in self._guarded | self._wanted}
         self._wake.set()
 
     def want(self, prefixes: Iterable[Network]) -> None:

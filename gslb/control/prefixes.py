@@ -73,7 +73,8 @@ class Prefixes:
 
     def want(self, deployment: Deployment, node: Node) -> None:
         """Announce for this deployment from now on."""
-        self._former |= {prefix: self.rules[prefix] for prefix in self.here}
+        former = self._former | {prefix: self.rules[prefix] for prefix in self.here}
+        self._former = {prefix: rule for prefix, rule in former.items() if prefix in self.here or prefix in self.pasts}
         self._speaker = speaker = deployment.speaker(node)
         self._targets.clear()
         self.rules = rules_of(deployment)
@@ -108,6 +109,7 @@ class Prefixes:
                 self._count(prefix, state)
         self.judged = judged
         self.pasts = {prefix: one.verdict.past for prefix, one in judged.items()}
+        self.transitions = {prefix: count for prefix, count in self.transitions.items() if prefix in judged}
 
     def wake_at(self, table: Table) -> float | None:
         """When to judge again at the latest."""
