@@ -12,7 +12,7 @@ from gslb.decide.explain import explain
 from gslb.decide.inheritance import inherited
 from gslb.decide.parts import Views, continents_of, parts_of
 from gslb.decide.situation import situation_of
-from gslb.model.deployment import DYNAMIC_TYPES, AllDown, Deployment, PolicyId, View
+from gslb.model.deployment import DYNAMIC_TYPES, AllDown, Deployment, PolicyId, Return, View
 from gslb.model.history import History, Keeper
 from gslb.model.location import Geography
 from gslb.model.plan import Mode, Plan, from_bytes
@@ -140,8 +140,9 @@ def test_where_continents_say_nothing_else_a_regional_policy_is_a_global_one(
 @settings(max_examples=25)
 @given(courses())
 def test_other_policies_and_balancers_do_not_hear_of_it(case: tuple[Deployment, Geography, list[World]]) -> None:
-    """Where nothing is shed: loads are of pools, whoever uses them."""
+    """Where nothing is shed: loads, and a gradual return, are of pools, whoever uses them."""
     model, places, worlds_ = case
+    model = replace(model, pools={name: replace(p, return_=Return.AT_ONCE) for name, p in model.pools.items()})
     plan: Plan | None = None
     other: Plan | None = None
     for world in worlds_:
