@@ -13,12 +13,14 @@ import itertools
 import os
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self, TypeVar
 
 T = TypeVar("T")
+LOCAL_S = 5.0
 _CLONE_NEWNET = 0x40000000
 _numbers = itertools.count()
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -77,8 +79,12 @@ class Namespace:
 
     def add_address(self, interface: str, network: str) -> None:
         """Give `interface` (`lo` as well) an address such as "198.18.0.1/24", usable at once (no IPv6 DAD)."""
-        version = ipaddress.ip_interface(network).version
-        self.run("ip", "addr", "add", network, "dev", interface, *(["nodad"] if version == 6 else []))
+        address = ipaddress.ip_interface(network)
+        self.run("ip", "addr", "add", network, "dev", interface, *(["nodad"] if address.version == 6 else []))
+        until = time.monotonic() + LOCAL_S
+        while address.version == 6 and not self.run("ip", "-6", "route", "show", "table", "local", str(address.ip)):
+            assert time.monotonic() < until, f"{network} is not local"
+            time.sleep(0.001)  # a worker of the kernel makes its route; until then nothing reaches it
 
     def add_route(self, network: str, via: str) -> None:
         """Route `network` by the neighbour `via`."""
