@@ -30,7 +30,7 @@ _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4  # linux/prctl.h
 MOST_NOTES = 100  # log lines that wait for the next pulse
 NOTE_CHARACTERS = 4000
 UNSENT_OCTETS = 256 * 1024  # beyond which nothing more is written
-COLLECT_EVERY = 50_000  # objects: cycles are few, and each collection looks at all targets
+COLLECT_EVERY = 10_000  # objects: connections leave cycles behind, some MB of them in 50 000
 
 log = logging.getLogger("healthcheck")
 

@@ -282,6 +282,7 @@ def _check(file: DnsFile, content: mmap.mmap) -> None:
 def _mapped(file: DnsFile) -> Iterator[mmap.mmap]:
     """A file's octets.  Raises OSError, ValueError."""
     with Path(file.path).open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        content.madvise(mmap.MADV_SEQUENTIAL)  # read once, it is in use no more than other files
         yield content
 
 

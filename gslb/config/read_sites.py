@@ -42,8 +42,18 @@ CONTINENT = Key(
 )
 PROVIDER = Key("datacenters.*.provider", TEXT, "Who runs the place, for people and dashboards.")
 BURST = Key("datacenters.*.burst", BOOLEAN, "Used only for what other sites shed.", "false")
+LONE = Key(
+    "datacenters.*.node",
+    BOOLEAN,
+    "`false`: gslb does not run at this site, though `nodes` does not name it.",
+    "true",
+)
 
-NODES = Key("nodes", NAMED, "The machines that run gslb. A site that is not named here has one, named after it.")
+NODES = Key(
+    "nodes",
+    NAMED,
+    "The machines that run gslb. A site that is not named here has one, named after it, unless `node` denies it.",
+)
 NODE_SITE = Key("nodes.*.site", NAME, "The datacenter that the node stands in.", required=True)
 INTERFACES = Key(
     "nodes.*.interfaces",
@@ -66,7 +76,7 @@ SCOPE6 = Key("geo.scope.v6", integer(16, 56), "For IPv6 clients.", "56")
 
 KEYS = tuple(value for value in tuple(globals().values()) if isinstance(value, Key))
 
-_DATACENTER = (AT, CONTINENT, PROVIDER, BURST)
+_DATACENTER = (AT, CONTINENT, PROVIDER, BURST, LONE)
 _NODE = (NODE_SITE, INTERFACES)
 _GEO = (DATABASES, NEAREST_LIMIT, SCOPE)
 _SCOPE = (SCOPE4, SCOPE6)
@@ -79,12 +89,12 @@ def read_datacenters(root: Section) -> dict[SiteId, Datacenter]:
 
 
 def read_nodes(root: Section, datacenters: dict[SiteId, Datacenter]) -> dict[NodeId, model.Node]:
-    """The nodes, by name: those of the file, then one for each datacenter without any."""
+    """The nodes, by name: those of the file, then one for each datacenter without any, unless it says that it has none."""
     written = root.named(NODES, _NODE, _node)
     nodes = {node.name: node for node in written.values()}
     served = {node.site for node in nodes.values()}
-    for site in datacenters:
-        if site not in served:
+    for site, datacenter in datacenters.items():
+        if site not in served and datacenter.node:
             nodes.setdefault(NodeId(site), model.Node(NodeId(site), site))
     return nodes
 
@@ -101,6 +111,7 @@ def _datacenter(name: str, section: Section) -> Datacenter:
         continent=section.maybe(CONTINENT),
         provider=section.maybe(PROVIDER),
         burst=section.get(BURST),
+        node=section.get(LONE),
     )
 
 

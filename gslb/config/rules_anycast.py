@@ -48,7 +48,9 @@ def neighbor_that_is_us(draft: Draft) -> Iterator[Finding]:
     """A session with ourselves; routers refuse one with their own router id (RFC 6286 section 2.2)."""
     for path, speaker, neighbor in _neighbors(draft):
         if neighbor.address == neighbor.local:
-            yield draft.error((*path, "address"), "is our own address (local) - expected the router's", (*path, "local"))
+            yield draft.error(
+                (*path, "address"), "is our own address (local) - expected the router's", (*path, "local")
+            )
         elif neighbor.address == speaker.router_id:
             message = "is our own router id - expected the router's address"
             yield draft.warning((*path, "address"), message, ("bgp", speaker.name, "router_id"))

@@ -79,6 +79,16 @@ def min_healthy_beyond_backends(draft: Draft) -> Iterator[Finding]:
             yield draft.error((*path, "min_healthy"), message, (*path, "backends"), value=str(balance.min_healthy))
 
 
+def balanced_without_node(draft: Draft) -> Iterator[Finding]:
+    """A balanced pool where no gslb runs: nothing would balance it."""
+    sites = {node.site for node in draft.deployment.nodes.values()}
+    for pool, _ in _balanced(draft):
+        if pool.datacenter in draft.deployment.datacenters and pool.datacenter not in sites:
+            path: KeyPath = ("datacenters", pool.datacenter, "node")
+            message = f"expected a node at {pool.datacenter}, which says that it has none"
+            yield draft.error(_path(pool), message, path, ("nodes",))
+
+
 def vip_twice(draft: Draft) -> Iterator[Finding]:
     """Two pools of one site that would both take the same packets; port 0 is what no other pool has, and so no second claim."""
     seen: dict[_Claim, Pool] = {}
@@ -168,6 +178,7 @@ RULES = (
     backend_id_twice,
     backend_id_without_udp,
     min_healthy_beyond_backends,
+    balanced_without_node,
     vip_twice,
     vip_in_mapped_space,
     vip_is_nameserver,

@@ -3,9 +3,9 @@
 Rule 1: what is not known is told as not known, and then it is never safe: nothing is taken for quiet because nobody counts it.
 Rule 2: counts are compared, not rates, so that nothing is lost between two looks; counters that begin anew begin the wait anew.
 Rule 3: what is quiet by chance is not safe: the site must be out of the answers for as long as clients may keep them, and
-another site must announce each of its prefixes.
+another site must announce each of its prefixes, but for those that may be announced nowhere (`min_sites: 0`).
 Rule 4: other sites check on, and the balancer counts their checks: as many as they make are no clients.  They are allowed for where
-a VIP is this site's alone; those of an anycast VIP leave with its route.
+a VIP is this site's alone, announced or not; those of a VIP that several sites announce leave with its route.
 What comes to balanced VIPs is counted by the balancer: handshakes, UDP flows, and SYNs that it could not follow.  What comes to
 DNS is counted by the executors as answers with addresses of pools: their own checks ask for none, nor does a scan of the Internet.
 """
@@ -20,7 +20,7 @@ from typing import Any
 
 from gslb.control.anycastfacts import announced_here
 from gslb.decide.candidates import site_target
-from gslb.model.deployment import Address, Deployment, Network, Node, Pool, PoolId
+from gslb.model.deployment import Address, Anycast, Deployment, Network, Node, Pool, PoolId, SiteId
 from gslb.model.plan import Plan
 from gslb.model.world import Forced, Override
 from xdp.active import total
@@ -156,16 +156,17 @@ def things(deployment: Deployment, node: Node) -> tuple[Thing, ...]:
     pools = [pool for pool in deployment.pools.values() if pool.datacenter == node.site]
     found = [Thing("pool", pool.name, BALANCER) for pool in pools if pool.balance is not None]
     for prefix, anycast in announced_here(deployment, node).items():
-        sources = [BALANCER] if any(_within(pool, prefix) for pool in pools) else []
+        sources = [BALANCER] if any(_balances(pool, prefix, anycast) for pool in pools) else []
         listens = any(_holds(prefix, one.address) for one in deployment.dns.listen)
         sources += [DNS] if listens or "dns" in anycast.announce_when else []
         found += [Thing("prefix", str(prefix), source) for source in sources or [""]]
     return tuple(found)
 
 
-def _within(pool: Pool, prefix: Network) -> bool:
-    """Whether the pool is balanced at an address of the prefix."""
-    return pool.balance is not None and any(_holds(prefix, one.address) for one in pool.answers)
+def _balances(pool: Pool, prefix: Network, anycast: Anycast) -> bool:
+    """Whether the pool is balanced at the prefix, or at an address of it."""
+    inside = pool.name in anycast.pools or any(_holds(prefix, one.address) for one in pool.answers)
+    return pool.balance is not None and inside
 
 
 def _counted(thing: Thing, known: Known, now: float) -> Counted:
@@ -186,20 +187,36 @@ def _counted(thing: Thing, known: Known, now: float) -> Counted:
 
 def _checks(thing: Thing, known: Known) -> tuple[float, int]:
     """How many checks of other sites come to a thing in a second, and how many at most at once, some of them early."""
-    pool = known.deployment.pools.get(PoolId(thing.name)) if thing.what == "pool" else None
-    monitors = known.deployment.monitors or {}
-    monitor = monitors.get(pool.monitor) if pool is not None and pool.monitor is not None else None
-    if pool is None or pool.balance is None or monitor is None or monitor.kind not in _CONNECTING:
-        return 0.0, 0
+    site, here = known.node.site, announced_here(known.deployment, known.node)
+    shared = [prefix for prefix, anycast in here.items() if not _is_alone(anycast, known.deployment, site)]
+    per_s, at_once = 0.0, 0
+    for pool in known.deployment.pools.values():
+        if pool.datacenter != site or (thing.what == "pool" and thing.name != pool.name):
+            continue
+        asked = [one.address for one in pool.answers if not any(_holds(prefix, one.address) for prefix in shared)]
+        if thing.what != "pool":
+            asked = [address for address in asked if _holds(ip_network(thing.name), address)]
+        each, interval_s = _connections(pool, known.deployment)
+        count = len(asked) * each * known.checkers
+        per_s, at_once = per_s + count / interval_s, at_once + _EARLY * count
+    return per_s, at_once
+
+
+def _connections(pool: Pool, deployment: Deployment) -> tuple[int, float]:
+    """How many connections a check of an address of a balanced pool makes there, and every how many seconds."""
+    monitor = (deployment.monitors or {}).get(pool.monitor) if pool.monitor is not None else None
+    if pool.balance is None or monitor is None or monitor.kind not in _CONNECTING:
+        return 0, 1.0
     port = monitor.port or _PORTS.get(monitor.kind)
     if not any(one.protocol == "tcp" and one.port in (0, port) for one in pool.balance.listen):
-        return 0.0, 0
-    anycast = announced_here(known.deployment, known.node)
-    asked = [one for one in pool.answers if not any(_holds(prefix, one.address) for prefix in anycast)]
+        return 0, 1.0
     paths = (monitor.settings or {}).get("path")
-    each = len(paths) if isinstance(paths, tuple) else 1
-    count = len(asked) * each * known.checkers
-    return count / monitor.interval_s, _EARLY * count
+    return len(paths) if isinstance(paths, tuple) else 1, monitor.interval_s
+
+
+def _is_alone(anycast: Anycast, deployment: Deployment, site: SiteId) -> bool:
+    """Whether no other site announces the prefixes: none has a pool that stands behind them."""
+    return bool(anycast.pools) and all(deployment.pools[name].datacenter == site for name in anycast.pools)
 
 
 def _holds(prefix: Network, address: Address) -> bool:
@@ -208,11 +225,15 @@ def _holds(prefix: Network, address: Address) -> bool:
 
 def _lacking(thing: Thing, known: Known) -> str:
     """Why the balancer does not have it."""
-    pools = [known.deployment.pools[PoolId(thing.name)]] if thing.what == "pool" else known.deployment.pools.values()
-    mine = [one for one in pools if one.datacenter == known.node.site and one.name in known.unbalanced]
-    for pool in mine:
-        if thing.what == "pool" or _within(pool, ip_network(thing.name)):
-            return f"{pool.name} is not balanced here: {known.unbalanced[pool.name]}"
+    anycast = {str(prefix): one for prefix, one in announced_here(known.deployment, known.node).items()}
+    for pool in known.deployment.pools.values():
+        if pool.datacenter == known.node.site and pool.name in known.unbalanced:
+            if thing.what == "pool":
+                concerned = thing.name == pool.name
+            else:
+                concerned = _balances(pool, ip_network(thing.name), anycast[thing.name])
+            if concerned:
+                return f"{pool.name} is not balanced here: {known.unbalanced[pool.name]}"
     return ""
 
 
@@ -268,10 +289,11 @@ def _obstacles(known: Known, drained_s: float) -> Iterator[str]:
     wait_s = max((policy.ttl_max for policy in known.deployment.policies.values()), default=0) - drained_s
     if wait_s > 0:
         yield f"answers that were given before may be kept for {wait_s:.0f} s more"
+    needed = {str(prefix) for prefix, one in announced_here(known.deployment, known.node).items() if one.min_sites}
     for one in (known.announcing or {}).get("prefixes", ()):
         if one["state"] == "announced":
             yield f"{one['prefix']} is still announced in full: {one['why']}"
-        elif one["state"] == "drain" and not one["sites"]:
+        elif one["state"] == "drain" and not one["sites"] and one["prefix"] in needed:
             yield f"no other site is known to announce {one['prefix']}"
 
 

@@ -78,7 +78,9 @@ def _usable(path: Path) -> tuple[Path, str] | None:
     """The cached table, if it is there and every byte of it is right."""
     try:
         with path.open("rb") as file:
-            table = LocationTable.from_buffer(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        content.madvise(mmap.MADV_SEQUENTIAL)  # read once, it is in use no more than other files
+        table = LocationTable.from_buffer(memoryview(content))
         table.verify()
     except (OSError, ValueError):  # absent, empty, damaged
         return None

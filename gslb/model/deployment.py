@@ -33,13 +33,17 @@ DYNAMIC_TYPES = (TYPE_A, TYPE_AAAA)  # what a policy can answer: addresses
 
 @dataclass(frozen=True, slots=True)
 class Datacenter:
-    """A place (site).  `at` is (latitude, longitude) in degrees; a `burst` site takes only what others shed."""
+    """A place (site).  `at` is (latitude, longitude) in degrees; a `burst` site takes only what others shed.
+
+    Without `node` no machine there runs gslb, but those that are named.
+    """
 
     name: SiteId
     at: tuple[float, float] | None = None
     continent: str | None = None
     provider: str | None = None
     burst: bool = False
+    node: bool = True
 
 
 @dataclass(frozen=True, slots=True)

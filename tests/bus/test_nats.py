@@ -12,6 +12,7 @@ import pytest
 
 from gslb.bus import watch
 from gslb.bus.bus import MESSAGE_MOST, VALUE_MOST, Away, Conflict, Entry
+from gslb.bus.nats import beside, in_order
 from tests.bus.cluster import Cluster, Server
 from tests.bus.hearing import Ear, bus_at, running, until
 from tests.ports import free_port
@@ -22,6 +23,26 @@ def server(tmp_path: Path, tool: Callable[[str], str]) -> Iterator[Server]:
     tool("nats-server")
     with Cluster(tmp_path) as cluster:
         yield cluster.servers[0]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "is_beside"),
+    [
+        ("10.50.1.11", "10.50.1.5", True),
+        ("10.50.1.11", "10.50.2.5", False),
+        ("2001:db8:0:1::b", "2001:db8:0:1::5", True),
+        ("2001:db8:0:1::b", "2001:db8:0:2::5", False),
+        ("fe80::b%eth0", "fe80::5%eth0", True),
+    ],
+)
+def test_who_is_on_a_network_of_ours(ours: str, theirs: str, *, is_beside: bool) -> None:
+    assert beside(ours, theirs) is is_beside
+
+
+def test_a_server_on_our_network_comes_first() -> None:
+    assert in_order({"far": (0.004, False, 0.1), "ours": (0.4, True, 0.9)}) == ["ours", "far"]
+    found = {"far": (0.020, False, 0.1), "one": (0.004, False, 0.9), "two": (0.004, False, 0.2)}
+    assert in_order(found) == ["two", "one", "far"]
 
 
 def test_others_hear_what_is_told_and_the_teller_does_not(server: Server) -> None:

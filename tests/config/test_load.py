@@ -94,7 +94,7 @@ def test_full() -> None:
     loaded = load(FULL)
     deployment = loaded.deployment
     assert [str(warning) for warning in loaded.warnings] == []
-    assert list(deployment.nodes) == ["fra1", "fra2", "iad", "cloud"], "sites without a node are given one"
+    assert list(deployment.nodes) == ["fra1", "fra2", "iad"], "sites without a node are given one, but for cloud"
     assert deployment.nodes[NodeId("iad")].site == "iad"
     pool = deployment.pools[PoolId("web-fra")]
     assert [answer.weight for answer in pool.answers_of(TYPE_A)] == [3]

@@ -35,6 +35,8 @@ WALL = 1_700_000_000.0
 NODE = Node(NodeId("fra"), FRA)
 DRAIN = Override("site/fra", Forced.DRAIN, "alice", "CHG-7", WALL - 300)
 ANYCAST = Anycast("dns", (IPv4Network(PREFIX), IPv4Network("203.0.113.0/24")), ("dns",))
+OWN_PREFIX = "192.0.2.10/32"
+OWN = Anycast("web", (IPv4Network(OWN_PREFIX),), ("pools",), pools=(WEB,), min_sites=0)
 SPEAKER = Bgp("fra", 64512, IPv4Address("192.0.2.1"), ())
 
 
@@ -190,6 +192,19 @@ def test_only_checks_that_are_connections_to_this_site_alone_are_allowed_for(oth
     assert [each["checks_per_s"] for each in found["arrivals"]] == [0.0] * len(found["arrivals"])
 
 
+def test_checks_are_allowed_for_at_an_address_that_only_this_site_announces() -> None:
+    one = checked(announces=True)
+    found = replace(one.known.deployment, anycast=(OWN,))
+    one.known = replace(
+        one.known, deployment=found, announcing=state(prefix(state="drain", prefix=OWN_PREFIX, sites=[]))
+    )
+    told = one.look()
+    assert told is not None
+    assert [(each["name"], each["checks_per_s"]) for each in told["arrivals"]] == [("web", 6.0), (OWN_PREFIX, 6.0)]
+    told = one.quiet()
+    assert told["obstacles"] == [], "what may be announced nowhere need not be announced elsewhere"
+
+
 def test_a_rate_is_that_of_the_last_seconds() -> None:
     one = scene()
     found = None
@@ -268,6 +283,21 @@ def test_what_is_counted_where() -> None:
     )
     plain = replace(deployment(announces=True), anycast=(replace(ANYCAST, announce_when=("pools",)),))
     assert things(plain, NODE)[1:] == (Thing("prefix", PREFIX, "balancer"), Thing("prefix", "203.0.113.0/24", ""))
+
+
+def test_a_prefix_of_a_balanced_pool_is_counted_though_the_pool_has_another_address() -> None:
+    service = Anycast("any", (IPv4Network("203.0.113.80/32"),), ("pools",), pools=(WEB, FAR))
+    found = replace(deployment(announces=True), anycast=(service,))
+    assert things(found, NODE)[1:] == (Thing("prefix", "203.0.113.80/32", "balancer"),)
+    one = scene()
+    pulse = replace(one.known.pulse, vips={"web": {VIP: Count(), "203.0.113.80 tcp/80": Count(handshakes=5)}})  # type: ignore[type-var]
+    one.known = replace(one.known, deployment=found, pulse=pulse)
+    told = one.look()
+    assert told is not None
+    assert [(each["name"], each["unknown"]) for each in told["arrivals"]] == [("web", ""), ("203.0.113.80/32", "")]
+    told = one.look(unbalanced={WEB: "no interface"})
+    assert told is not None
+    assert {each["unknown"] for each in told["arrivals"]} == {"web is not balanced here: no interface"}
 
 
 def test_prefixes_are_counted_by_the_balancer_and_by_dns() -> None:

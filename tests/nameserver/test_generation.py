@@ -39,6 +39,23 @@ def test_a_reader_sees_the_number_move(folder: Path) -> None:
     assert generation.map_file(folder, manifest.geography)[:] == b"geography"
 
 
+def resident(path: Path) -> int:
+    """How many octets of a mapped file are in this process's memory."""
+    lines = iter(Path("/proc/self/smaps").read_text().splitlines())
+    next(line for line in lines if line.endswith(str(path)))
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("Rss:"))
+
+
+def test_the_check_of_a_large_file_leaves_none_of_it_in_memory(folder: Path) -> None:
+    manifest = publish(Publisher(folder, DEPLOYMENT), 1, geography=bytes(range(256)) * (1 << 16))
+    mapped = generation.map_file(folder, manifest.geography)
+    path = folder / manifest.geography.name
+    assert resident(path) == 0
+    assert mapped[1 << 20] == 0
+    assert 0 < resident(path) < 4 << 20, "a folio at most"
+    mapped.close()
+
+
 def test_the_number_survives_a_restart_of_the_publisher(folder: Path) -> None:
     publish(Publisher(folder, DEPLOYMENT), 1)
     again = Publisher(folder, DEPLOYMENT)
