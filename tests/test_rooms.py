@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-ARMS = ("bgp", "healthcheck", "xdp")
+ARMS = ("bgp", "compose", "healthcheck", "xdp")
 MODULES = sorted(path for folder in ("gslb", *ARMS) for path in (ROOT / folder).rglob("*.py"))
 SOURCES = sorted(path for folder in ("gslb", *ARMS, "tests", "bench") for path in (ROOT / folder).rglob("*.py"))
 LIMIT = 400  # lines a module
@@ -35,7 +35,9 @@ def read_table(text: str) -> dict[str, tuple[dict[str, str], set[str]]]:
     """Room -> what it may import (name -> the only module that may, or "" for all) and never may."""
     rooms: dict[str, tuple[dict[str, str], set[str]]] = {}
     above: dict[str, str] = {}
-    for room, may, never in re.findall(r"^\| `(gslb\.\w+|bgp|healthcheck|xdp)` \| (.*?) \| (.*?) \|$", text, re.M):
+    for room, may, never in re.findall(
+        r"^\| `(gslb\.\w+|bgp|compose|healthcheck|xdp)` \| (.*?) \| (.*?) \|$", text, re.M
+    ):
         allowed = dict(above) if "all above" in may else {}
         for item in re.split("[,;]", may.replace("all above", "")):
             if found := re.match(r"\s*([\w.]+)(?:.* in `(\w+)` only)?", item):

@@ -149,13 +149,16 @@ def test_servers_are_not_started_and_the_policy_is_put_back(machine: Machine, be
     answer = 'if [ "$1" = install ]; then /usr/sbin/policy-rc.d; echo "policy $?" >> "$LOG"; fi'
     machine.fake("apt-get", answer)
     machine.fake("systemctl", "")
-    machine.fake("dpkg", "echo /lib/systemd/system/unbound.service; echo /lib/systemd/system/unbound@.service")
+    machine.fake(
+        "dpkg",
+        "echo /lib/systemd/system/unbound.service; echo /lib/systemd/system/unbound@.service; echo /lib/systemd/system/unbound.socket",
+    )
     script = f"mount --bind {sbin} /usr/sbin && exec setup/packages.sh --install unbound"
     done = machine.run("unshare", "--mount", "sh", "-c", script, LOG=str(machine.log))
     assert done.returncode == 0, done.stderr
     assert machine.calls("policy") == ["101"]
     assert machine.calls("apt-get") == ["update -qq", "install -qq -y --no-install-recommends unbound"]
-    assert machine.calls("systemctl") == ["disable unbound.service"]
+    assert machine.calls("systemctl") == ["disable unbound.service", "disable unbound.socket"]
     assert (policy.read_text() if policy.exists() else None) == before
     assert len(list(sbin.iterdir())) == (1 if before else 0)
 
