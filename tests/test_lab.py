@@ -34,9 +34,9 @@ def machine(tmp_path: Path) -> Machine:
     return found
 
 
-def engine(machine: Machine, body: str) -> None:
-    """What the engine answers."""
-    machine.fake("docker", body)
+def engine(machine: Machine, body: str, info: str = "6.12.1 [name=seccomp,profile=builtin]") -> None:
+    """What the engine answers, and what it says of itself: its kernel and how it confines."""
+    machine.fake("docker", f'if [ "$1" = info ]; then echo "{info}"; exit; fi\n{body}')
 
 
 def codename() -> str:
@@ -104,8 +104,27 @@ def test_a_base_that_was_here_stays(machine: Machine) -> None:
 
 
 def test_an_engine_that_does_not_run_is_not_started_unasked(machine: Machine) -> None:
-    engine(machine, "exit 1")
+    machine.fake("docker", "exit 1")
     done = machine.run("setup/lab.sh", "up")
     assert done.returncode == 1
     assert "LAB_ENGINE=own" in done.stderr
     assert not machine.calls("dockerd")
+
+
+@pytest.mark.parametrize(
+    ("info", "said"),
+    [
+        ("6.12.1 [name=seccomp,profile=builtin name=rootless]", "rootless or maps users"),
+        ("6.12.1 [name=userns]", "rootless or maps users"),
+        (
+            "5.15.0-91-generic [name=seccomp,profile=builtin]",
+            "expected Linux 6.1 or newer, and the engine's kernel is 5.15.0-91-generic",
+        ),
+    ],
+)
+def test_an_engine_that_cannot_have_the_lab_is_told_so(machine: Machine, info: str, said: str) -> None:
+    engine(machine, "", info)
+    done = machine.run("setup/lab.sh", "up")
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert not [call for call in machine.calls("docker") if call.startswith("build ")]

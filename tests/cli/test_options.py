@@ -36,17 +36,17 @@ def options(*words: str) -> argparse.Namespace:
 def test_node_by_name_by_site_and_by_environment(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     assert node_of(deployment, options("--node", "fra2")).site == "fra"
     assert node_of(deployment, options("--site", "iad")).name == "iad"
-    monkeypatch.setenv("GSLB_NODE", "cloud")
-    assert node_of(deployment, options()).name == "cloud"
+    monkeypatch.setenv("GSLB_NODE", "iad")
+    assert node_of(deployment, options()).name == "iad"
     assert node_of(deployment, options("--node", "fra1")).name == "fra1", "an option outranks the environment"
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "which node is this? Give --node (or --site, or GSLB_NODE), one of fra1, fra2, iad, cloud"),
+        ([], "which node is this? Give --node (or --site, or GSLB_NODE), one of fra1, fra2, iad"),
         (["--node", "fra3"], "node fra3 - did you mean fra1?"),
-        (["--node", "london"], "node london - expected one of fra1, fra2, iad, cloud"),
+        (["--node", "london"], "node london - expected one of fra1, fra2, iad"),
         (["--site", "fra"], "site fra has several nodes - give --node, one of fra1, fra2"),
         (["--site", "far"], "site far - did you mean fra?"),
     ],
