@@ -1,7 +1,8 @@
 """Host-side ends of the lab's links, made so that a balancer's packets pass: `python -m compose.wiring`.  IO: sysfs, ethtool.
 
-What an XDP program sends back (XDP_TX) over a veth pair is taken by the other end only where that end has GRO on (or a program of
-its own), and what the host's stack hands over must have its checksums filled in, so `tx` is off.
+What an XDP program sends back (XDP_TX) over a veth pair is taken by the other end only where that end has GRO on or a program of
+its own, and what the host's stack hands over must have its checksums filled in, so `tx` is off.  Linux 6.18 wakes only an end with a
+program: with GRO alone packets may wait until the node's own stack sends something (docs/lab.md).
 Every container's end is new when it starts: the ends are looked for as long as this runs.  It leaves nothing to take back: what it
 set goes with the links.
 """

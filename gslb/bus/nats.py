@@ -274,7 +274,7 @@ async def _nearest(urls: tuple[str, ...], node: str) -> list[str]:
 
 
 def in_order(found: Mapping[str, tuple[float, bool, float]]) -> list[str]:
-    """Servers in the order in which they are tried, by the seconds they took, whether they are beside us, and a lot."""
+    """Servers in the order in which they are tried; of each the seconds that it took, whether it is beside us, and its lot."""
 
     def place(url: str) -> tuple[bool, float, float]:
         took, near, lot = found[url]

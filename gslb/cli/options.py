@@ -73,7 +73,10 @@ def operator() -> str:
 def _only_node_of(deployment: Deployment, site: str) -> Node:
     here = [node for node in deployment.nodes.values() if node.site == site]
     if not here:
-        raise SystemExit(f"gslb: site {site} - {one_of(deployment.datacenters, site)}")
+        expected = one_of(dict.fromkeys(node.site for node in deployment.nodes.values()), site)
+        raise SystemExit(
+            f"gslb: site {site} - {'no node runs there; ' if site in deployment.datacenters else ''}{expected}"
+        )
     if len(here) > 1:
         names = ", ".join(node.name for node in here)
         raise SystemExit(f"gslb: site {site} has several nodes - give --node, one of {names}")

@@ -42,7 +42,7 @@ CONTINENT = Key(
 )
 PROVIDER = Key("datacenters.*.provider", TEXT, "Who runs the place, for people and dashboards.")
 BURST = Key("datacenters.*.burst", BOOLEAN, "Used only for what other sites shed.", "false")
-LONE = Key(
+HAS_NODE = Key(
     "datacenters.*.node",
     BOOLEAN,
     "`false`: gslb does not run at this site, though `nodes` does not name it.",
@@ -76,7 +76,7 @@ SCOPE6 = Key("geo.scope.v6", integer(16, 56), "For IPv6 clients.", "56")
 
 KEYS = tuple(value for value in tuple(globals().values()) if isinstance(value, Key))
 
-_DATACENTER = (AT, CONTINENT, PROVIDER, BURST, LONE)
+_DATACENTER = (AT, CONTINENT, PROVIDER, BURST, HAS_NODE)
 _NODE = (NODE_SITE, INTERFACES)
 _GEO = (DATABASES, NEAREST_LIMIT, SCOPE)
 _SCOPE = (SCOPE4, SCOPE6)
@@ -111,7 +111,7 @@ def _datacenter(name: str, section: Section) -> Datacenter:
         continent=section.maybe(CONTINENT),
         provider=section.maybe(PROVIDER),
         burst=section.get(BURST),
-        node=section.get(LONE),
+        node=section.get(HAS_NODE),
     )
 
 

@@ -75,6 +75,17 @@ def speaker_of_several_nodes(draft: Draft) -> Iterator[Finding]:
             yield draft.named(("bgp", speaker.name), message, ("nodes",), ("datacenters",))
 
 
+def speaker_without_node(draft: Draft) -> Iterator[Finding]:
+    """The speaker of a site where no gslb runs would never speak."""
+    sites = {node.site for node in draft.deployment.nodes.values()}
+    for speaker in draft.deployment.bgp:
+        site = SiteId(speaker.name)
+        unserved = site in draft.deployment.datacenters and site not in sites
+        if unserved and NodeId(speaker.name) not in draft.deployment.nodes:
+            message = f"expected a node at {site}, which says that it has none"
+            yield draft.named(("bgp", speaker.name), message, ("datacenters", site, "node"), ("nodes",))
+
+
 def withdraw_with_min_sites(draft: Draft) -> Iterator[Finding]:
     """A prefix that must stay at some sites cannot leave with every controller."""
     for anycast in draft.deployment.anycast:
@@ -260,6 +271,7 @@ RULES = (
     neighbor_that_is_us,
     neighbor_twice,
     speaker_of_several_nodes,
+    speaker_without_node,
     withdraw_with_min_sites,
     longest_hold_below_hold,
     anycast_prefix_twice,

@@ -49,6 +49,7 @@ def test_node_by_name_by_site_and_by_environment(deployment: Deployment, monkeyp
         (["--node", "london"], "node london - expected one of fra1, fra2, iad"),
         (["--site", "fra"], "site fra has several nodes - give --node, one of fra1, fra2"),
         (["--site", "far"], "site far - did you mean fra?"),
+        (["--site", "cloud"], "site cloud - no node runs there; expected one of fra, iad"),
     ],
 )
 def test_no_such_node(deployment: Deployment, words: list[str], message: str) -> None:
